@@ -1,0 +1,16 @@
+"""Personalize the auto-regressive text-to-image model Lumina-mGPT: learn a subject, sample it.
+
+The engine: knows no ComfyUI. `python -m ar_core --help` is its command line.
+"""
+
+from .control import Cancelled
+from .model import Generated, LuminaModel
+from .personalization import Personalization
+from .photos import Photo, read_photos
+from .sampling import SamplingSettings
+from .training import StageResult, Subject, TrainingSettings, personalize, prepare_subject
+
+__all__ = [
+    "Cancelled", "Generated", "LuminaModel", "Personalization", "Photo", "SamplingSettings", "StageResult", "Subject",
+    "TrainingSettings", "personalize", "prepare_subject", "read_photos",
+]  # fmt: skip

@@ -8,7 +8,6 @@ No other file knows one of these numbers. The protocol was read in Alpha-VLLM's 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 Size = tuple[int, int]  # width, height in pixels
 
@@ -104,10 +103,6 @@ class Family:
     protocol: Protocol
     recipe: Recipe
     licence: str
-
-    @cached_property
-    def image_tokens(self) -> range:
-        return range(self.protocol.code_base, self.protocol.code_base + self.protocol.codes)
 
 
 def frontier(target: int, unit: int = 32, max_aspect: float = 4.0) -> tuple[Size, ...]:

@@ -75,7 +75,7 @@ class Transformer(nn.Module):
 
     def __init__(self, config: TransformerConfig, *, operations=nn, device=None, dtype=None):
         super().__init__()
-        self.config = config
+        self.config, self.operations = config, operations
         to = {"device": device, "dtype": dtype}
         self.model = Body(config, operations, to)
         self.image_head = operations.Linear(config.hidden_size, config.head_size, bias=False, **to)

@@ -26,9 +26,9 @@ CONFIG = TransformerConfig(
     vocab_size=1616, hidden_size=256, intermediate_size=704, num_hidden_layers=6, num_attention_heads=4,
     num_key_value_heads=4, head_first=MINIATURE.protocol.code_base, head_size=MINIATURE.protocol.codes,
 )  # fmt: skip
-BATCH = 32
+BATCH = 16
 UNCAPTIONED = 0.1
-LEARNING_RATE = 3e-3
+LEARNING_RATE = 2e-3
 
 
 def training_scene(index: int, seed: int) -> Scene:

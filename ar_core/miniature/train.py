@@ -1,0 +1,47 @@
+"""Train the miniature from nothing, or go on from where a training was stopped:
+
+    python -m ar_core.miniature.train --folder runs/miniature
+
+Four steps, each skipped where its result lies in the folder: image tokenizer, codes of the scenes, decoder,
+export to `ar_core/miniature/weights`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from ..families import MINIATURE
+from ..image_tokenizer import ImageTokenizer
+from ..text import TextTokenizer
+from . import decoder_training, vq_training
+from .export import export
+from .words import build_tokenizer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m ar_core.miniature.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("runs/miniature"), help="checkpoints and codes")
+    parser.add_argument("--vq-images", type=int, default=400_000, help="scenes seen by the image tokenizer")
+    parser.add_argument("--scenes", type=int, default=60_000, help="scenes encoded for the decoder")
+    parser.add_argument("--steps", type=int, default=16_000, help=f"decoder steps of {decoder_training.BATCH} sequences")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "weights")
+    arguments = parser.parse_args()
+    started = time.time()
+
+    def log(message: str) -> None:
+        print(f"[{(time.time() - started) / 60:6.1f} min] {message}", flush=True)
+
+    tokenizer: ImageTokenizer = vq_training.train(arguments.folder, arguments.vq_images, arguments.seed, log)
+    codes = decoder_training.tokenise(tokenizer, arguments.folder, arguments.scenes, arguments.seed, log)
+    text = TextTokenizer(build_tokenizer(), MINIATURE.protocol)
+    batches = decoder_training.Batches(codes, text, arguments.seed)
+    decoder_training.train(arguments.folder, batches, arguments.steps, arguments.seed, log)
+    export(arguments.folder, arguments.out)
+    log(f"wrote {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

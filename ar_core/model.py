@@ -1,0 +1,157 @@
+"""LuminaModel: text tokenizer + transformer + image tokenizer, and the personalizations applied to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from . import checkpoints
+from .adapters import merged
+from .control import Cancel, Progress, never, silent
+from .families import FAMILIES, LUMINA_512, LUMINA_768, LUMINA_1024, MINIATURE, Family, family_by_name
+from .image_tokenizer import ImageTokenizer
+from .personalization import Personalization, PersonalizationError
+from .sampling import SamplingSettings
+from .sampling.engine import Engine
+from .sampling.sequential import decode
+from .text import Identifier, TextTokenizer, check_identifier_name, resolve
+from .transformer import Transformer
+
+MINIATURE_FOLDER = Path(__file__).parent / "miniature" / "weights"
+
+
+@dataclass(frozen=True, eq=False)
+class Applied:
+    """A personalization in use: under which name, at which strength."""
+
+    personalization: Personalization
+    strength: float
+    identifier: Identifier
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """Images (n, H, W, 3), float32 in 0..1; their codes (n, rows, columns); the prompt as it was read."""
+
+    images: Tensor
+    codes: Tensor
+    prompt: str
+    settings: SamplingSettings
+
+
+@dataclass(frozen=True, eq=False)
+class LuminaModel:
+    """Everything one model needs. Never changes: applying a personalization gives another LuminaModel."""
+
+    family: Family
+    text: TextTokenizer
+    transformer: Transformer
+    image_tokenizer: ImageTokenizer
+    fingerprint: str
+    base: Transformer
+    applied: tuple[Applied, ...] = ()
+
+    @classmethod
+    def load(
+        cls, path: Path | str = "miniature", device: str | torch.device = "cpu", dtype: torch.dtype | None = None, *,
+        family: str | None = None, vq: Path | str | None = None, tokenizer: Path | str | None = None, operations=nn,
+    ) -> LuminaModel:  # fmt: skip
+        """Load any layout that `checkpoints` knows; "miniature" is the model that ships.
+
+        `dtype` None takes bfloat16 on an accelerator and float32 on a CPU. Raises CheckpointError.
+        """
+        folder = MINIATURE_FOLDER if str(path) == MINIATURE.name else Path(path)
+        device = torch.device(device)
+        dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
+        files = checkpoints.find(folder, vq, tokenizer)
+        chosen = family_by_name(family) if family else guess_family(folder, files.config)
+        protocol = chosen.protocol
+        transformer = checkpoints.load_transformer(
+            files, protocol.code_base, protocol.codes, operations=operations, device=device, dtype=dtype
+        )
+        known = files.config.get("known_words")
+        text = TextTokenizer.load(files.tokenizer, protocol, frozenset(known) if known else None)
+        image_tokenizer = checkpoints.load_image_tokenizer(files, device=device)
+        return cls(chosen, text, transformer, image_tokenizer, checkpoints.fingerprint(transformer), transformer)
+
+    @property
+    def device(self) -> torch.device:
+        return self.transformer.image_head.weight.device
+
+    @property
+    def identifiers(self) -> tuple[Identifier, ...]:
+        return tuple(a.identifier for a in self.applied)
+
+    @property
+    def rows(self) -> Tensor | None:
+        """The applied identifiers' vectors in the order of their reserved tokens (R, hidden), float32."""
+        used = [a.personalization.vectors for a in self.applied]
+        return torch.cat(used).to(self.device) if used else None
+
+    def personalized(self, personalization: Personalization, strength: float = 1.0, name: str | None = None) -> LuminaModel:
+        """This model knowing one subject more, in prompts called `name` (default: the saved identifier).
+
+        `strength` scales the change of the transformer; 0 is exactly the model as it was, with the identifier
+        left out of prompts: the "before". Raises PersonalizationError for a file made for another base, a name
+        already taken, or no reserved tokens left.
+        """
+        name = check_identifier_name(name or personalization.identifier)
+        if personalization.base_fingerprint != self.fingerprint:
+            raise PersonalizationError(
+                f'"{name} {personalization.class_name}" was trained on another base model (fingerprint '
+                f"{personalization.base_fingerprint}, this one has {self.fingerprint}). Load the model it was trained on."
+            )
+        if name in [i.name for i in self.identifiers]:
+            raise PersonalizationError(f"Two personalizations are both called {name}. Give the second another identifier, for example [W].")
+        first, count = self._free_rows(), len(personalization.vectors)
+        protocol = self.family.protocol
+        if first + count > protocol.identifier_base + protocol.identifiers:
+            raise PersonalizationError(f"{name} needs {count} reserved tokens, but too few are free. Apply fewer personalizations at once.")
+        identifier = Identifier(name, personalization.class_name, first, count, dropped=strength == 0)
+        applied = (*self.applied, Applied(personalization, strength, identifier))
+        changes = [(a.personalization.adapter, a.strength) for a in applied if a.personalization.adapter and a.strength]
+        transformer = merged(self.base, changes) if changes else self.base
+        return replace(self, transformer=transformer, applied=applied)
+
+    def _free_rows(self) -> int:
+        return max((i.first_id + i.count for i in self.identifiers), default=self.family.protocol.identifier_base)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, H, W, 3) in 0..1 -> codes (B, rows, columns)."""
+        return self.image_tokenizer.encode(images).cpu()
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (B, rows, columns) -> images (B, H, W, 3) in 0..1, one at a time: memory stays that of one."""
+        return torch.cat([self.image_tokenizer.decode(c[None]).cpu() for c in codes])
+
+    def generate(
+        self, prompts: str | Sequence[str], settings: SamplingSettings, *, first_image: int = 0, progress: Progress = silent,
+        cancel: Cancel = never, on_preview: Callable[[Tensor], None] | None = None,
+    ) -> list[Generated]:  # fmt: skip
+        """Sample one image per prompt, all in one batch.
+
+        Image k uses the random numbers of image `first_image` + k of the seed. `on_preview` receives the images
+        after every finished row (unfinished rows show code 0). Raises TextError for a prompt that cannot be read.
+        """
+        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        final = [resolve(prompt, self.identifiers) for prompt in prompts]
+        ids = [self.text.prompt_ids(prompt, settings.size, self.identifiers) for prompt in final]
+        engine = Engine(self.transformer, self.family.protocol, ids, settings.size, settings.cfg, self.rows)
+        show = None if on_preview is None else lambda codes, rows: on_preview(self.decode(codes))
+        codes = decode(engine, settings, first_image=first_image, progress=progress, cancel=cancel, on_row=show)
+        images = self.decode(codes)
+        return [Generated(images[k : k + 1], codes[k : k + 1], final[k], settings) for k in range(len(final))]
+
+
+def guess_family(folder: Path, config: dict) -> Family:
+    """The family named in config.json, else Lumina-mGPT at the resolution in the folder's name (768 if none)."""
+    if "family" in config:
+        return family_by_name(config["family"])
+    for family in (LUMINA_512, LUMINA_1024):
+        if str(family.recipe.size[0]) in folder.resolve().name:
+            return family
+    return FAMILIES[LUMINA_768.name]

@@ -1,0 +1,66 @@
+"""The decoding engine: a batch of sequences in one static cache, guided and unguided rows side by side.
+
+Rows 0..n-1 hold the n images with their prompts, rows n..2n-1 the same images without (the image block alone,
+positions from 0). Rows have different lengths; every row knows where its next token stands.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..families import Protocol, Size
+from ..transformer import KVCache, Transformer
+from .rule import guide
+
+BUCKET = 128  # attention reads the cache up to the next multiple: few shapes, little waste
+
+
+class Engine:
+    """Feeds tokens to the transformer and returns guided logits for what comes next."""
+
+    def __init__(
+        self, transformer: Transformer, protocol: Protocol, prompts: list[list[int]], size: Size, cfg: float,
+        rows: Tensor | None = None,
+    ):  # fmt: skip
+        """`prompts`: one list of ids per image; `rows`: learned vectors over the reserved tokens (R, hidden)."""
+        self.transformer, self.protocol, self.cfg, self.rows = transformer, protocol, cfg, rows
+        self.images = len(prompts)
+        header = protocol.header(size)
+        sequences = [prompt + header for prompt in prompts]
+        if cfg != 1:  # at cfg 1 the unconditional rows would cancel out
+            sequences += [header] * self.images
+        self.device = transformer.image_head.weight.device
+        self.dtype = transformer.model.norm.weight.dtype
+        grid_rows, columns = protocol.grid(size)
+        slots = max(map(len, sequences)) + grid_rows * (columns + 1)
+        self.cache = KVCache(transformer.config, len(sequences), slots, self.device, self.dtype)
+        self.sequences = sequences
+
+    def prefill(self) -> Tensor:
+        """Start (over): read prompts and headers; returns the guided logits (images, codes) of the first code."""
+        self.lengths = torch.tensor([len(s) for s in self.sequences], device=self.device)
+        self.longest = max(map(len, self.sequences))
+        ids = torch.tensor([s + [0] * (self.longest - len(s)) for s in self.sequences], device=self.device)
+        positions = torch.arange(self.longest, device=self.device).expand(len(ids), -1)
+        hidden = self._forward(ids, positions, self.longest)
+        last = hidden[torch.arange(len(ids), device=self.device), self.lengths - 1]
+        return self._guided(last[:, None])[:, 0]
+
+    def advance(self, tokens: Tensor) -> Tensor:
+        """Append tokens (images, T) to every image; returns guided logits (images, T, codes) after each of them."""
+        count = tokens.shape[1]
+        ids = tokens if self.cfg == 1 else torch.cat([tokens, tokens])
+        positions = self.lengths[:, None] + torch.arange(count, device=self.device)
+        self.longest += count
+        hidden = self._forward(ids, positions, min(-(-self.longest // BUCKET) * BUCKET, self.cache.slots))
+        self.lengths = self.lengths + count
+        return self._guided(hidden)
+
+    def _forward(self, ids: Tensor, positions: Tensor, slots: int) -> Tensor:
+        embeddings = self.transformer.embed(ids, self.rows, self.protocol.identifier_base)
+        return self.transformer(embeddings.to(self.dtype), positions, self.cache, slots)
+
+    def _guided(self, hidden: Tensor) -> Tensor:
+        logits = self.transformer.image_logits(hidden)
+        return logits if self.cfg == 1 else guide(*logits.chunk(2), self.cfg)

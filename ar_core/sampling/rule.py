@@ -1,0 +1,39 @@
+"""The sampling rule as pure functions, in upstream's order: guidance, (codes only,) top-k, temperature, draw.
+
+The constraint to image codes needs no step of its own: the output head covers nothing else.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def guide(conditional: Tensor, unconditional: Tensor, cfg: float) -> Tensor:
+    """Classifier-free guidance on raw logits (Ho & Salimans 2022): u + cfg (c - u)."""
+    return unconditional + cfg * (conditional - unconditional)
+
+
+def keep_top_k(logits: Tensor, k: int) -> Tensor:
+    """-inf everywhere but at the k largest logits of the last dimension (and what ties with the k-th)."""
+    if k >= logits.shape[-1]:
+        return logits
+    threshold = logits.topk(k, dim=-1).values[..., -1:]
+    return logits.masked_fill(logits < threshold, float("-inf"))
+
+
+def probabilities(logits: Tensor, top_k: int, temperature: float) -> Tensor:
+    """The distribution (..., codes), float32, from which a code is drawn."""
+    return torch.softmax(keep_top_k(logits.float(), top_k) / temperature, dim=-1)
+
+
+def draw(p: Tensor, uniform: Tensor) -> Tensor:
+    """The code at which the cumulative distribution of p (..., codes) passes `uniform` (...) in [0, 1).
+
+    Inverse CDF: no synchronisation with the device, and the same number always means the same code. A code of
+    probability zero is never drawn, whatever the rounding: an accelerator's cumulative sum may rise there too,
+    because it adds in another order for every index.
+    """
+    cdf = p.cumsum(-1)
+    passed = (cdf > uniform[..., None] * cdf[..., -1:]) & (p > 0)
+    return torch.where(passed.any(-1), passed.int().argmax(-1), p.argmax(-1))  # argmax: the first of equals

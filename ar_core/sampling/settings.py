@@ -1,0 +1,57 @@
+"""What a user may set when sampling; None or 0 means the family's recipe."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from ..families import Family, Size
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    cfg: float
+    top_k: int
+    temperature: float
+    size: Size
+    seed: int
+
+    @classmethod
+    def resolve(
+        cls, family: Family, *, cfg: float | None = None, top_k: int | None = None, temperature: float | None = None,
+        size: Size | None = None, seed: int = 0,
+    ) -> SamplingSettings:  # fmt: skip
+        """Fill what is left open from the recipe; clamp top-k to the number of codes, snap the size.
+
+        Raises ValueError, naming range and value, for what cannot be meant.
+        """
+        recipe, protocol = family.recipe, family.protocol
+        cfg = recipe.cfg if cfg is None else float(cfg)
+        temperature = temperature or recipe.temperature
+        top_k = top_k or recipe.top_k
+        if cfg < 0:
+            raise ValueError(f"cfg is {cfg}; it must be 0 or more (1 switches guidance off, {recipe.cfg} is the recipe).")
+        if temperature <= 0:
+            raise ValueError(f"temperature is {temperature}; it must be above 0 (1.0 samples as trained).")
+        if top_k < 0:
+            raise ValueError(f"top_k is {top_k}; it must be at least 1, or 0 for the recipe's {recipe.top_k}.")
+        if not size or not any(size):
+            size = recipe.size
+        if min(size) <= 0:
+            raise ValueError(f"size is {size[0]}x{size[1]}; both sides must be above 0, or both 0 for the recipe's size.")
+        size = protocol.snap(*size)
+        return cls(cfg, min(top_k, protocol.codes), temperature, size, int(seed))
+
+    def describe(self) -> dict[str, object]:
+        """The resolved values, for printing and for the metadata of images."""
+        return {**asdict(self), "size": f"{self.size[0]}x{self.size[1]}"}
+
+
+def uniforms(seed: int, image: int, count: int) -> Tensor:
+    """The numbers in [0, 1) that image number `image` uses, in order: they depend on nothing but (seed, image)."""
+    key = hashlib.sha256(f"{seed} {image}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
+    return torch.rand(count, generator=generator)

@@ -1,0 +1,23 @@
+"""The training objective."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..transformer import Transformer
+from .examples import Batch
+
+
+def image_code_loss(transformer: Transformer, batch: Batch, rows: Tensor, first_row_id: int) -> Tensor:
+    """Mean cross-entropy of the image codes given prompt and earlier codes (Sun et al. 2025, eq. 1), a scalar.
+
+    Forced tokens (size, row ends, end of image) are not predicted when sampling and not scored here. The logits
+    of other positions are never computed.
+    """
+    device = transformer.image_head.weight.device
+    ids, targets = batch.ids.to(device), batch.targets.to(device)
+    embeddings = transformer.embed(ids, rows, first_row_id)
+    scored = targets >= 0
+    logits = transformer.image_logits(transformer(embeddings)[scored])
+    return F.cross_entropy(logits, targets[scored])

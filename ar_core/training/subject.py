@@ -1,0 +1,80 @@
+"""A subject ready for training: its photos and views of them as codes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..control import Cancel, Progress, never, silent, stop_if
+from ..families import Size
+from ..model import LuminaModel
+from ..photos import Photo, centre_crop, pixel_hash, stack, views
+from .runs import Run
+
+VIEW_SEED = 0  # the views belong to the photos, not to one training
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """Codes (pictures, rows, columns) of photos and views; `photo_of[i]` is the photo that picture i shows."""
+
+    class_name: str
+    size: Size
+    codes: Tensor
+    photo_of: tuple[int, ...]
+    pixels: str  # hash of the photos' pixels: what decides whether anything must be learned again
+
+    @property
+    def photos(self) -> int:
+        return 1 + max(self.photo_of)
+
+
+def prepare_subject(
+    model: LuminaModel, photos: Sequence[Photo], class_name: str, size: Size | None = None, *, runs: Path | str | None = None,
+    progress: Progress = silent, cancel: Cancel = never,
+) -> Subject:  # fmt: skip
+    """Crop the photos, make the recipe's views of each, and encode everything once; remembered below `runs`."""
+    recipe = model.family.recipe
+    size = size or recipe.size
+    class_name = " ".join(class_name.split())
+    if not class_name:
+        raise ValueError('The class name is empty. Give the word for what the photos show, for example "dog".')
+    model.text.encode(f" {class_name}")  # refuses control tokens
+    pixels = pixel_hash([photo.image for photo in photos])
+    fields = {
+        "photos": pixels, "size": list(size), "codebook": _codebook_hash(model), "seed": VIEW_SEED,
+        "views": [recipe.views, recipe.view_shift, recipe.view_scale, recipe.view_flip],
+    }  # fmt: skip
+    run = Run(Path(runs), "photos", fields) if runs is not None else None
+    codes = run.remembered("codes") if run else None
+    if codes is None:
+        codes = _encode(model, photos, size, progress, cancel)
+        if run:
+            run.open()
+            run.remember("codes", codes)
+    photo_of = tuple(i // (1 + recipe.views) for i in range(len(codes)))
+    return Subject(class_name, size, codes, photo_of, pixels)
+
+
+def _encode(model: LuminaModel, photos: Sequence[Photo], size: Size, progress: Progress, cancel: Cancel) -> Tensor:
+    """Codes of every photo, each followed by its views."""
+    recipe = model.family.recipe
+    codes = []
+    for number, photo in enumerate(photos):
+        pictures = [centre_crop(photo.image, size)]
+        pictures += views(photo.image, size, recipe.views, VIEW_SEED + number, recipe.view_shift, recipe.view_scale, recipe.view_flip)
+        for picture in pictures:
+            stop_if(cancel)
+            codes.append(model.encode(stack([picture])))
+            progress(len(codes), len(photos) * len(pictures), "reading photos")
+    return torch.cat(codes)
+
+
+def _codebook_hash(model: LuminaModel) -> str:
+    rows = model.image_tokenizer.quantize.embedding.weight.detach().float().cpu().contiguous()
+    return hashlib.sha256(rows.numpy().tobytes()).hexdigest()[:16]

@@ -1,0 +1,286 @@
+"""Speed of decoding, against what upstream's inference does for every token, on the same weights in the same run.
+
+    python -m benchmarks.decode [--quick] [--json FILE] [--threads N] [--size PIXELS]
+
+Upstream's way (`Naive`): two unbatched forward passes per token (with and without the prompt), a cache that grows
+by concatenation, logits over the full vocabulary, a mask down to the image codes, top-k, softmax, multinomial,
+and forward passes for row ends too. Both use this project's layers, so the ratio holds nothing but the decoding.
+
+The model has random weights: 101M parameters in its layers and Lumina's vocabulary. Timed are the steps from the
+first code of an image to the N-th (N is printed), after a prompt of 40 tokens; reading the prompt is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ar_core.control import Cancelled
+from ar_core.families import LUMINA_512, frontier
+from ar_core.sampling import SamplingSettings
+from ar_core.sampling.engine import Engine
+from ar_core.sampling.sequential import decode
+from ar_core.transformer import Transformer, TransformerConfig
+
+CONFIG = TransformerConfig(
+    hidden_size=1024, intermediate_size=2752, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8
+)  # fmt: skip
+PROMPT = [0, *range(16384, 16384 + 38), 8710]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# Both ways compute the same numbers in another order: the largest difference allowed, in standard deviations of the logits.
+AGREEMENT = {"fp32": 1e-3, "bf16": 0.25}
+
+
+@dataclass
+class Model:
+    """Random weights in one dtype; `head` is the full output head, which only the baseline needs."""
+
+    transformer: Transformer
+    head: nn.Linear
+    settings: SamplingSettings
+
+    @classmethod
+    def random(cls, device: torch.device, pixels: int, seed: int = 0) -> Model:
+        torch.manual_seed(seed)
+        transformer = Transformer(CONFIG, device=device).requires_grad_(False).eval()
+        head = nn.Linear(CONFIG.hidden_size, CONFIG.vocab_size, bias=False, device=device).requires_grad_(False)
+        head.weight[CONFIG.head_first : CONFIG.head_first + CONFIG.head_size] = transformer.image_head.weight
+        family = replace(LUMINA_512, protocol=replace(LUMINA_512.protocol, sizes=frontier(pixels)))
+        settings = SamplingSettings.resolve(family, size=(pixels, pixels), seed=seed)
+        return cls(transformer, head, settings)
+
+    @property
+    def device(self) -> torch.device:
+        return self.head.weight.device
+
+    def to(self, dtype: torch.dtype) -> Model:
+        return replace(self, transformer=self.transformer.to(dtype), head=self.head.to(dtype))
+
+    def engine(self) -> Engine:
+        return Engine(self.transformer, LUMINA_512.protocol, [PROMPT], self.settings.size, self.settings.cfg)
+
+    @property
+    def layer_weights(self) -> int:
+        return sum(p.numel() for p in self.transformer.model.layers.parameters())
+
+    @property
+    def bytes_per_step(self) -> int:
+        """What no exact decoder can avoid reading for one code: the layers and the image codes' head."""
+        head = self.transformer.image_head.weight
+        return (self.layer_weights + head.numel()) * head.element_size()
+
+
+class GrowingCache:
+    """The cache of Hugging Face's default: one concatenation per layer, step, and of keys and values."""
+
+    def __init__(self):
+        self.layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def write(self, layer: int, positions: Tensor, keys: Tensor, values: Tensor, slots: int) -> tuple[Tensor, Tensor]:
+        if layer in self.layers:
+            old_keys, old_values = self.layers[layer]
+            keys, values = torch.cat([old_keys, keys], 1), torch.cat([old_values, values], 1)
+        self.layers[layer] = keys, values
+        return keys, values
+
+
+class Branch:
+    """One unbatched sequence: tokens in, logits over the full vocabulary out."""
+
+    def __init__(self, transformer: Transformer, head: nn.Linear):
+        self.transformer, self.head, self.cache, self.length = transformer, head, GrowingCache(), 0
+
+    def feed(self, tokens: Tensor) -> Tensor:
+        positions = torch.arange(self.length, self.length + len(tokens), device=tokens.device)[None]
+        self.length += len(tokens)
+        hidden = self.transformer(self.transformer.embed(tokens[None]), positions, self.cache, self.length)
+        return self.head(hidden[:, -1:])[0, 0].float()
+
+
+class Naive:
+    """Upstream's inference for one image, token by token."""
+
+    def __init__(self, model: Model):
+        self.settings, self.device, self.protocol = model.settings, model.device, LUMINA_512.protocol
+        self.columns = self.protocol.grid(model.settings.size)[1]
+        self.branches = Branch(model.transformer, model.head), Branch(model.transformer, model.head)
+        header = self.protocol.header(model.settings.size)
+        self.starts = PROMPT + header, header
+        self.forbidden = torch.ones(CONFIG.vocab_size, dtype=torch.bool, device=self.device)
+        self.forbidden[self.protocol.code_base : self.protocol.code_base + self.protocol.codes] = False
+
+    def prefill(self) -> Tensor:
+        return self.guided([torch.tensor(start, device=self.device) for start in self.starts])
+
+    def advance(self, token: Tensor) -> Tensor:
+        return self.guided([token, token])
+
+    def guided(self, tokens: list[Tensor]) -> Tensor:
+        conditional, unconditional = (branch.feed(new) for branch, new in zip(self.branches, tokens, strict=True))
+        return self.settings.cfg * (conditional - unconditional) + unconditional
+
+    def draw(self, logits: Tensor) -> Tensor:
+        scores = logits.masked_fill(self.forbidden, float("-inf"))
+        threshold = scores.topk(self.settings.top_k).values[-1]
+        scores = scores.masked_fill(scores < threshold, float("-inf")) / self.settings.temperature
+        return torch.multinomial(torch.softmax(scores, -1), 1)
+
+    @torch.inference_mode()
+    def decode(self, count: int, tick: Callable[[int], None]) -> None:
+        """Draw `count` codes; `tick` hears of each."""
+        row_end = torch.tensor([self.protocol.row_end], device=self.device)
+        logits = self.prefill()
+        for index in range(count):
+            token = self.draw(logits)
+            tick(index + 1)
+            if index + 1 < count:
+                logits = self.advance(token)
+                if (index + 1) % self.columns == 0:
+                    logits = self.advance(row_end)
+
+
+@dataclass
+class Clock:
+    """Seconds per code, from the first code drawn to the last of `count`."""
+
+    device: torch.device
+    count: int
+    start: float = 0.0
+    seconds: float = 0.0
+    done: int = 0
+
+    def tick(self, done: int, *_) -> None:
+        self.done = done
+        if done in (1, self.count):
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+            if done == 1:
+                self.start = time.perf_counter()
+            else:
+                self.seconds = (time.perf_counter() - self.start) / (self.count - 1)
+
+    def finished(self) -> bool:
+        return self.done >= self.count
+
+
+def time_naive(model: Model, count: int) -> float:
+    clock = Clock(model.device, count)
+    Naive(model).decode(count, clock.tick)
+    return clock.seconds
+
+
+def time_ours(model: Model, count: int) -> float:
+    clock = Clock(model.device, count)
+    try:
+        decode(model.engine(), model.settings, progress=clock.tick, cancel=clock.finished)
+    except Cancelled:  # the image goes on, the measurement does not
+        pass
+    return clock.seconds
+
+
+@torch.inference_mode()
+def disagreement(model: Model, steps: int = 4) -> float:
+    """Largest difference of both ways' guided logits over the first steps, in standard deviations of the logits."""
+    engine, naive = model.engine(), Naive(model)
+    first, last = CONFIG.head_first, CONFIG.head_first + CONFIG.head_size
+    ours, theirs, worst = engine.prefill()[0], naive.prefill()[first:last], 0.0
+    for step in range(steps):
+        worst = max(worst, float((ours - theirs).abs().max() / theirs.std()))
+        token = torch.tensor([first + 1000 * step], device=model.device)
+        ours, theirs = engine.advance(token[None])[0, -1], naive.advance(token)[first:last]
+    return worst
+
+
+def bandwidth(device: torch.device, repetitions: int = 7) -> float:
+    """Bytes per second that this machine reads from memory: the best of a few large sums and matrix-vector products."""
+    matrix = torch.ones(2**18 if device.type == "cuda" else 2**16, 2048, device=device)  # 2 GiB or 512 MiB, above any cache
+    vector, best = torch.ones(matrix.shape[1], device=device), 0.0
+    for read in (matrix.sum, lambda: matrix @ vector):
+        for _ in range(repetitions):
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            start = time.perf_counter()
+            read()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            best = max(best, matrix.nbytes / (time.perf_counter() - start))
+    return best
+
+
+def machine(device: torch.device) -> str:
+    processor = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        processor = names[0] if names else processor
+    card = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
+    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return f"{card}{processor} ({cores}), {platform.platform()}, torch {torch.__version__}"
+
+
+def measure(model: Model, name: str, tokens: int, repetitions: int, read_speed: float) -> dict[str, float]:
+    """Alternate both ways and take medians: a machine that slows down for a while slows both."""
+    difference = disagreement(model)
+    if not difference <= AGREEMENT[name]:
+        raise RuntimeError(f"{name}: no fair comparison: logits differ by {difference:.2g} standard deviations.")
+    time_naive(model, 3), time_ours(model, 3)  # warm up
+    pairs = [(time_naive(model, tokens), time_ours(model, tokens)) for _ in range(repetitions)]
+    naive, ours = (statistics.median(times) for times in zip(*pairs, strict=True))
+    floor = model.bytes_per_step / read_speed
+    result = {
+        "sequential_over_naive": statistics.median(n / o for n, o in pairs),
+        "naive_tokens_per_s": 1 / naive,
+        "sequential_tokens_per_s": 1 / ours,
+        "floor_ms": 1e3 * floor,
+        "percent_of_floor": 100 * floor / ours,
+        "logit_difference": difference,
+    }
+    print(
+        f"{name}: {result['sequential_over_naive']:.2f}x; upstream's way {1 / naive:.1f} tokens/s, ours {1 / ours:.1f} tokens/s "
+        f"({1e3 * ours:.1f} ms per token, floor {1e3 * floor:.1f} ms, {result['percent_of_floor']:.0f} % of it reached; "
+        f"logits agree to {difference:.1g} sd)",
+        flush=True,
+    )
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="16 tokens, 5 repetitions instead of 64 and 9; under 50 s on two cores")
+    parser.add_argument("--json", type=Path, help="write the numbers here")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
+    parser.add_argument("--size", type=int, default=512, help="side of the image in pixels (512)")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    tokens, repetitions = (16, 5) if arguments.quick else (64, 9)
+
+    model, read_speed = Model.random(device, arguments.size), bandwidth(device)
+    print(machine(device))
+    print(f"read bandwidth {read_speed / 1e9:.1f} GB/s; {model.layer_weights / 1e6:.0f}M layer parameters; ", end="")
+    size = model.settings.describe()["size"]
+    print(f"first {tokens} codes of a {size} image after {len(PROMPT)} prompt tokens, guidance on, ", end="")
+    print(f"median of {repetitions} alternating repetitions", flush=True)
+    results = {name: measure(model.to(dtype), name, tokens, repetitions, read_speed) for name, dtype in DTYPES.items()}
+    usual = results["fp32" if device.type == "cpu" else "bf16"]  # what `LuminaModel.load` takes on this device
+    if arguments.json:
+        summary = {
+            "sequential_over_naive": usual["sequential_over_naive"], "machine": machine(device), "read_gb_per_s": read_speed / 1e9,
+            "layer_parameters": model.layer_weights, "tokens": tokens, "size": size, "repetitions": repetitions, **results,
+        }  # fmt: skip
+        arguments.json.write_text(json.dumps(summary, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

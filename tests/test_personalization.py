@@ -1,0 +1,125 @@
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from toy import FAMILY, toy_model
+
+from ar_core.adapters import DeltaAdapter, LowRankAdapter, attached, merged
+from ar_core.personalization import Personalization, PersonalizationError
+from ar_core.sampling import SamplingSettings
+
+SETTINGS = SamplingSettings.resolve(FAMILY, seed=3)
+
+
+def learned(model, method="lora", seed=0, vectors=1, scale=0.5):
+    torch.manual_seed(seed)
+    if method == "lora":
+        adapter = LowRankAdapter.fresh(model.transformer, 2, seed)
+        for up in adapter.up:
+            up.data.normal_(std=scale)
+    elif method == "full":
+        adapter = DeltaAdapter.fresh(model.transformer)
+        for delta in adapter.delta:
+            delta.data.normal_(std=scale)
+    else:
+        adapter = None
+    return Personalization("[V]", "dog", torch.randn(vectors, 16), adapter, model.fingerprint, {"steps": 3})
+
+
+def codes(model, prompt="a photo of [V] dog"):
+    return model.generate([prompt], SETTINGS)[0].codes
+
+
+@pytest.mark.parametrize("method", ["lora", "full", "embedding"])
+def test_a_reloaded_file_gives_the_same_images(tmp_path, method):
+    model = toy_model()
+    original = learned(model, method)
+    reloaded = Personalization.load(original.save(tmp_path / "Dog ü 狗"))
+    assert reloaded.recipe == {"steps": 3} and reloaded.class_name == "dog"
+    assert torch.equal(codes(model.personalized(original)), codes(model.personalized(reloaded)))
+    assert [p.name for p in tmp_path.iterdir()] == ["Dog ü 狗.safetensors"]
+
+
+def test_applying_never_changes_the_base():
+    model = toy_model()
+    before = {k: v.clone() for k, v in model.transformer.state_dict().items()}
+    sample = codes(model, "a photo of dog")
+    changed = model.personalized(learned(model))
+    assert not torch.equal(codes(changed), sample)
+    assert all(torch.equal(v, before[k]) for k, v in model.transformer.state_dict().items())
+    assert torch.equal(codes(model, "a photo of dog"), sample)
+
+
+def test_strength_zero_is_the_base_without_the_identifier():
+    model = toy_model()
+    image = model.personalized(learned(model), 0.0).generate(["a photo of [V] dog"], SETTINGS)[0]
+    assert image.prompt == "a photo of dog"
+    assert torch.equal(image.codes, codes(model, "a photo of dog"))
+
+
+def test_strength_scales_the_change_of_the_layers():
+    model = toy_model()
+    p = learned(model)
+    name = p.adapter.names()[0]
+    old = model.transformer.get_parameter(f"{name}.weight")
+    half = model.personalized(p, 0.5).transformer.get_parameter(f"{name}.weight")
+    torch.testing.assert_close(half - old, 0.5 * p.adapter.change(name))
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_attached_while_learning_equals_merged_afterwards(method):
+    model = toy_model()
+    p = learned(model, method)
+    x = torch.randn(1, 5, 16)
+    with attached(model.transformer, p.adapter):
+        beside = model.transformer(x)
+    torch.testing.assert_close(beside, merged(model.transformer, [(p.adapter, 1.0)])(x), atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(model.transformer(x), beside, atol=1e-3)
+
+
+def test_a_merged_copy_shares_what_did_not_change():
+    model = toy_model()
+    copy = model.personalized(learned(model)).transformer
+    assert copy.model.embed_tokens.weight.data_ptr() == model.transformer.model.embed_tokens.weight.data_ptr()
+
+
+def test_two_subjects_in_one_prompt_need_two_names():
+    model = toy_model()
+    first, second = learned(model, seed=1, vectors=2), learned(model, seed=2)
+    with pytest.raises(PersonalizationError, match=r"both called \[V\].*\[W\]"):
+        model.personalized(first).personalized(second)
+    both = model.personalized(first).personalized(second, name="W")
+    assert [i.ids for i in both.identifiers] == [[1040, 1041], [1042]]
+    assert torch.equal(both.rows, torch.cat([first.vectors, second.vectors]))
+    assert both.generate(["[V] and [W]"], SETTINGS)[0].prompt == "[V] dog and [W] dog"
+    name = first.adapter.names()[0]
+    change = both.transformer.get_parameter(f"{name}.weight") - model.transformer.get_parameter(f"{name}.weight")
+    torch.testing.assert_close(change, first.adapter.change(name) + second.adapter.change(name), atol=1e-5, rtol=1e-4)
+
+
+def test_a_file_for_another_base_is_refused():
+    with pytest.raises(PersonalizationError, match="another base model"):
+        toy_model(seed=1).personalized(learned(toy_model(seed=0)))
+
+
+def test_files_that_are_not_personalizations_are_named(tmp_path):
+    with pytest.raises(PersonalizationError, match="does not exist"):
+        Personalization.load(tmp_path / "absent.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"not a tensor file")
+    with pytest.raises(PersonalizationError, match="broken.safetensors is damaged"):
+        Personalization.load(tmp_path / "broken.safetensors")
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(PersonalizationError, match="other.safetensors is not a personalization"):
+        Personalization.load(tmp_path / "other.safetensors")
+
+
+def test_the_file_keeps_to_its_documented_format(tmp_path):
+    model = toy_model()
+    with safe_open(learned(model).save(tmp_path / "x"), "pt") as file:
+        keys, metadata = set(file.keys()), file.metadata()
+    assert "identifier" in keys
+    assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in keys
+    assert metadata["modelspec.trigger_phrase"] == "[V] dog" and json.loads(metadata["recipe"]) == {"steps": 3}
+    assert str(tmp_path) not in str(metadata)

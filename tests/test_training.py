@@ -1,0 +1,245 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from toy import FAMILY, toy_model, toy_subject
+
+from ar_core.control import Cancelled, never, silent
+from ar_core.personalization import PersonalizationError
+from ar_core.text import Identifier
+from ar_core.training import TrainingSettings, budget, personalize
+from ar_core.training.examples import Examples
+from ar_core.training.loop import TrainingDiverged
+from ar_core.training.runs import forget
+from ar_core.training.stages import EMBEDDING, JOINT, LAYERS, StageTrainer
+from ar_core.training.trainable import initial_vectors, median_norm
+
+SUBJECT = toy_subject()
+
+
+def settings(**chosen):
+    return TrainingSettings.resolve(FAMILY, **{"embedding_steps": 4, "layer_steps": 3, "rank": 2, **chosen})
+
+
+def run(root, stage=EMBEDDING, steps=4, model=None, cancel=never, progress=silent, start=None, **chosen):
+    return StageTrainer(model or toy_model(), SUBJECT, settings(**chosen), root, progress=progress, cancel=cancel).run(stage, steps, start)
+
+
+def learned(result):
+    tensors = [result.personalization.vectors]
+    return tensors + ([p.detach() for p in result.personalization.adapter.parameters()] if result.personalization.adapter else [])
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(learned(a), learned(b), strict=True))
+
+
+@pytest.mark.parametrize("strategy, stages", [("two_stage", 2), ("embedding_only", 1), ("joint", 1)])
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_every_strategy_lowers_the_loss_and_leaves_the_base_alone(tmp_path, strategy, stages, method):
+    model = toy_model()
+    before = {k: v.clone() for k, v in model.transformer.state_dict().items()}
+    results = personalize(model, SUBJECT, settings(strategy=strategy, method=method, embedding_steps=30, layer_steps=20, layer_learning_rate=1e-2), tmp_path)
+    assert len(results) == stages
+    assert min(results[-1].losses[-3:]) < results[0].losses[0] - 0.05
+    assert all(torch.equal(v, before[k]) for k, v in model.transformer.state_dict().items())
+    assert not any(p.requires_grad for p in model.transformer.parameters())
+
+
+def test_stage_two_keeps_the_vectors_of_stage_one(tmp_path):
+    first, second = personalize(toy_model(), SUBJECT, settings(), tmp_path)
+    assert torch.equal(first.personalization.vectors, second.personalization.vectors)
+    assert any(p.abs().sum() > 0 for p in second.personalization.adapter.up)
+
+
+@pytest.mark.parametrize("stage", [EMBEDDING, JOINT])
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path, stage):
+    whole = run(tmp_path / "a", stage, 6)
+    count = 0
+
+    def cancel():
+        nonlocal count
+        count += 1
+        return count > 3
+
+    with pytest.raises(Cancelled, match="after 3 of 6 steps"):
+        run(tmp_path / "b", stage, 6, cancel=cancel)
+    resumed = run(tmp_path / "b", stage, 6)
+    assert resumed.note == "went on from step 3"
+    assert same(whole, resumed) and whole.losses == resumed.losses
+
+
+def test_four_steps_and_two_more_are_six(tmp_path):
+    whole = run(tmp_path / "a", steps=6)
+    run(tmp_path / "b", steps=4)
+    assert same(whole, run(tmp_path / "b", steps=6))
+
+
+def test_finished_work_is_returned_without_a_step(tmp_path):
+    first = run(tmp_path)
+    calls = []
+    again = run(tmp_path, progress=lambda *a: calls.append(a))
+    assert again.note == "remembered" and not calls
+    assert same(first, again) and first.losses == again.losses
+
+
+def test_fewer_steps_return_the_nearest_kept_result(tmp_path):
+    run(tmp_path, steps=2)
+    run(tmp_path, steps=6)
+    assert run(tmp_path, steps=3).step == 2
+    assert run(tmp_path, steps=5).step == 6
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"embedding_learning_rate": 0.02}, {"vectors": 2}, {"initialisation": "random"}, {"batch_size": 3}])
+def test_what_determines_a_run_starts_another(tmp_path, change):
+    assert run(tmp_path, steps=1).run != run(tmp_path, steps=1, **change).run
+
+
+@pytest.mark.parametrize("change", [{"layer_learning_rate": 0.5}, {"rank": 3}, {"method": "full"}, {"layer_steps": 9}])
+def test_what_does_not_determine_stage_one_does_not_repeat_it(tmp_path, change):
+    run(tmp_path, steps=1)
+    assert run(tmp_path, steps=1, **change).note == "remembered"
+
+
+def test_other_photos_class_base_or_stage_one_start_another_run(tmp_path):
+    model, chosen = toy_model(), settings()
+    folders = {StageTrainer(model, s, chosen, tmp_path).run(EMBEDDING, 1).run for s in (SUBJECT, replace(SUBJECT, pixels="x"), replace(SUBJECT, class_name="cat"))}
+    folders.add(StageTrainer(toy_model(seed=1), SUBJECT, chosen, tmp_path).run(EMBEDDING, 1).run)
+    one, two = run(tmp_path, steps=1).personalization, run(tmp_path, steps=2).personalization
+    folders |= {run(tmp_path, LAYERS, 1, start=one).run, run(tmp_path, LAYERS, 1, start=two).run}
+    assert len(folders) == 6
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(tmp_path):
+    whole = run(tmp_path / "a", steps=6)
+    run(tmp_path / "b", steps=2)
+    folder = run(tmp_path / "b", steps=4).run
+    (folder / "state.safetensors").write_bytes(b"torn")
+    resumed = run(tmp_path / "b", steps=6)
+    assert resumed.note == "went on from step 2" and same(whole, resumed)
+
+
+def test_the_identifiers_name_does_not_matter_to_training(tmp_path):
+    first = StageTrainer(toy_model(), SUBJECT, settings(), tmp_path, "[V]").run(EMBEDDING, 2)
+    second = StageTrainer(toy_model(), SUBJECT, settings(), tmp_path, "[sks]").run(EMBEDDING, 2)
+    assert second.note == "remembered" and second.personalization.identifier == "[sks]" and same(first, second)
+
+
+def test_non_finite_steps_stop_training_at_the_last_good_state(tmp_path, monkeypatch):
+    from ar_core.training import loop
+
+    good = run(tmp_path, steps=2)
+    real = loop.image_code_loss
+    monkeypatch.setattr(loop, "image_code_loss", lambda *a: real(*a) * float("nan"))
+    with pytest.raises(TrainingDiverged, match="went back to step 2.*lower learning rate"):
+        run(tmp_path, steps=9)
+    monkeypatch.undo()
+    assert same(good, run(tmp_path, steps=2))
+
+
+def test_one_non_finite_step_is_skipped(tmp_path, monkeypatch):
+    from ar_core.training import loop
+
+    real, calls = loop.image_code_loss, []
+
+    def sometimes(*a):
+        calls.append(1)
+        return real(*a) * (float("inf") if len(calls) == 2 else 1.0)
+
+    monkeypatch.setattr(loop, "image_code_loss", sometimes)
+    result = run(tmp_path, steps=4)
+    assert result.step == 4 and result.losses[1] != result.losses[1]
+    assert torch.isfinite(result.personalization.vectors).all()
+
+
+def test_a_personalized_model_is_not_trained_again(tmp_path):
+    model = toy_model()
+    applied = model.personalized(run(tmp_path).personalization)
+    with pytest.raises(PersonalizationError, match=r"already personalized \(\[V\]\)"):
+        run(tmp_path, model=applied)
+
+
+def test_training_works_inside_inference_mode(tmp_path):
+    outside = run(tmp_path / "a", JOINT, 2)
+    with torch.inference_mode():
+        inside = run(tmp_path / "b", JOINT, 2)
+    assert same(outside, inside)
+
+
+def test_prior_preservation_adds_the_class_and_draws_its_images_once(tmp_path):
+    plain = run(tmp_path, JOINT, 2)
+    with_prior = run(tmp_path, JOINT, 2, prior_preservation=True)
+    assert with_prior.losses[0] > plain.losses[0]
+    assert (with_prior.run / "prior.safetensors").exists()
+    messages = []
+    run(tmp_path, JOINT, 3, prior_preservation=True, progress=lambda *a: messages.append(a[2]))
+    assert not [m for m in messages if "class images" in m]
+
+
+def test_the_per_image_token_is_learned_but_not_part_of_the_result(tmp_path):
+    plain, mixed = run(tmp_path), run(tmp_path, per_image_token=True)
+    assert mixed.personalization.vectors.shape == plain.personalization.vectors.shape
+    assert not torch.equal(mixed.personalization.vectors, plain.personalization.vectors)
+
+
+def test_batches_depend_on_seed_and_step_alone():
+    def examples(seed):
+        return Examples(SUBJECT, toy_model().text, Identifier("[V]", "dog", 1040, 1), 4, seed)
+
+    a, b = examples(0), examples(0)
+    for step in (5, 0, 5):
+        assert torch.equal(a(step).ids, b(step).ids)
+    assert not torch.equal(a(0).targets, examples(1)(0).targets)
+
+
+def test_targets_are_exactly_the_codes_in_reading_order():
+    batch = Examples(SUBJECT, toy_model().text, Identifier("[V]", "dog", 1040, 1), 4, 0)(0)
+    for row in batch.targets:
+        assert any(torch.equal(row[row >= 0], codes.flatten()) for codes in SUBJECT.codes)
+
+
+def test_initial_vectors():
+    model = toy_model()
+    table = model.transformer.model.embed_tokens.weight
+    word = initial_vectors(model.transformer, model.text, "dog", 2, "class", 0)
+    torch.testing.assert_close(word[0], table[model.text.encode(" dog")].mean(0))
+    assert not torch.equal(word[0], word[1])
+    drawn = initial_vectors(model.transformer, model.text, "dog", 3, "random", 0)
+    torch.testing.assert_close(drawn.norm(dim=1), torch.full((3,), median_norm(table)))
+
+
+def test_what_is_too_large_is_refused_before_the_start(tmp_path, monkeypatch):
+    model = toy_model()
+    assert budget.trainable_parameters(model.transformer, "full", 1) == 3 * 16 * 16 * 2
+    assert budget.trainable_parameters(model.transformer, "lora", 2) == 2 * (16 + 16) * 3 * 2
+    monkeypatch.setattr(budget.psutil, "virtual_memory", lambda: type("", (), {"available": 100})())
+    with pytest.raises(budget.NotEnough, match="GiB of memory.*LoRA"):
+        run(tmp_path, JOINT, 1, model=model, method="full")
+    monkeypatch.undo()
+    monkeypatch.setattr(budget.shutil, "disk_usage", lambda _: type("", (), {"free": 100})())
+    with pytest.raises(budget.NotEnough, match="GiB of disk"):
+        run(tmp_path, JOINT, 1, model=model, method="full")
+    assert not list(tmp_path.iterdir())
+
+
+def test_forget_deletes_runs_and_nothing_else(tmp_path):
+    run(tmp_path)
+    (tmp_path / "my notes").mkdir()
+    assert forget(tmp_path) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["my notes"]
+
+
+@pytest.mark.parametrize(
+    "chosen, sentence",
+    [({"strategy": "magic"}, "two_stage"), ({"method": "x"}, "lora"), ({"rank": 0}, "rank is 0"), ({"embedding_learning_rate": -1.0}, "above 0"), ({"initialisation": "x"}, "class"), ({"vectors": 999}, "room for")],
+)
+def test_bad_settings_get_a_sentence(chosen, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        settings(**chosen)
+
+
+def test_unset_values_are_the_familys(tmp_path):
+    resolved = TrainingSettings.resolve(FAMILY, rank=None)
+    assert resolved.rank == FAMILY.recipe.lora_rank and resolved.embedding_steps == FAMILY.recipe.embedding_steps
+    assert TrainingSettings.resolve(FAMILY, method="full").layer_learning_rate == FAMILY.recipe.full_learning_rate
+

@@ -1,0 +1,56 @@
+"""A whole model in memory, of a few thousand parameters, for tests that train and sample."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import torch
+
+from ar_core.checkpoints import fingerprint
+from ar_core.families import MINIATURE, Family
+from ar_core.image_tokenizer import ImageTokenizer, ImageTokenizerConfig
+from ar_core.miniature.words import build_tokenizer, known_words
+from ar_core.model import LuminaModel
+from ar_core.text import TextTokenizer
+from ar_core.training import Subject
+from ar_core.transformer import Transformer, TransformerConfig
+
+SIZE = (32, 32)
+FAMILY: Family = replace(
+    MINIATURE,
+    protocol=replace(MINIATURE.protocol, sizes=(SIZE,)),
+    recipe=replace(MINIATURE.recipe, size=SIZE, batch_size=2, micro_batch=2, views=1, prior_images=3),
+)
+
+
+def toy_model(seed: int = 0) -> LuminaModel:
+    """16 codes per picture, two layers; random weights from `seed`."""
+    with torch.inference_mode(False):  # parameters made in inference mode could never be trained beside
+        return _build(seed)
+
+
+def _build(seed: int) -> LuminaModel:
+    torch.manual_seed(seed)
+    config = TransformerConfig(
+        vocab_size=1616, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, head_first=FAMILY.protocol.code_base, head_size=FAMILY.protocol.codes,
+    )  # fmt: skip
+    transformer = Transformer(config)
+    for parameter in transformer.parameters():
+        if parameter.dim() == 2 and min(parameter.shape) > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+    vq = ImageTokenizer(ImageTokenizerConfig(ch=8, ch_mult=(1, 2), num_res_blocks=1, z_channels=8, embed_dim=4, n_embed=1024, patch=4, norm_groups=2))
+    transformer.requires_grad_(False).eval(), vq.requires_grad_(False).eval()
+    return LuminaModel(FAMILY, _text(), transformer, vq, fingerprint(transformer), transformer)
+
+
+@functools.cache
+def _text() -> TextTokenizer:
+    return TextTokenizer(build_tokenizer(), FAMILY.protocol, frozenset(known_words()))
+
+
+def toy_subject(seed: int = 0, photos: int = 2) -> Subject:
+    """Random codes instead of photos."""
+    codes = torch.randint(0, FAMILY.protocol.codes, (2 * photos, 4, 4), generator=torch.Generator().manual_seed(seed))
+    return Subject("dog", SIZE, codes, tuple(i // 2 for i in range(2 * photos)), f"pixels {seed}")
