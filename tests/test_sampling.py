@@ -143,6 +143,12 @@ def test_low_precision_logits_are_widened_before_anything_else():
     assert torch.equal(probabilities(logits, 5, 0.7), probabilities(logits.float(), 5, 0.7))
 
 
+def test_every_code_owns_an_interval_closed_below_and_open_above():
+    p = torch.tensor([0.0, 0.25, 0.0, 0.5, 0.25, 0.0])
+    numbers = torch.tensor([0.0, 0.25 - 2**-24, 0.25, 0.75 - 2**-24, 0.75, LARGEST])
+    assert draw(p.expand(6, -1), numbers).tolist() == [1, 1, 3, 3, 4, 4]
+
+
 @pytest.mark.parametrize("codes", [2, 12, 8192])
 def test_a_code_of_probability_zero_is_never_drawn(codes):
     generator = torch.Generator().manual_seed(codes)
