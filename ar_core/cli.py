@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,7 +15,7 @@ import torch
 from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
-from .control import Progress
+from .control import Cancelled, Progress
 from .families import FAMILIES, MINIATURE, PAPER_RECIPE, PAPER_SOURCES, Recipe
 from .model import Generated, LuminaModel
 from .personalization import Personalization
@@ -35,10 +37,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
             error = "The device ran out of memory. Choose a smaller --size or --n, or --device cpu."
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("Stopped. What was finished is kept; the same command goes on from there.", file=sys.stderr)
+    except Cancelled as stopped:
+        print(stopped, file=sys.stderr)
         return 130
     return 0
+
+
+class Interruption:
+    """A Cancel that follows Ctrl-C: the first lets the step end and saves, the second stops at once."""
+
+    def __init__(self):
+        self.asked = False
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, number: int, frame) -> None:
+        self.asked = True
+        print("\nStopping after this step (Ctrl-C again: at once)", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __call__(self) -> bool:
+        return self.asked
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     for name, kind in TRAINING_OPTIONS.items():
         learn.add_argument(f"--{name.replace('_', '-')}", type=kind, help="default: the recipe's")
     learn.add_argument("--initialisation", choices=INITIALISATIONS)
-    for name in ("per_image_token", "prior_preservation"):
+    for name in SWITCHES:
         learn.add_argument(f"--{name.replace('_', '-')}", action=argparse.BooleanOptionalAction, default=None)
     learn.set_defaults(run=run_personalize)
 
@@ -101,6 +120,7 @@ TRAINING_OPTIONS = {
     "embedding_steps": int, "layer_steps": int, "embedding_learning_rate": float, "layer_learning_rate": float,
     "rank": int, "vectors": int, "batch_size": int, "micro_batch": int, "prior_weight": float, "prior_images": int,
 }  # fmt: skip
+SWITCHES = ("per_image_token", "prior_preservation", "gradient_checkpointing")
 
 
 def _model_options(command: argparse.ArgumentParser) -> None:
@@ -149,7 +169,7 @@ def run_personalize(options: argparse.Namespace) -> None:
     photos, report = read_photos(options.photos)
     print("\n".join(report))
     model = _load(options)
-    chosen = {name: getattr(options, name) for name in (*TRAINING_OPTIONS, "initialisation", "per_image_token", "prior_preservation")}
+    chosen = {name: getattr(options, name) for name in (*TRAINING_OPTIONS, "initialisation", *SWITCHES)}
     if options.recipe == "paper":
         chosen = paper_values(options.method) | {name: value for name, value in chosen.items() if value is not None}
     settings = TrainingSettings.resolve(model.family, strategy=options.strategy, method=options.method, seed=options.seed, **chosen)
@@ -157,10 +177,11 @@ def run_personalize(options: argparse.Namespace) -> None:
     if model.family is MINIATURE:
         print("note: the miniature only knows drawn scenes; photographs can be learned, but come back as drawings at best.")
     bar: Progress = Bar()
+    cancel = Interruption()
     size = model.family.protocol.snap(*options.size) if options.size else None
     runs = options.runs or options.out.parent / "_runs"
-    subject = prepare_subject(model, photos, options.class_name, size, runs=runs, progress=bar)
-    for result in personalize(model, subject, settings, runs, identifier=options.identifier, progress=bar):
+    subject = prepare_subject(model, photos, options.class_name, size, runs=runs, progress=bar, cancel=cancel)
+    for result in personalize(model, subject, settings, runs, identifier=options.identifier, progress=bar, cancel=cancel):
         curve = f"loss {result.losses[0]:.3f} -> {mean_of_last(result.losses):.3f}" if result.losses else ""
         print(f"{result.personalization.recipe['stage']}: {result.step} steps, {result.note}; {curve}")
     path = result.personalization.save(options.out)
@@ -192,11 +213,11 @@ def run_sample(options: argparse.Namespace) -> None:
     )
     print_values("sampling", settings.describe())
     options.out.mkdir(parents=True, exist_ok=True)
-    bar = Bar()
+    bar, cancel = Bar(), Interruption()
     for number, prompt in enumerate(options.prompt):
         if unknown := model.text.unknown_words(prompt):
             print(f"note: the model never saw the words {', '.join(unknown)}")
-        images = model.generate([prompt] * options.n, settings, progress=bar)
+        images = model.generate([prompt] * options.n, settings, progress=bar, cancel=cancel)
         print(f"prompt: {images[0].prompt}")
         for k, image in enumerate(images):
             path = options.out / f"{number:02d}_{settings.seed}_{k:02d}.png"

@@ -81,6 +81,7 @@ class Recipe:
     batch_size: int
     micro_batch: int  # pairs per forward pass
     clip_norm: float
+    gradient_checkpointing: bool  # trades a third more time for most of the activations' memory; exact
     # Photos
     views: int  # seeded views of each photo, beside the photo itself
     view_shift: float  # of the frame's side, at most
@@ -130,7 +131,7 @@ LUMINA_PROTOCOL = Protocol(
 PAPER_RECIPE = Recipe(
     embedding_steps=1500, embedding_learning_rate=1e-2, vectors=1, initialisation="random", per_image_token=False,
     lora_steps=100, lora_learning_rate=1e-4, lora_rank=64, full_steps=70, full_learning_rate=5e-6,
-    joint_steps=100, batch_size=8, micro_batch=1, clip_norm=1.0,
+    joint_steps=100, batch_size=8, micro_batch=1, clip_norm=1.0, gradient_checkpointing=True,
     views=0, view_shift=0.0, view_scale=1.0, view_flip=False, prior_weight=1.0, prior_images=100,
     cfg=4.0, top_k=2000, temperature=1.0, size=(768, 768),
 )  # fmt: skip
@@ -171,7 +172,7 @@ MINIATURE = Family(
     Recipe(
         embedding_steps=150, embedding_learning_rate=1e-2, vectors=1, initialisation="class", per_image_token=False,
         lora_steps=60, lora_learning_rate=1e-3, lora_rank=8, full_steps=40, full_learning_rate=3e-4,
-        joint_steps=60, batch_size=8, micro_batch=8, clip_norm=1.0,
+        joint_steps=60, batch_size=8, micro_batch=8, clip_norm=1.0, gradient_checkpointing=False,
         views=7, view_shift=0.12, view_scale=0.8, view_flip=True, prior_weight=1.0, prior_images=16,
         cfg=4.0, top_k=20, temperature=1.0, size=(128, 128),
     ),

@@ -166,6 +166,12 @@ def test_training_works_inside_inference_mode(tmp_path):
     assert same(outside, inside)
 
 
+def test_gradient_checkpointing_changes_nothing_and_is_no_other_run(tmp_path):
+    plain = run(tmp_path / "a", JOINT, 3)
+    saving = run(tmp_path / "b", JOINT, 3, gradient_checkpointing=True)
+    assert same(plain, saving) and plain.run.name == saving.run.name
+
+
 def test_prior_preservation_adds_the_class_and_draws_its_images_once(tmp_path):
     plain = run(tmp_path, JOINT, 2)
     with_prior = run(tmp_path, JOINT, 2, prior_preservation=True)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ..families import MINIATURE
 from ..image_tokenizer import ImageTokenizer
 from ..text import TextTokenizer
+from ..training.examples import make_batch
 from ..transformer import Transformer, TransformerConfig
 from .checkpointing import load_training, progress, save_training
 from .drawing import draw
@@ -75,13 +76,10 @@ class Batches:
         for _ in range(BATCH):
             index = rng.randrange(len(self.codes))
             caption = random_caption(rng, training_scene(index, self.seed))
-            prefix = [] if rng.random() < UNCAPTIONED else self.text.prompt_ids(caption, size)
-            sequences.append(prefix + protocol.image_block(self.codes[index].tolist(), size))
-        width = max(map(len, sequences))
-        ids = torch.tensor([s + [protocol.begin] * (width - len(s)) for s in sequences])
-        targets = ids[:, 1:] - protocol.code_base
-        targets = targets.where((targets >= 0) & (targets < protocol.codes), -1)
-        return ids[:, :-1], targets
+            prompt = [] if rng.random() < UNCAPTIONED else self.text.prompt_ids(caption, size)
+            sequences.append((prompt, self.codes[index]))
+        batch = make_batch(sequences, protocol, size)
+        return batch.ids, batch.targets
 
 
 def train(folder: Path, batches: Batches, steps: int, seed: int = 0, log=print) -> Transformer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,8 +74,8 @@ class PriorExamples:
         return make_batch([(self.prompt, self.codes[i]) for i in chosen], self.protocol, self.size)
 
 
-def make_batch(sequences: list[tuple[list[int], Tensor]], protocol: Protocol, size: Size) -> Batch:
-    """Prompt ids and code grids to one padded batch."""
+def make_batch(sequences: list[tuple[list[int], Tensor | np.ndarray]], protocol: Protocol, size: Size) -> Batch:
+    """Prompt ids and code grids (rows, columns) to one padded batch."""
     ids = [prompt + protocol.image_block(codes.tolist(), size) for prompt, codes in sequences]
     width = max(map(len, ids))
     padded = torch.tensor([row + [protocol.begin] * (width - len(row)) for row in ids])

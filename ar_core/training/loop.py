@@ -29,10 +29,12 @@ class Loop:
     def __init__(
         self, transformer: Transformer, trainable: Trainable, learning_rates: dict[str, float], batches: Batches,
         run: Run, *, first_row_id: int, micro_batch: int, clip_norm: float, keep_every: int,
+        gradient_checkpointing: bool = False,
     ):  # fmt: skip
         """`learning_rates` by top-level name in `trainable`; what is not named there stays frozen."""
         self.transformer, self.trainable, self.batches, self.run = transformer, trainable, batches, run
         self.first_row_id, self.micro_batch, self.clip_norm, self.keep_every = first_row_id, micro_batch, clip_norm, keep_every
+        self.gradient_checkpointing = gradient_checkpointing
         trainable.requires_grad_(False)
         groups = []
         for name, rate in learning_rates.items():
@@ -51,6 +53,13 @@ class Loop:
         Cancelling saves what is there and raises Cancelled. Raises TrainingDiverged after `TOLERATED` non-finite
         steps in a row. `on_keep` is called with the step of every kept result.
         """
+        self.transformer.gradient_checkpointing = self.gradient_checkpointing
+        try:
+            self._train(steps, progress, cancel, on_keep)
+        finally:
+            self.transformer.gradient_checkpointing = False
+
+    def _train(self, steps: int, progress: Progress, cancel: Cancel, on_keep: Callable[[int], None]) -> None:
         failures = 0
         while self.step < steps:
             if cancel():

@@ -35,6 +35,7 @@ class TrainingSettings:
     batch_size: int
     micro_batch: int
     clip_norm: float
+    gradient_checkpointing: bool
     seed: int
 
     @classmethod
@@ -57,7 +58,7 @@ class TrainingSettings:
             "rank": recipe.lora_rank, "vectors": recipe.vectors, "initialisation": recipe.initialisation,
             "per_image_token": recipe.per_image_token, "prior_preservation": False, "prior_weight": recipe.prior_weight,
             "prior_images": recipe.prior_images, "batch_size": recipe.batch_size, "micro_batch": recipe.micro_batch,
-            "clip_norm": recipe.clip_norm,
+            "clip_norm": recipe.clip_norm, "gradient_checkpointing": recipe.gradient_checkpointing,
         }  # fmt: skip
         unknown = set(chosen) - set(values)
         if unknown:

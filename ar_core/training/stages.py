@@ -130,7 +130,7 @@ class StageTrainer:
         return Loop(
             self.model.transformer, trainable, rates, self._batches(trainable, run), run,
             first_row_id=protocol.identifier_base, micro_batch=settings.micro_batch, clip_norm=settings.clip_norm,
-            keep_every=KEEP_EVERY[stage],
+            keep_every=KEEP_EVERY[stage], gradient_checkpointing=settings.gradient_checkpointing,
         )  # fmt: skip
 
     def _batches(self, trainable: Trainable, run: Run):
