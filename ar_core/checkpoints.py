@@ -53,7 +53,9 @@ def find(folder: Path | str, vq: Path | str | None = None, tokenizer: Path | str
         raise CheckpointError(f"There is no model folder {folder}. Give the folder that holds config.json and the .safetensors files.")
     config = _read_json(folder / "config.json", "Copy it from the model's repository.")
     if config.get("model_type") != "chameleon":
-        raise CheckpointError(f'{folder / "config.json"} describes a "{config.get("model_type")}" model; Lumina-mGPT is of the type "chameleon".')
+        raise CheckpointError(
+            f'{folder / "config.json"} describes a "{config.get("model_type")}" model; Lumina-mGPT is of the type "chameleon".'
+        )
     weights = _weight_files(folder)
     return Files(folder, config, weights, _vq_file(folder, weights, vq), _tokenizer_file(folder, tokenizer))
 
@@ -72,7 +74,9 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     if not index.exists():
         single = folder / "model.safetensors"
         if not single.exists():
-            raise CheckpointError(f"{folder} has neither model.safetensors nor model.safetensors.index.json. Copy the model's .safetensors files there.")
+            raise CheckpointError(
+                f"{folder} has neither model.safetensors nor model.safetensors.index.json. Copy the model's .safetensors files there."
+            )
         return (single,)
     names = sorted(set(_read_json(index, "Copy it again from the model's repository.").get("weight_map", {}).values()))
     for name in names:
@@ -173,13 +177,23 @@ def load_transformer(
                     continue
                 name = "image_head.weight" if key == "lm_head.weight" else key
                 if name not in wanted:
-                    raise CheckpointError(f"{path} holds {key}, which this transformer does not have. Is it another model, or loaded twice?")
+                    raise CheckpointError(
+                        f"{path} holds {key}, which this transformer does not have. Is it another model, or loaded twice?"
+                    )
                 value = file.get_slice(key)
                 rows = slice(head_first, head_first + head_size) if key == "lm_head.weight" else slice(None)
                 _place(model, name, wanted.pop(name), _checked(path, key, lambda v=value, r=rows: v[r]), path, device, dtype)
     if list(wanted) == ["image_head.weight"] and files.config.get("tie_word_embeddings"):
         table = model.model.embed_tokens.weight
-        _place(model, "image_head.weight", wanted.pop("image_head.weight"), table[head_first : head_first + head_size].clone(), files.folder, device, dtype)
+        _place(
+            model,
+            "image_head.weight",
+            wanted.pop("image_head.weight"),
+            table[head_first : head_first + head_size].clone(),
+            files.folder,
+            device,
+            dtype,
+        )
     if wanted:
         first = "lm_head.weight" if next(iter(wanted)) == "image_head.weight" else next(iter(wanted))
         raise CheckpointError(f"{len(wanted)} tensors are missing in {files.folder}, first {first}. Copy the .safetensors files again.")
@@ -228,7 +242,9 @@ def load_image_tokenizer(files: Files, *, device: torch.device | str | None = No
         elif key.split(".")[0] in ("encoder", "decoder", "quantize", "quant_conv", "post_quant_conv"):
             raise CheckpointError(f"{path} holds {key}, which the image tokenizer does not have. Is it another image tokenizer?")
     if wanted:
-        raise CheckpointError(f"{len(wanted)} tensors of the image tokenizer are missing in {path}, first {next(iter(wanted))}. Copy the file again.")
+        raise CheckpointError(
+            f"{len(wanted)} tensors of the image tokenizer are missing in {path}, first {next(iter(wanted))}. Copy the file again."
+        )
     return model.requires_grad_(False).eval()
 
 
@@ -255,7 +271,9 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged or holds more than tensors ({str(error).splitlines()[0]}). Copy vqgan.ckpt again.") from error
+        raise CheckpointError(
+            f"{path} is damaged or holds more than tensors ({str(error).splitlines()[0]}). Copy vqgan.ckpt again."
+        ) from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise CheckpointError(f'{path} has no "state_dict". Give the vqgan.ckpt of Meta\'s Chameleon download.')
     return content["state_dict"]

@@ -256,7 +256,9 @@ def run_info(options: argparse.Namespace) -> None:
     if options.file is not None:
         p = Personalization.load(options.file)
         parameters = sum(t.numel() for t in p.adapter.parameters()) if p.adapter else 0
-        print(f"{p.identifier} {p.class_name}: {len(p.vectors)} vector(s) + {p.adapter.method if p.adapter else 'no'} change of {parameters} parameters")
+        print(
+            f"{p.identifier} {p.class_name}: {len(p.vectors)} vector(s) + {p.adapter.method if p.adapter else 'no'} change of {parameters} parameters"
+        )
         print(f"base fingerprint: {p.base_fingerprint}")
         return print_values("recipe", p.recipe)
     model = _load(options)
@@ -282,4 +284,3 @@ def run_demo(options: argparse.Namespace) -> None:
 
 def run_forget(options: argparse.Namespace) -> None:
     print(f"deleted {forget(options.runs)} remembered training(s) in {options.runs}")
-

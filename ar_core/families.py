@@ -151,7 +151,9 @@ PAPER_SOURCES = {
     "per_image_token": "reported for the long version, unverified; an option here",
 }
 
-LUMINA_768 = Family("lumina-mgpt-768", "Lumina-mGPT 7B, 768 px", LUMINA_PROTOCOL, PAPER_RECIPE, "Chameleon research licence (non-commercial)")
+LUMINA_768 = Family(
+    "lumina-mgpt-768", "Lumina-mGPT 7B, 768 px", LUMINA_PROTOCOL, PAPER_RECIPE, "Chameleon research licence (non-commercial)"
+)
 LUMINA_512 = replace(
     LUMINA_768, name="lumina-mgpt-512", title="Lumina-mGPT 7B, 512 px",
     protocol=replace(LUMINA_PROTOCOL, sizes=frontier(512)), recipe=replace(PAPER_RECIPE, size=(512, 512)),

@@ -83,7 +83,9 @@ class Personalization:
         except (SafetensorError, OSError) as error:
             raise PersonalizationError(f"{path} is damaged or not a safetensors file ({error}). Copy or train it again.") from error
         if metadata.get("format") != FORMAT or "identifier" not in tensors:
-            raise PersonalizationError(f"{path} is not a personalization of this software (its format is {metadata.get('format')!r}, expected {FORMAT!r}).")
+            raise PersonalizationError(
+                f"{path} is not a personalization of this software (its format is {metadata.get('format')!r}, expected {FORMAT!r})."
+            )
         return cls(
             metadata["identifier"], metadata["class_name"], tensors["identifier"], _adapter(path, metadata, tensors),
             metadata["base_fingerprint"], json.loads(metadata["recipe"]), metadata["modelspec.title"],
@@ -98,4 +100,6 @@ def _adapter(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -
             return LowRankAdapter.from_file_tensors(tensors, float(metadata["alpha"]))
         case "full":
             return DeltaAdapter.from_file_tensors(tensors)
-    raise PersonalizationError(f'{path} was made with the method "{metadata["method"]}", which this version does not know. Update the software.')
+    raise PersonalizationError(
+        f'{path} was made with the method "{metadata["method"]}", which this version does not know. Update the software.'
+    )

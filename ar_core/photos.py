@@ -165,9 +165,7 @@ def centre_crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return window(image, size, (image.width / 2, image.height / 2), cover(image, size))
 
 
-def views(
-    image: Image.Image, size: tuple[int, int], count: int, seed: int, shift: float, scale: float, flip: bool
-) -> list[Image.Image]:
+def views(image: Image.Image, size: tuple[int, int], count: int, seed: int, shift: float, scale: float, flip: bool) -> list[Image.Image]:
     """`count` variations of the centre crop: nearer or farther by up to 1/`scale`, moved by up to `shift` of a side.
 
     What lies outside the crop comes from the photo and, where the photo ends, repeats its edge. `flip` mirrors half

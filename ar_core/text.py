@@ -58,7 +58,9 @@ class TextTokenizer:
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
         for token, (start, end) in zip(encoding.ids, encoding.offsets):
             if token < self.protocol.first_text:
-                raise TextError(f'The prompt contains "{text[start:end]}", which the model reads as a control token. Remove it from the prompt.')
+                raise TextError(
+                    f'The prompt contains "{text[start:end]}", which the model reads as a control token. Remove it from the prompt.'
+                )
         return encoding.ids
 
     def prompt_ids(self, text: str, size: Size, identifiers: tuple[Identifier, ...] = ()) -> list[int]:

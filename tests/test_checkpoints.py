@@ -146,7 +146,10 @@ DEFECTS = {
     "no weights": (without("model.safetensors"), "neither model.safetensors nor"),
     "no image tokenizer": (without("vqgan.safetensors"), r"image tokenizer is missing: put vqgan.ckpt .* into .*model"),
     "no text tokenizer": (without("tokenizer.json"), r"text tokenizer is missing: put tokenizer.json .* into .*model"),
-    "broken text tokenizer": (lambda f: (write_lumina(f), (f / "tokenizer.json").write_text("{}")), "tokenizer.json is not a readable tokenizer"),
+    "broken text tokenizer": (
+        lambda f: (write_lumina(f), (f / "tokenizer.json").write_text("{}")),
+        "tokenizer.json is not a readable tokenizer",
+    ),
     "no decoder anywhere": (undecodable, "image tokenizer is missing"),
     "missing shard": (sharded_without_one, "model-00002-of-00002.safetensors is missing"),
     "truncated": (lambda f: truncated(f, "model.safetensors"), "model.safetensors is damaged"),
@@ -154,7 +157,10 @@ DEFECTS = {
     "missing key": (lambda f: changed(f, lambda t: t.pop("model.layers.1.self_attn.q_norm.bias")), "1 tensors are missing.*q_norm.bias"),
     "missing head": (lambda f: changed(f, lambda t: t.pop("lm_head.weight")), "lm_head.weight"),
     "unexpected key": (lambda f: changed(f, lambda t: t.update({"model.extra.weight": torch.zeros(1)})), "holds model.extra.weight"),
-    "wrong shape": (lambda f: changed(f, lambda t: t.update({"model.norm.weight": torch.zeros(33)})), r"model.norm.weight .*\(33,\), expected \(32,\)"),
+    "wrong shape": (
+        lambda f: changed(f, lambda t: t.update({"model.norm.weight": torch.zeros(33)})),
+        r"model.norm.weight .*\(33,\), expected \(32,\)",
+    ),
     "not finite": (lambda f: changed(f, not_finite), "not a finite number, in model.layers.1.mlp.up_proj.weight"),
     "another architecture": (lambda f: rewritten_config(f, model_type="llama"), 'a "llama" model'),
     "swin norm": (lambda f: rewritten_config(f, swin_norm=True), "sets swin_norm"),

@@ -39,7 +39,9 @@ def same(a, b):
 def test_every_strategy_lowers_the_loss_and_leaves_the_base_alone(tmp_path, strategy, stages, method):
     model = toy_model()
     before = {k: v.clone() for k, v in model.transformer.state_dict().items()}
-    results = personalize(model, SUBJECT, settings(strategy=strategy, method=method, embedding_steps=30, layer_steps=20, layer_learning_rate=1e-2), tmp_path)
+    results = personalize(
+        model, SUBJECT, settings(strategy=strategy, method=method, embedding_steps=30, layer_steps=20, layer_learning_rate=1e-2), tmp_path
+    )
     assert len(results) == stages
     assert min(results[-1].losses[-3:]) < results[0].losses[0] - 0.05
     assert all(torch.equal(v, before[k]) for k, v in model.transformer.state_dict().items())
@@ -90,7 +92,9 @@ def test_fewer_steps_return_the_nearest_kept_result(tmp_path):
     assert run(tmp_path, steps=5).step == 6
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"embedding_learning_rate": 0.02}, {"vectors": 2}, {"initialisation": "random"}, {"batch_size": 3}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"embedding_learning_rate": 0.02}, {"vectors": 2}, {"initialisation": "random"}, {"batch_size": 3}]
+)
 def test_what_determines_a_run_starts_another(tmp_path, change):
     assert run(tmp_path, steps=1).run != run(tmp_path, steps=1, **change).run
 
@@ -103,7 +107,10 @@ def test_what_does_not_determine_stage_one_does_not_repeat_it(tmp_path, change):
 
 def test_other_photos_class_base_or_stage_one_start_another_run(tmp_path):
     model, chosen = toy_model(), settings()
-    folders = {StageTrainer(model, s, chosen, tmp_path).run(EMBEDDING, 1).run for s in (SUBJECT, replace(SUBJECT, pixels="x"), replace(SUBJECT, class_name="cat"))}
+    folders = {
+        StageTrainer(model, s, chosen, tmp_path).run(EMBEDDING, 1).run
+        for s in (SUBJECT, replace(SUBJECT, pixels="x"), replace(SUBJECT, class_name="cat"))
+    }
     folders.add(StageTrainer(toy_model(seed=1), SUBJECT, chosen, tmp_path).run(EMBEDDING, 1).run)
     one, two = run(tmp_path, steps=1).personalization, run(tmp_path, steps=2).personalization
     folders |= {run(tmp_path, LAYERS, 1, start=one).run, run(tmp_path, LAYERS, 1, start=two).run}
@@ -237,7 +244,14 @@ def test_forget_deletes_runs_and_nothing_else(tmp_path):
 
 @pytest.mark.parametrize(
     "chosen, sentence",
-    [({"strategy": "magic"}, "two_stage"), ({"method": "x"}, "lora"), ({"rank": 0}, "rank is 0"), ({"embedding_learning_rate": -1.0}, "above 0"), ({"initialisation": "x"}, "class"), ({"vectors": 999}, "room for")],
+    [
+        ({"strategy": "magic"}, "two_stage"),
+        ({"method": "x"}, "lora"),
+        ({"rank": 0}, "rank is 0"),
+        ({"embedding_learning_rate": -1.0}, "above 0"),
+        ({"initialisation": "x"}, "class"),
+        ({"vectors": 999}, "room for"),
+    ],
 )
 def test_bad_settings_get_a_sentence(chosen, sentence):
     with pytest.raises(ValueError, match=sentence):
@@ -248,4 +262,3 @@ def test_unset_values_are_the_familys(tmp_path):
     resolved = TrainingSettings.resolve(FAMILY, rank=None)
     assert resolved.rank == FAMILY.recipe.lora_rank and resolved.embedding_steps == FAMILY.recipe.embedding_steps
     assert TrainingSettings.resolve(FAMILY, method="full").layer_learning_rate == FAMILY.recipe.full_learning_rate
-

@@ -144,9 +144,17 @@ def test_every_layer_comes_from_the_injected_operations():
     class Operations:
         """The shape of comfy.ops: classes with torch.nn's signatures."""
 
-        Linear = type("Linear", (nn.Linear,), {"__init__": lambda self, *a, **k: (made.append("Linear"), nn.Linear.__init__(self, *a, **k))[1]})
-        Embedding = type("Embedding", (nn.Embedding,), {"__init__": lambda self, *a, **k: (made.append("Embedding"), nn.Embedding.__init__(self, *a, **k))[1]})
-        RMSNorm = type("RMSNorm", (nn.RMSNorm,), {"__init__": lambda self, *a, **k: (made.append("RMSNorm"), nn.RMSNorm.__init__(self, *a, **k))[1]})
+        Linear = type(
+            "Linear", (nn.Linear,), {"__init__": lambda self, *a, **k: (made.append("Linear"), nn.Linear.__init__(self, *a, **k))[1]}
+        )
+        Embedding = type(
+            "Embedding",
+            (nn.Embedding,),
+            {"__init__": lambda self, *a, **k: (made.append("Embedding"), nn.Embedding.__init__(self, *a, **k))[1]},
+        )
+        RMSNorm = type(
+            "RMSNorm", (nn.RMSNorm,), {"__init__": lambda self, *a, **k: (made.append("RMSNorm"), nn.RMSNorm.__init__(self, *a, **k))[1]}
+        )
 
     model = Transformer(config(), operations=Operations, device="meta")
     own = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Embedding, nn.RMSNorm))]

@@ -22,7 +22,11 @@ def weights(seed: int = 0) -> dict[str, torch.Tensor]:
     """Layout (a): one q/k norm for all heads, no image tokenizer; values that bfloat16 holds exactly."""
     generator = torch.Generator().manual_seed(seed)
     random = lambda *shape: (torch.randn(*shape, generator=generator) * 0.1).bfloat16()  # noqa: E731
-    tensors = {"model.embed_tokens.weight": random(VOCABULARY, HIDDEN), "model.norm.weight": 1 + random(HIDDEN), "lm_head.weight": random(VOCABULARY, HIDDEN)}
+    tensors = {
+        "model.embed_tokens.weight": random(VOCABULARY, HIDDEN),
+        "model.norm.weight": 1 + random(HIDDEN),
+        "lm_head.weight": random(VOCABULARY, HIDDEN),
+    }
     for i in range(LAYERS):
         prefix = f"model.layers.{i}."
         for norm in ("input_layernorm", "post_attention_layernorm"):
@@ -77,7 +81,10 @@ def write_lumina(folder: Path, *, dtype=torch.bfloat16, shards: int = 1, seed: i
 def write_chameleon(folder: Path, *, decoder: bool = True, seed: int = 0) -> Path:
     """Layout (b): one q/k norm per head, the image tokenizer among the weights, with or without its decoder."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.repeat_interleave(HEADS, 0) if "_norm.weight" in k and "self_attn" in k or "_norm.bias" in k else v for k, v in weights(seed).items()}
+    tensors = {
+        k: v.repeat_interleave(HEADS, 0) if "_norm.weight" in k and "self_attn" in k or "_norm.bias" in k else v
+        for k, v in weights(seed).items()
+    }
     for key, value in vq_weights().items():
         if decoder or not key.startswith(("decoder.", "post_quant_conv.")):
             tensors[f"model.vqmodel.{key}"] = value

@@ -40,7 +40,9 @@ def _build(seed: int) -> LuminaModel:
     for parameter in transformer.parameters():
         if parameter.dim() == 2 and min(parameter.shape) > 1:
             torch.nn.init.normal_(parameter, std=0.3)
-    vq = ImageTokenizer(ImageTokenizerConfig(ch=8, ch_mult=(1, 2), num_res_blocks=1, z_channels=8, embed_dim=4, n_embed=1024, patch=4, norm_groups=2))
+    vq = ImageTokenizer(
+        ImageTokenizerConfig(ch=8, ch_mult=(1, 2), num_res_blocks=1, z_channels=8, embed_dim=4, n_embed=1024, patch=4, norm_groups=2)
+    )
     transformer.requires_grad_(False).eval(), vq.requires_grad_(False).eval()
     return LuminaModel(FAMILY, _text(), transformer, vq, fingerprint(transformer), transformer)
 

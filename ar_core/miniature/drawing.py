@@ -217,7 +217,12 @@ class Brush:
     def box(self, x0, y0, x1, y1, fill=None, outline=True, radius=0.0):
         if not radius:
             return self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], fill, outline)
-        corners = [(x1 - radius, y0 + radius, -90), (x1 - radius, y1 - radius, 0), (x0 + radius, y1 - radius, 90), (x0 + radius, y0 + radius, 180)]
+        corners = [
+            (x1 - radius, y0 + radius, -90),
+            (x1 - radius, y1 - radius, 0),
+            (x0 + radius, y1 - radius, 90),
+            (x0 + radius, y0 + radius, 180),
+        ]
         points = []
         for x, y, start in corners:
             for angle in range(start, start + 91, 15):
@@ -377,7 +382,10 @@ def teapot(b: Brush, spout, width, lid, handle):
     w = 0.58 + 0.08 * width
     b.ellipse(-w, 0.2, 0.3, 0.32 + 0.06 * handle, fill=shade(b.subject.colour, 0.75))
     b.ellipse(-w, 0.2, 0.16, 0.19 + 0.04 * handle, fill=(232, 228, 222))
-    b.polygon([(w - 0.2, 0.35), (w + 0.15, -0.2 - 0.15 * spout), (w + 0.36, -0.2 - 0.15 * spout), (w - 0.05, 0.65)], fill=shade(b.subject.colour, 0.85))
+    b.polygon(
+        [(w - 0.2, 0.35), (w + 0.15, -0.2 - 0.15 * spout), (w + 0.36, -0.2 - 0.15 * spout), (w - 0.05, 0.65)],
+        fill=shade(b.subject.colour, 0.85),
+    )
     b.ellipse(0, 0.25, w, 0.56)
     b.ellipse(0, -0.28, 0.34, 0.14 + 0.06 * lid, fill=shade(b.subject.colour, 0.8))
     b.ellipse(0, -0.5 - 0.05 * lid, 0.11, fill=(245, 205, 90))
@@ -416,7 +424,18 @@ def candle(b: Brush, height, width, flame, plate):
 
 
 def sneaker(b: Brush, tongue, sole, toe, laces):
-    b.polygon([(-0.85, 0.45), (-0.85, -0.42), (-0.6, -0.5), (-0.3, -0.55 - 0.12 * tongue), (-0.1, -0.4), (0.3, -0.02), (0.8, 0.12 - 0.06 * toe), (0.95, 0.45)])
+    b.polygon(
+        [
+            (-0.85, 0.45),
+            (-0.85, -0.42),
+            (-0.6, -0.5),
+            (-0.3, -0.55 - 0.12 * tongue),
+            (-0.1, -0.4),
+            (0.3, -0.02),
+            (0.8, 0.12 - 0.06 * toe),
+            (0.95, 0.45),
+        ]
+    )
     b.ellipse(0.72, 0.32, 0.24, 0.2, fill=shade(b.subject.colour, 1.5))
     b.box(-0.92, 0.42, 1.0, 0.62 + 0.08 * sole, fill=(240, 240, 236), radius=0.08)
     for i in range(3):
@@ -466,4 +485,3 @@ def overlay(canvas: Image.Image, rng: random.Random) -> None:
         pen.ellipse((x - r, y - r * rng.uniform(0.4, 1), x + r, y + r), fill=fill, outline=shade(fill, 0.5), width=3)
     else:
         pen.polygon([(x + rng.uniform(-r, r), y + rng.uniform(-r, r)) for _ in range(4)], fill=fill, outline=shade(fill, 0.5))
-

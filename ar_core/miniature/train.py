@@ -9,8 +9,13 @@ export to `ar_core/miniature/weights`.
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import platform
 import time
 from pathlib import Path
+
+import torch
 
 from ..families import MINIATURE
 from ..image_tokenizer import ImageTokenizer
@@ -21,7 +26,9 @@ from .words import build_tokenizer
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m ar_core.miniature.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m ar_core.miniature.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--folder", type=Path, default=Path("runs/miniature"), help="checkpoints and codes")
     parser.add_argument("--vq-images", type=int, default=400_000, help="scenes seen by the image tokenizer")
     parser.add_argument("--scenes", type=int, default=60_000, help="scenes encoded for the decoder")
@@ -40,7 +47,28 @@ def main() -> None:
     batches = decoder_training.Batches(codes, text, arguments.seed)
     decoder_training.train(arguments.folder, batches, arguments.steps, arguments.seed, log)
     export(arguments.folder, arguments.out)
+    record(arguments, (time.time() - started) / 60)
     log(f"wrote {arguments.out}")
+
+
+def record(arguments: argparse.Namespace, minutes: float) -> None:
+    """Add this run to `training.json`, which the model card quotes."""
+    path = arguments.folder / "training.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(
+        json.dumps(
+            {
+                "scenes seen by the image tokenizer": arguments.vq_images,
+                "scenes encoded for the decoder": arguments.scenes,
+                "decoder steps": f"{arguments.steps} of {decoder_training.BATCH} sequences",
+                "seed": arguments.seed,
+                "minutes": round(before.get("minutes", 0) + minutes),
+                "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+            },
+            indent=1,
+        ),
+        encoding="utf-8",
+    )
 
 
 if __name__ == "__main__":

@@ -22,9 +22,7 @@ from .checkpointing import load_training, save_training
 from .drawing import draw
 from .scenes import random_scene, wild_scene
 
-CONFIG = ImageTokenizerConfig(
-    ch=64, ch_mult=(1, 2), num_res_blocks=1, z_channels=128, embed_dim=16, n_embed=1024, patch=4, norm_groups=8
-)
+CONFIG = ImageTokenizerConfig(ch=64, ch_mult=(1, 2), num_res_blocks=1, z_channels=128, embed_dim=16, n_embed=1024, patch=4, norm_groups=8)
 BATCH = 16
 UNQUANTISED = 0.06  # share of the steps before the codebook exists
 WILD = 0.25  # share of scenes with colours and shapes outside the captioned world

@@ -31,8 +31,12 @@ def check_budget(transformer: Transformer, method: str, rank: int, folder: Path)
     device = transformer.image_head.weight.device
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     if memory > free:
-        raise NotEnough(f"Training {count / 1e6:.1f}M parameters needs {memory / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free. {advice}")
+        raise NotEnough(
+            f"Training {count / 1e6:.1f}M parameters needs {memory / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free. {advice}"
+        )
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if disk > free:
-        raise NotEnough(f"Training {count / 1e6:.1f}M parameters needs {disk / 2**30:.1f} GiB of disk in {folder}, {free / 2**30:.1f} GiB are free. {advice}")
+        raise NotEnough(
+            f"Training {count / 1e6:.1f}M parameters needs {disk / 2**30:.1f} GiB of disk in {folder}, {free / 2**30:.1f} GiB are free. {advice}"
+        )

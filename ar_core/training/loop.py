@@ -64,7 +64,9 @@ class Loop:
         while self.step < steps:
             if cancel():
                 self._save()
-                raise Cancelled(f"Stopped at your request after {self.step} of {steps} steps; they are kept and training goes on from there.")
+                raise Cancelled(
+                    f"Stopped at your request after {self.step} of {steps} steps; they are kept and training goes on from there."
+                )
             loss = self._one_step()
             failures = failures + 1 if loss is None else 0
             if failures > TOLERATED:

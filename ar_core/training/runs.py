@@ -94,7 +94,10 @@ class Run:
                 tensors, metadata = _read(path)
             except (SafetensorError, OSError):
                 continue  # damaged: the reserve is one save older
-            parts = {kind: {k.removeprefix(f"{kind}."): v for k, v in tensors.items() if k.startswith(f"{kind}.")} for kind in ("trainable", "optimizer")}
+            parts = {
+                kind: {k.removeprefix(f"{kind}."): v for k, v in tensors.items() if k.startswith(f"{kind}.")}
+                for kind in ("trainable", "optimizer")
+            }
             return State(int(metadata["step"]), parts["trainable"], parts["optimizer"], tensors["losses"].tolist())
         return None
 

@@ -27,7 +27,18 @@ EMBEDDING, LAYERS, JOINT = "embedding", "layers", "joint"
 KEEP_EVERY = {EMBEDDING: 50, LAYERS: 20, JOINT: 20}
 
 # What decides the outcome of each stage; a change to anything else must not train again.
-_COMMON = ("vectors", "initialisation", "per_image_token", "prior_preservation", "prior_weight", "prior_images", "batch_size", "micro_batch", "clip_norm", "seed")
+_COMMON = (
+    "vectors",
+    "initialisation",
+    "per_image_token",
+    "prior_preservation",
+    "prior_weight",
+    "prior_images",
+    "batch_size",
+    "micro_batch",
+    "clip_norm",
+    "seed",
+)
 _DECIDES = {
     EMBEDDING: (*_COMMON, "embedding_learning_rate"),
     LAYERS: (*_COMMON, "layer_learning_rate", "method", "rank"),
@@ -95,7 +106,9 @@ class StageTrainer:
         run.open()
         trainable = self._trainable(stage, start)
         loop = self._loop(stage, trainable, run)
-        loop.train(steps, lambda *a: self.progress(*a[:2], f"{stage}: {a[2]}"), self.cancel, lambda step: self._kept(stage, trainable, step))
+        loop.train(
+            steps, lambda *a: self.progress(*a[:2], f"{stage}: {a[2]}"), self.cancel, lambda step: self._kept(stage, trainable, step)
+        )
         return self._result(stage, trainable, loop.losses, loop.step, note, run)
 
     def _folder(self, stage: str, start: Personalization | None) -> Run:
@@ -113,7 +126,9 @@ class StageTrainer:
         if start is not None:
             vectors = start.vectors.clone().to(model.device)
         else:
-            vectors = initial_vectors(model.transformer, model.text, self.subject.class_name, settings.vectors, settings.initialisation, settings.seed)
+            vectors = initial_vectors(
+                model.transformer, model.text, self.subject.class_name, settings.vectors, settings.initialisation, settings.seed
+            )
         photo_vectors = None
         if settings.per_image_token and stage != LAYERS:
             photo_vectors = initial_vectors(model.transformer, model.text, "photo", self.subject.photos, "random", settings.seed + 1)
@@ -149,7 +164,9 @@ class StageTrainer:
         if codes is None:
             codes = self._draw_prior(sentence)
             run.remember("prior", codes)
-        prior = PriorExamples(codes, text.prompt_ids(sentence, subject.size), text.protocol, subject.size, settings.batch_size, settings.seed)
+        prior = PriorExamples(
+            codes, text.prompt_ids(sentence, subject.size), text.protocol, subject.size, settings.batch_size, settings.seed
+        )
         return lambda step: [(examples(step), 1.0), (prior(step), settings.prior_weight)]
 
     def _draw_prior(self, sentence: str) -> Tensor:
