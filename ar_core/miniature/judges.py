@@ -8,6 +8,9 @@ place that the other one sees.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
 
 from .checkpointing import load_training, save_training
 from .drawing import draw
@@ -25,7 +27,9 @@ SIDE = 64  # pixels that the judges look at
 ATTRIBUTES = {
     "class": CLASSES, "colour": tuple(COLOURS), "pattern": PATTERNS, "place": tuple(PLACES), "accessory": ("", *ACCESSORIES),
 }  # fmt: skip
-BATCH = 64
+BATCH, WIDTH = 64, 128
+KINDS_AT_ONCE = 4  # classes in one batch of identities: most of the others are then of one's own class, as when judging
+Lesson = Callable[[int, int], tuple[Tensor, Tensor]]  # step, seed -> pictures (B, 3, 64, 64) and their labels
 
 
 def answers(scene: Scene) -> dict[str, str]:
@@ -38,13 +42,13 @@ def answers(scene: Scene) -> dict[str, str]:
 
 
 class Eye(nn.Sequential):
-    """Images (B, 3, 64, 64) in 0..1 to features (B, width)."""
+    """Images (B, 3, 64, 64) in 0..1 to features (B, WIDTH)."""
 
-    def __init__(self, width: int = 192):
-        layers: list[nn.Module] = []
-        for inputs, outputs in ((3, 32), (32, 64), (64, 128), (128, width)):
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, stride=2 if outputs > 32 else 1), nn.BatchNorm2d(outputs), nn.ReLU()]
-        super().__init__(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(width * 16, width), nn.ReLU())
+    def __init__(self):
+        layers: list[nn.Module] = [nn.PixelUnshuffle(2)]  # a convolution over all pixels costs five times as much
+        for inputs, outputs, stride in ((12, 32, 1), (32, 64, 2), (64, 96, 2), (96, 96, 1)):
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, stride=stride), nn.BatchNorm2d(outputs), nn.ReLU()]
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(96 * 16, WIDTH), nn.ReLU())
 
 
 class AttributeJudge(nn.Module):
@@ -53,7 +57,7 @@ class AttributeJudge(nn.Module):
     def __init__(self):
         super().__init__()
         self.eye = Eye()
-        self.heads = nn.ModuleDict({name: nn.Linear(192, len(values)) for name, values in ATTRIBUTES.items()})
+        self.heads = nn.ModuleDict({name: nn.Linear(WIDTH, len(values)) for name, values in ATTRIBUTES.items()})
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         features = self.eye(pictures)
@@ -75,7 +79,7 @@ class IdentityJudge(nn.Module):
     def __init__(self):
         super().__init__()
         self.eye = Eye()
-        self.head = nn.Linear(192, 64)
+        self.head = nn.Linear(WIDTH, 64)
 
     def forward(self, pictures: Tensor) -> Tensor:
         return F.normalize(self.head(self.eye(pictures)), dim=-1)
@@ -99,44 +103,40 @@ def look(images: list[Image.Image]) -> Tensor:
 
 
 def blurred(rng: random.Random, image: Image.Image) -> Image.Image:
-    """A picture with the softness and the small colour errors of a decoded one."""
+    """A picture with the softness and the small errors of a decoded one: coarser pixels, ripples, cells slightly off in colour."""
     side = rng.randint(SIDE // 2, SIDE)
     image = image.resize((side, side), Image.Resampling.BOX).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    noise = np.random.default_rng(rng.getrandbits(30)).normal(0, rng.uniform(0, 8), (SIDE // 8, SIDE // 8, 3))
-    noise = np.kron(noise, np.ones((8, 8, 1)))
+    if rng.random() < 0.5:
+        file = BytesIO()
+        image.save(file, "JPEG", quality=rng.randint(15, 80))
+        image = Image.open(file)
+    cells = SIDE // 4  # a code covers 8 of 128 pixels
+    noise = np.random.default_rng(rng.getrandbits(30)).normal(0, rng.uniform(0, 8), (cells, cells, 3)).repeat(4, 0).repeat(4, 1)
     return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
 
 
-class AttributeLessons(Dataset):
-    """Picture `i` of a captioned scene and its labels."""
-
-    def __init__(self, first: int, last: int, seed: int):
-        self.numbers, self.seed = range(first, last), seed
-
-    def __len__(self):
-        return len(self.numbers)
-
-    def __getitem__(self, index):
-        rng = random.Random(f"attributes {self.seed} {self.numbers[index]}")
+def attribute_lesson(step: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Pictures of captioned scenes and the number of each attribute's value (B, attributes)."""
+    pictures, labels = [], []
+    for number in range(step * BATCH, (step + 1) * BATCH):
+        rng = random.Random(f"attributes {seed} {number}")
         scene = random_scene(rng, held_out=None)
-        labels = [ATTRIBUTES[name].index(value) for name, value in answers(scene).items()]
-        return look([blurred(rng, draw(scene, SIDE))])[0], torch.tensor(labels)
+        pictures.append(blurred(rng, draw(scene, SIDE)))
+        labels.append([ATTRIBUTES[name].index(value) for name, value in answers(scene).items()])
+    return look(pictures), torch.tensor(labels)
 
 
-class IdentityLessons(Dataset):
-    """Pictures 2i and 2i + 1: one subject of any colour and marking, at two places."""
-
-    def __init__(self, first: int, last: int, seed: int):
-        self.numbers, self.seed = range(first, last), seed
-
-    def __len__(self):
-        return len(self.numbers)
-
-    def __getitem__(self, index):
-        number = self.numbers[index]
-        subject = anyone(random.Random(f"subject {self.seed} {number // 2}"))
-        rng = random.Random(f"identity {self.seed} {number}")
-        return look([blurred(rng, draw(random_scene(rng, subject), SIDE))])[0], torch.tensor(0)
+def identity_lesson(step: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Pictures 2i and 2i + 1 show one subject of any colour and marking, at two places; pair i's label is i."""
+    rng = random.Random(f"identities {seed} {step}")
+    kinds, pictures = rng.sample(CLASSES, KINDS_AT_ONCE), []
+    for pair in range(BATCH // 2):
+        subject = anyone(rng, kinds[pair % KINDS_AT_ONCE])
+        bare = replace(subject, accessory="")
+        for place in rng.sample(list(PLACES), 2):
+            worn = subject if rng.random() < 0.9 else bare  # who is known by the hat alone must be known without it
+            pictures.append(blurred(rng, draw(random_scene(rng, worn, place), SIDE)))
+    return look(pictures), torch.arange(BATCH) // 2
 
 
 def anyone(rng: random.Random, kind: str | None = None) -> Subject:
@@ -149,29 +149,26 @@ def anyone(rng: random.Random, kind: str | None = None) -> Subject:
 
 def train(folder: Path, steps: int, seed: int = 0, log=print) -> tuple[AttributeJudge, IdentityJudge]:
     """Train both judges, checkpointing into `folder`, and go on from a checkpoint there."""
-    attributes = _train(AttributeJudge(), AttributeLessons, folder / "attribute_judge.safetensors", steps, seed, log)
-    identity = _train(IdentityJudge(), IdentityLessons, folder / "identity_judge.safetensors", steps, seed, log)
+    attributes = _train(AttributeJudge, attribute_lesson, folder / "attribute_judge.safetensors", steps, seed, log)
+    identity = _train(IdentityJudge, identity_lesson, folder / "identity_judge.safetensors", steps, seed, log)
     return attributes, identity
 
 
-def _train(judge, lessons, path: Path, steps: int, seed: int, log):
+def _train(kind: type[nn.Module], lesson: Lesson, path: Path, steps: int, seed: int, log):
     torch.manual_seed(seed)
-    for module in judge.modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+    judge = kind()
     optimizer = torch.optim.AdamW(judge.parameters(), lr=1.0, weight_decay=0.01)
-    start = load_training(path, judge, [optimizer], {}) if path.exists() else 0
-    loader = DataLoader(lessons(start * BATCH, max(start, steps) * BATCH, seed), BATCH, num_workers=1, prefetch_factor=8)
-    judge.train()
-    for step, (pictures, labels) in enumerate(loader, start):
+    start, average = load_training(path, judge, [optimizer], {}) if path.exists() else 0, None
+    for step in range(start, steps):
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * min(1.0, (step + 1) / 50, max(0.01, (steps - step) / (0.5 * steps)))
-        loss = judge.loss(pictures, labels)
+        loss = judge.loss(*lesson(step, seed))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
         if step % 100 == 0:
-            log(f"{path.stem} step {step}/{steps} loss {loss.item():.3f}")
+            log(f"{path.stem} step {step}/{steps} loss {average:.3f}")
         if step % 200 == 199 or step + 1 == steps:
             save_training(path, step + 1, steps, judge, [optimizer], {})
     return judge.eval()
