@@ -2,15 +2,17 @@
 
 (a) Alpha-VLLM's folders: one group of q/k norms, no image tokenizer. (b) transformers' Chameleon and Anole: one q/k
 norm per head, the image tokenizer among the weights. (c) Meta's `vqgan.ckpt` and `text_tokenizer.json`, which
-supply what (a) lacks. Every parameter comes from a file or the load fails with a sentence.
+supply what (a) lacks. Every parameter comes from a file or the load fails with a clear message.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import pickle
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,8 +26,18 @@ from .transformer import Transformer, TransformerConfig
 VQ_FILES = ("vqgan.safetensors", "vqvae.safetensors", "vqgan.ckpt")
 TOKENIZER_FILES = ("tokenizer.json", "text_tokenizer.json")
 PLACES = (".", "tokenizer", "chameleon/tokenizer", "original_tokenizers", "..")  # relative to the model's folder
+VQ_SOURCES = (
+    "put vqgan.ckpt (Meta's Chameleon download) or vqgan.safetensors (model.safetensors of leloy/Anole-7b-v0.1-vqvae-hf, renamed) into"
+)
+
+VQ_PARTS = ("encoder", "quant_conv", "quantize", "post_quant_conv", "decoder")
 CODEBOOK = "quantize.embedding.weight"
+DECODER = "decoder.conv_in.weight"
 IGNORED = ("rotary_emb.inv_freq", "position_ids")  # derived values that some files carry along
+# What config.json may say about things that are fixed in our transformer.
+FIXED = {
+    "swin_norm": False, "attention_bias": False, "mlp_bias": False, "hidden_act": "silu", "rope_scaling": None, "rope_type": "default",
+}  # fmt: skip
 
 
 class CheckpointError(ValueError):
@@ -43,7 +55,7 @@ class Files:
     tokenizer: Path
 
 
-# ---------------------------------------------------------------- finding files
+# ---------------------------------------------------------------- finding and opening files
 
 
 def find(folder: Path | str, vq: Path | str | None = None, tokenizer: Path | str | None = None) -> Files:
@@ -51,78 +63,83 @@ def find(folder: Path | str, vq: Path | str | None = None, tokenizer: Path | str
     folder = Path(folder)
     if not folder.is_dir():
         raise CheckpointError(f"There is no model folder {folder}. Give the folder that holds config.json and the .safetensors files.")
-    config = _read_json(folder / "config.json", "Copy it from the model's repository.")
+    for given in (vq, tokenizer):
+        if given is not None and not Path(given).is_file():
+            raise CheckpointError(f"There is no file {given}. Leave it out to use what lies beside the model's weights.")
+    config = _read_json(folder / "config.json")
     if config.get("model_type") != "chameleon":
         raise CheckpointError(
             f'{folder / "config.json"} describes a "{config.get("model_type")}" model; Lumina-mGPT is of the type "chameleon".'
         )
     weights = _weight_files(folder)
-    return Files(folder, config, weights, _vq_file(folder, weights, vq), _tokenizer_file(folder, tokenizer))
+    vq = Path(vq) if vq is not None else _vq_file(folder, weights)
+    tokenizer = Path(tokenizer) if tokenizer is not None else _tokenizer_file(folder)
+    return Files(folder, config, weights, vq, tokenizer)
 
 
-def _read_json(path: Path, advice: str) -> dict:
+def _read_json(path: Path) -> dict:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return content
+        problem = "cannot be read (it is no JSON object)"
     except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing. {advice}") from None
+        problem = "is missing"
     except (ValueError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}). {advice}") from error
+        problem = f"cannot be read ({error})"
+    raise CheckpointError(f"{path} {problem}. Copy it from the model's repository.")
 
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
     index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        single = folder / "model.safetensors"
-        if not single.exists():
-            raise CheckpointError(
-                f"{folder} has neither model.safetensors nor model.safetensors.index.json. Copy the model's .safetensors files there."
-            )
-        return (single,)
-    names = sorted(set(_read_json(index, "Copy it again from the model's repository.").get("weight_map", {}).values()))
+    names = ["model.safetensors"]
+    if index.exists():
+        names = sorted(set((_read_json(index).get("weight_map") or {}).values()))
     for name in names:
-        if not (folder / name).exists():
-            raise CheckpointError(f"{folder / name} is missing, though {index.name} lists it. Copy that file into {folder}.")
+        if not (folder / name).is_file():
+            lister = f"{index.name} lists it" if index.exists() else f"there is no {index.name} either"
+            raise CheckpointError(f"{folder / name} is missing ({lister}). Copy the model's .safetensors files into {folder}.")
     return tuple(folder / name for name in names)
+
+
+def _vq_file(folder: Path, weights: tuple[Path, ...]) -> Path | None:
+    """The first source with a decoder: the weights themselves, or a file beside them."""
+    if any(key.endswith(DECODER) for path in weights for key in _keys(path)):
+        return None
+    found = _beside(folder, VQ_FILES)
+    for path in found:
+        if path.suffix == ".ckpt" or any(key.endswith(DECODER) for key in _keys(path)):  # Meta's has one; looking is slow
+            return path
+    problem = f"{found[0]} has no decoder" if found else "The image tokenizer is missing"
+    raise CheckpointError(f"{problem}: {VQ_SOURCES} {folder}.")
+
+
+def _tokenizer_file(folder: Path) -> Path:
+    if found := _beside(folder, TOKENIZER_FILES):
+        return found[0]
+    raise CheckpointError(
+        "The text tokenizer is missing: put tokenizer.json (Alpha-VLLM/Lumina-mGPT-7B-768) or text_tokenizer.json "
+        f"(Meta's Chameleon download) into {folder}."
+    )
 
 
 def _beside(folder: Path, names: tuple[str, ...]) -> list[Path]:
     return [folder / place / name for place in PLACES for name in names if (folder / place / name).is_file()]
 
 
-def _vq_file(folder: Path, weights: tuple[Path, ...], given: Path | str | None) -> Path | None:
-    if given is not None:
-        if not Path(given).is_file():
-            raise CheckpointError(f"The image tokenizer's file {given} does not exist. Give vqgan.ckpt or a .safetensors file.")
-        return Path(given)
-    if any(key.endswith("decoder.conv_in.weight") for path in weights for key in _keys(path)):
-        return None
-    if found := _beside(folder, VQ_FILES):
-        return found[0]
-    raise CheckpointError(
-        f"The image tokenizer is missing: put vqgan.ckpt (Meta's Chameleon download) or vqgan.safetensors (model.safetensors of "
-        f"leloy/Anole-7b-v0.1-vqvae-hf, renamed) into {folder}."
-    )
-
-
-def _tokenizer_file(folder: Path, given: Path | str | None) -> Path:
-    if given is not None:
-        if not Path(given).is_file():
-            raise CheckpointError(f"The text tokenizer's file {given} does not exist. Give tokenizer.json or text_tokenizer.json.")
-        return Path(given)
-    if found := _beside(folder, TOKENIZER_FILES):
-        return found[0]
-    raise CheckpointError(
-        f"The text tokenizer is missing: put tokenizer.json (from Alpha-VLLM/Lumina-mGPT-7B-768) or text_tokenizer.json "
-        f"(Meta's Chameleon download) into {folder}."
-    )
+@contextmanager
+def _open(path: Path) -> Iterator[safe_open]:
+    """A safetensors file; its tensors are views of the file, so nothing is read before it is used."""
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or incomplete ({error}). Copy it again.") from error
 
 
 def _keys(path: Path) -> list[str]:
-    try:
-        with safe_open(path, "pt") as file:
-            return list(file.keys())
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged or incomplete ({error}). Copy it again.") from error
+    with _open(path) as file:
+        return list(file.keys())
 
 
 # ---------------------------------------------------------------- transformer
@@ -130,31 +147,37 @@ def _keys(path: Path) -> list[str]:
 
 def transformer_config(files: Files, head_first: int, head_size: int) -> TransformerConfig:
     """The dimensions in config.json. Raises CheckpointError for a missing one or an architecture we do not have."""
-    config, path = files.config, files.folder / "config.json"
-    for name, unsupported in (("swin_norm", True), ("attention_bias", True)):
-        if config.get(name) == unsupported:
-            raise CheckpointError(f"{path} sets {name}, which this transformer does not have. Lumina-mGPT 7B does not use it.")
+    path = files.folder / "config.json"
+    config = {**files.config, **(files.config.get("rope_parameters") or {})}  # nested since transformers 5
+    for name, ours in FIXED.items():
+        if (config.get(name) or ours) != ours:
+            raise CheckpointError(
+                f"{path} sets {name} to {config[name]}, which this transformer does not have. Use Lumina-mGPT 7B or another Chameleon model."
+            )
     names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
     for name in names:
         if not isinstance(config.get(name), int):
             raise CheckpointError(f"{path} lacks the number {name}. Copy it again from the model's repository.")
     values = {name: config[name] for name in names}
-    rope = config.get("rope_theta") or (config.get("rope_parameters") or {}).get("rope_theta") or 10000.0
+    if values["vocab_size"] < head_first + head_size:
+        raise CheckpointError(
+            f"{path} has a vocab_size of {values['vocab_size']}, but image codes lie at {head_first} to {head_first + head_size - 1}. "
+            "Choose the model's own family."
+        )
     return TransformerConfig(
-        **values, num_key_value_heads=config.get("num_key_value_heads", values["num_attention_heads"]),
-        qk_norm_groups=_norm_groups(files), rms_norm_eps=config.get("rms_norm_eps", 1e-5), rope_theta=float(rope),
-        head_first=head_first, head_size=head_size,
+        **values, num_key_value_heads=config.get("num_key_value_heads") or values["num_attention_heads"],
+        qk_norm_groups=_norm_groups(files), rms_norm_eps=config.get("rms_norm_eps") or 1e-5,
+        rope_theta=float(config.get("rope_theta") or 10000.0), head_first=head_first, head_size=head_size,
     )  # fmt: skip
 
 
 def _norm_groups(files: Files) -> int:
-    """Rows of the q/k norms: what the tensors say counts, not what config.json says."""
+    """Rows of the q norms: what the tensors say counts, not what config.json says."""
     key = "model.layers.0.self_attn.q_norm.weight"
     for path in files.weights:
         if key in _keys(path):
-            with safe_open(path, "pt") as file:
-                shape = file.get_slice(key).get_shape()
-            return shape[0] if len(shape) == 2 else 1
+            with _open(path) as file:
+                return file.get_slice(key).get_shape()[0]
     raise CheckpointError(f"{key} is in none of the files in {files.folder}. Copy the missing .safetensors file there.")
 
 
@@ -162,63 +185,59 @@ def load_transformer(
     files: Files, head_first: int, head_size: int, *, operations=nn, device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Transformer:  # fmt: skip
-    """The transformer with its image head, on `device` in `dtype`, frozen.
+    """The transformer with its image head, on `device` in `dtype`, frozen. Raises CheckpointError.
 
-    Built on meta and filled tensor by tensor: there is never a second copy in memory, and of the output head only
-    the image codes' rows are read. Raises CheckpointError.
+    There is never a second copy in memory, and of the output head only the image codes' rows are read.
     """
     model = Transformer(transformer_config(files, head_first, head_size), operations=operations, device="meta")
-    wanted = dict(model.named_parameters())
+    return _filled(model, _transformer_entries(files, model.config), files.folder, device, dtype)
+
+
+Entry = tuple[Path, str, str, Tensor]  # file, key in it, parameter, value
+
+
+def _transformer_entries(files: Files, config: TransformerConfig) -> Iterator[Entry]:
+    """Every tensor of the transformer. Where the embeddings are tied, the table's rows are the head's too."""
+    tied = files.config.get("tie_word_embeddings") and not any("lm_head.weight" in _keys(path) for path in files.weights)
+    head = "model.embed_tokens.weight" if tied else "lm_head.weight"
     for path in files.weights:
         keys = _keys(path)
-        with safe_open(path, "pt") as file:
+        with _open(path) as file:
             for key in keys:
                 if key.startswith("model.vqmodel.") or key.endswith(IGNORED):
                     continue
-                name = "image_head.weight" if key == "lm_head.weight" else key
-                if name not in wanted:
-                    raise CheckpointError(
-                        f"{path} holds {key}, which this transformer does not have. Is it another model, or loaded twice?"
-                    )
-                value = file.get_slice(key)
-                rows = slice(head_first, head_first + head_size) if key == "lm_head.weight" else slice(None)
-                _place(model, name, wanted.pop(name), _checked(path, key, lambda v=value, r=rows: v[r]), path, device, dtype)
-    if list(wanted) == ["image_head.weight"] and files.config.get("tie_word_embeddings"):
-        table = model.model.embed_tokens.weight
-        _place(
-            model,
-            "image_head.weight",
-            wanted.pop("image_head.weight"),
-            table[head_first : head_first + head_size].clone(),
-            files.folder,
-            device,
-            dtype,
-        )
+                if key == head:
+                    table = file.get_slice(key)
+                    _check_shape(path, key, table.get_shape(), (config.vocab_size, config.hidden_size))
+                    rows = table[config.head_first : config.head_first + config.head_size]
+                    yield path, key, "image_head.weight", rows.clone()  # no memory in common with a tied table
+                if key != "lm_head.weight":
+                    yield path, key, key, file.get_tensor(key)
+
+
+def _filled(model: nn.Module, entries: Iterable[Entry], source: Path, device, dtype: torch.dtype | None):
+    """`model`, built on meta, with every parameter taken from `entries`, in evaluation mode and frozen."""
+    wanted = dict(model.named_parameters())
+    for path, key, name, value in entries:
+        if name not in wanted:
+            raise CheckpointError(f"{path} holds {key}, which this model does not have or another file holds too. Copy the files again.")
+        _check_shape(path, key, value.shape, wanted.pop(name).shape)
+        extremes = torch.stack(torch.aminmax(value)).to(dtype)  # NaN where any number is
+        if not extremes.isfinite().all():
+            raise CheckpointError(f"{path} holds a weight in {key} that is not a finite number as {extremes.dtype}. Copy the file again.")
+        owner, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(owner), leaf, nn.Parameter(value.to(device, dtype), requires_grad=False))
     if wanted:
-        first = "lm_head.weight" if next(iter(wanted)) == "image_head.weight" else next(iter(wanted))
-        raise CheckpointError(f"{len(wanted)} tensors are missing in {files.folder}, first {first}. Copy the .safetensors files again.")
+        first = next(iter(wanted)).replace("image_head", "lm_head")
+        raise CheckpointError(f"{source} lacks {first} ({len(wanted)} tensors in all). Copy the model's files again.")
     return model.requires_grad_(False).eval()
 
 
-def _checked(path: Path, key: str, read: Callable[[], Tensor]) -> Tensor:
-    """What `read` returns, if the file is whole and every number finite."""
-    try:
-        value = read()
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is damaged at {key} ({error}). Copy it again.") from error
-    if not torch.isfinite(value.sum(dtype=torch.float32)) and not torch.isfinite(value).all():
-        raise CheckpointError(f"{path} holds a weight that is not a finite number, in {key}. Copy the file again.")
-    return value
-
-
-def _place(module: nn.Module, name: str, parameter: Tensor, value: Tensor, path: Path, device, dtype) -> None:
-    """Make `value` the parameter `name` of a module built on meta."""
-    if value.shape != parameter.shape:
+def _check_shape(path: Path, key: str, shape: Iterable[int], expected: Iterable[int]) -> None:
+    if tuple(shape) != tuple(expected):
         raise CheckpointError(
-            f"{name} in {path} has the shape {tuple(value.shape)}, expected {tuple(parameter.shape)} from config.json. The files belong to different models."
+            f"{key} in {path} has the shape {tuple(shape)}, expected {tuple(expected)}. It and config.json belong to different models."
         )
-    owner, _, leaf = name.rpartition(".")
-    setattr(module.get_submodule(owner), leaf, nn.Parameter(value.to(device, dtype), requires_grad=False))
 
 
 # ---------------------------------------------------------------- image tokenizer
@@ -227,43 +246,34 @@ def _place(module: nn.Module, name: str, parameter: Tensor, value: Tensor, path:
 def load_image_tokenizer(files: Files, *, device: torch.device | str | None = None) -> ImageTokenizer:
     """Encoder, codebook and decoder, float32, frozen. Raises CheckpointError."""
     path = files.vq or files.folder
-    weights = _vq_weights(files)
-    for part, key in (("encoder", "encoder.conv_in.weight"), ("decoder", "decoder.conv_in.weight")):
-        if key not in weights:
-            raise CheckpointError(
-                f"{path} has no image {part}: put vqgan.ckpt (Meta's Chameleon download) or vqgan.safetensors (model.safetensors of "
-                f"leloy/Anole-7b-v0.1-vqvae-hf, renamed) into {files.folder}."
-            )
-    model = ImageTokenizer(_vq_config(files, weights), device="meta")
-    wanted = dict(model.named_parameters())
-    for key, value in weights.items():
-        if key in wanted:
-            _place(model, key, wanted.pop(key), _checked(path, key, lambda v=value: v), path, device, torch.float32)
-        elif key.split(".")[0] in ("encoder", "decoder", "quantize", "quant_conv", "post_quant_conv"):
-            raise CheckpointError(f"{path} holds {key}, which the image tokenizer does not have. Is it another image tokenizer?")
-    if wanted:
-        raise CheckpointError(
-            f"{len(wanted)} tensors of the image tokenizer are missing in {path}, first {next(iter(wanted))}. Copy the file again."
-        )
-    return model.requires_grad_(False).eval()
+    tensors = _vq_tensors(files)
+    for part in ("encoder", "decoder"):
+        if f"{part}.conv_in.weight" not in tensors:
+            raise CheckpointError(f"{path} has no {part}: {VQ_SOURCES} {files.folder}.")
+    try:
+        model = ImageTokenizer(_vq_config(tensors, files.config.get("vq_config") or {}), device="meta")
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} does not hold a whole image tokenizer ({error}). Copy it again.") from error
+    return _filled(model, ((path, key, key, value) for key, value in tensors.items()), path, device, torch.float32)
 
 
-def _vq_weights(files: Files) -> dict[str, Tensor]:
-    """The image tokenizer's tensors without their prefix (losses of Meta's training included, if any)."""
-    if files.vq is not None and files.vq.suffix == ".ckpt":
-        tensors = _read_pickle(files.vq)
-    else:
-        paths = (files.vq,) if files.vq is not None else files.weights
-        tensors = {}
-        for path in paths:
-            keys = [key for key in _keys(path) if files.vq is not None or ".vqmodel." in key]
-            with safe_open(path, "pt") as file:
-                tensors |= {key: _checked(path, key, lambda k=key: file.get_tensor(k)) for key in keys}
-    codebook = next((key for key in tensors if key.endswith(CODEBOOK)), None)
+def _vq_tensors(files: Files) -> dict[str, Tensor]:
+    """The image tokenizer's tensors by our names: the file's prefix and its training losses are left out."""
+    paths = (files.vq,) if files.vq else files.weights
+    found: dict[str, Tensor] = {}
+    for path in paths:
+        if path.suffix == ".ckpt":
+            found |= _read_pickle(path)
+            continue
+        keys = _keys(path)
+        with _open(path) as file:
+            found |= {key: file.get_tensor(key) for key in keys}
+    codebook = next((key for key in found if key.endswith(CODEBOOK)), None)
     if codebook is None:
-        raise CheckpointError(f"{files.vq or files.folder} holds no image tokenizer (no {CODEBOOK}). Give vqgan.ckpt or vqgan.safetensors.")
+        raise CheckpointError(f"{files.vq or files.folder} holds no image tokenizer (no {CODEBOOK}): {VQ_SOURCES} {files.folder}.")
     prefix = codebook.removesuffix(CODEBOOK)
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    inside = {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
+    return {key: value for key, value in inside.items() if key.split(".")[0] in VQ_PARTS}
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
@@ -271,26 +281,27 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is damaged or holds more than tensors ({str(error).splitlines()[0]}). Copy vqgan.ckpt again."
-        ) from error
-    if not isinstance(content, dict) or "state_dict" not in content:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is damaged or holds more than tensors ({reason}). Copy vqgan.ckpt again.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise CheckpointError(f'{path} has no "state_dict". Give the vqgan.ckpt of Meta\'s Chameleon download.')
     return content["state_dict"]
 
 
-def _vq_config(files: Files, weights: dict[str, Tensor]) -> ImageTokenizerConfig:
-    """Our own fields in config.json, else what the tensors' shapes say."""
-    own = files.config.get("vq_config") or {}
-    if "ch_mult" in own:
-        return ImageTokenizerConfig(**{**own, "ch_mult": tuple(own["ch_mult"])})
-    levels = 1 + max(int(key.split(".")[2]) for key in weights if key.startswith("encoder.down."))
-    blocks = 1 + max(int(key.split(".")[4]) for key in weights if key.startswith("encoder.down.0.block."))
-    ch = weights["encoder.conv_in.weight"].shape[0]
-    widths = [weights[f"encoder.down.{level}.block.0.conv2.weight"].shape[0] for level in range(levels)]
-    n_embed, embed_dim = weights[CODEBOOK].shape
-    z_channels = weights["encoder.conv_out.weight"].shape[0]
-    return ImageTokenizerConfig(ch, tuple(width // ch for width in widths), blocks, z_channels, embed_dim, n_embed)
+def _vq_config(tensors: dict[str, Tensor], saved: dict) -> ImageTokenizerConfig:
+    """What the shapes say; they cannot tell the number of norm groups, which is Chameleon's unless config.json says it."""
+
+    def count(prefix: str) -> int:
+        return len({key.removeprefix(prefix).split(".")[0] for key in tensors if key.startswith(prefix)})
+
+    ch, channels = tensors["encoder.conv_in.weight"].shape[:2]
+    widths = [len(tensors[f"encoder.down.{level}.block.0.conv2.weight"]) for level in range(count("encoder.down."))]
+    n_embed, embed_dim = tensors[CODEBOOK].shape
+    return ImageTokenizerConfig(
+        ch=ch, ch_mult=tuple(width // ch for width in widths), num_res_blocks=count("encoder.down.0.block."),
+        z_channels=len(tensors["encoder.conv_out.weight"]), embed_dim=embed_dim, n_embed=n_embed,
+        patch=math.isqrt(channels // 3), norm_groups=saved.get("norm_groups") or math.gcd(32, ch),
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- identity

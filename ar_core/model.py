@@ -76,6 +76,11 @@ class LuminaModel:
         known = files.config.get("known_words")
         text = TextTokenizer.load(files.tokenizer, protocol, frozenset(known) if known else None)
         image_tokenizer = checkpoints.load_image_tokenizer(files, device=device)
+        if image_tokenizer.config.n_embed != protocol.codes:
+            raise checkpoints.CheckpointError(
+                f"The image tokenizer in {files.vq or folder} has {image_tokenizer.config.n_embed} codes, {chosen.title} needs "
+                f"{protocol.codes}. Put the model's own image tokenizer there."
+            )
         return cls(chosen, text, transformer, image_tokenizer, checkpoints.fingerprint(transformer), transformer)
 
     @property

@@ -156,7 +156,7 @@ class SelfAttention(nn.Module):
         self.v_proj = operations.Linear(config.hidden_size, kv_width, bias=False, **to)
         self.o_proj = operations.Linear(width, config.hidden_size, bias=False, **to)
         self.q_norm = HeadNorm(config.qk_norm_groups, self.head_dim, to)
-        self.k_norm = HeadNorm(config.qk_norm_groups, self.head_dim, to)
+        self.k_norm = HeadNorm(min(config.qk_norm_groups, self.kv_heads), self.head_dim, to)
 
     def forward(self, x, rotary, index, positions, visible, cache, slots) -> Tensor:
         rows, new, _ = x.shape

@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import VQ, config, vq_weights, weights, write_chameleon, write_lumina, write_meta, write_transformer
 
-from ar_core import LuminaModel
+from ar_core import LuminaModel, checkpoints
 from ar_core.checkpoints import CheckpointError
 from ar_core.families import LUMINA_512, LUMINA_768
+from ar_core.image_tokenizer import ImageTokenizer, ImageTokenizerConfig
 from ar_core.sampling import SamplingSettings
 from ar_core.training import Subject, TrainingSettings, personalize
 
@@ -49,6 +50,19 @@ def layouts(folder):
         save_file({f"vqvae.{k}": v for k, v in vq_weights().items()}, folder / "e" / "vqgan.safetensors")
         return LuminaModel.load(folder / "e")
 
+    def decoder_beside():
+        """A half image tokenizer is found first; the whole one further down is taken."""
+        write_chameleon(folder / "d", decoder=False)
+        save_file(half(vq_weights()), folder / "d" / "vqgan.safetensors")
+        write_meta(folder / "d" / "original_tokenizers")
+        return LuminaModel.load(folder / "d")
+
+    def parts_in_the_parent_folder():
+        (write_lumina(folder / "p") / "model").mkdir()
+        for name in ("config.json", "model.safetensors"):
+            (folder / "p" / name).rename(folder / "p" / "model" / name)
+        return LuminaModel.load(folder / "p" / "model")
+
     return {
         "shards": lambda: LuminaModel.load(write_lumina(folder / "s", shards=3)),
         "float32": lambda: LuminaModel.load(write_lumina(folder / "f", dtype=torch.float32)),
@@ -57,6 +71,8 @@ def layouts(folder):
         "chameleon without decoder": encoder_only,
         "meta beside": lumina_with_metas_files,
         "meta given": given,
+        "decoder in another file": decoder_beside,
+        "parts in the parent folder": parts_in_the_parent_folder,
     }
 
 
@@ -77,6 +93,13 @@ def test_the_fingerprint_names_the_weights_not_their_type(tmp_path, complete):
     assert LuminaModel.load(write_lumina(tmp_path / "y", seed=1)).fingerprint != complete.fingerprint
 
 
+def test_a_float32_file_has_one_fingerprint_in_every_type(tmp_path, complete):
+    """Its values are rounded on loading in bfloat16, as the fingerprint rounds them."""
+    changed(tmp_path / "model", lambda t: t.update({k: v.float() * 1.003 for k, v in t.items()}))
+    names = {LuminaModel.load(tmp_path / "model", dtype=dtype).fingerprint for dtype in (torch.float32, torch.bfloat16)}
+    assert len(names) == 1 and names != {complete.fingerprint}
+
+
 def test_the_folders_name_tells_the_resolution(tmp_path):
     assert LuminaModel.load(write_lumina(tmp_path / "Lumina-mGPT-7B-512")).family is LUMINA_512
     assert LuminaModel.load(tmp_path / "Lumina-mGPT-7B-512", family="lumina-mgpt-768").family is LUMINA_768
@@ -95,24 +118,109 @@ def test_the_whole_job_on_the_real_protocol(tmp_path):
     assert image.prompt == "a photo of [V] dog on the beach" and image.codes.max() > 1024
 
 
+def test_a_loaded_model_is_frozen_and_in_evaluation_mode(complete):
+    for module in (complete.transformer, complete.image_tokenizer):
+        assert not module.training and not any(p.requires_grad or p.is_meta for p in module.parameters())
+
+
+def test_types_and_operations_are_passed_on(tmp_path):
+    operations = type("Operations", (), {n: type(n, (getattr(torch.nn, n),), {}) for n in ("Linear", "Embedding", "RMSNorm")})
+    changed(tmp_path / "model", lambda t: t.update({k: v.half() for k, v in t.items()}), "vqgan.safetensors")
+    files = checkpoints.find(tmp_path / "model")
+    model = checkpoints.load_transformer(files, 4, 8192, operations=operations, dtype=torch.float16)
+    assert isinstance(model.image_head, operations.Linear)
+    assert {p.dtype for p in model.parameters()} == {torch.float16}
+    assert {p.dtype for p in checkpoints.load_image_tokenizer(files).parameters()} == {torch.float32}
+
+
+def test_only_the_heads_image_rows_are_read(tmp_path, complete):
+    def spoil(tensors):
+        tensors["lm_head.weight"][:4], tensors["lm_head.weight"][8196:] = float("nan"), float("nan")
+
+    changed(tmp_path / "model", spoil)
+    model = LuminaModel.load(tmp_path / "model")
+    assert torch.equal(model.transformer.image_head.weight, complete.transformer.image_head.weight)
+
+
+def test_tied_embeddings_give_the_head(tmp_path):
+    changed(tmp_path / "model", lambda t: t.pop("lm_head.weight"))
+    set_config(tmp_path / "model", tie_word_embeddings=True)
+    transformer = LuminaModel.load(tmp_path / "model", dtype=torch.bfloat16).transformer
+    table = transformer.model.embed_tokens.weight
+    assert torch.equal(transformer.image_head.weight, table[4:8196])
+    transformer.image_head.weight.zero_()
+    assert table[4:8196].any()
+
+
+@pytest.mark.parametrize(
+    "values, theta",
+    [({"rope_theta": 500.0}, 500.0), ({"rope_theta": None, "rope_parameters": {"rope_theta": 600, "rope_type": "default"}}, 600.0)],
+)
+def test_the_rotary_base_is_read_as_either_transformers_writes_it(tmp_path, values, theta):
+    rewritten_config(tmp_path / "model", **values, num_key_value_heads=None)
+    read = checkpoints.transformer_config(checkpoints.find(tmp_path / "model"), 4, 8192)
+    assert read.rope_theta == theta and read.num_key_value_heads == read.num_attention_heads
+
+
+@pytest.mark.parametrize("vq_config", [{}, {"vq_config": {"norm_groups": 2}}])
+def test_dimensions_of_the_image_tokenizer_come_from_its_shapes(tmp_path, vq_config):
+    expected = ImageTokenizerConfig(8, (1, 2, 4), 3, 6, 5, 16, patch=2, norm_groups=vq_config.get("vq_config", {}).get("norm_groups", 8))
+    rewritten_config(tmp_path / "model", **vq_config)
+    save_file(ImageTokenizer(expected).state_dict(), tmp_path / "model" / "vqgan.safetensors")
+    assert checkpoints.load_image_tokenizer(checkpoints.find(tmp_path / "model")).config == expected
+
+
 # ---------------------------------------------------------------- defects
 
 
-def changed(folder, change):
-    """A complete folder whose transformer's tensors went through `change`."""
+def changed(folder, change, name="model.safetensors"):
+    """A complete folder, one file's tensors of which went through `change`."""
     write_lumina(folder)
-    tensors = load_file(folder / "model.safetensors")
+    tensors = {k: v.clone() for k, v in load_file(folder / name).items()}  # the file itself is written anew
     change(tensors)
-    save_file(tensors, folder / "model.safetensors")
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / name)
+
+
+def set_config(folder, **values):
+    (folder / "config.json").write_text(json.dumps({**config(), **values}))
 
 
 def rewritten_config(folder, **values):
     write_lumina(folder)
-    (folder / "config.json").write_text(json.dumps({**config(), **values}))
+    set_config(folder, **values)
 
 
-def not_finite(tensors):
-    tensors["model.layers.1.mlp.up_proj.weight"][3, 3] = float("nan")
+def half(tensors):
+    """An image tokenizer's tensors without its decoder."""
+    return {k: v for k, v in tensors.items() if not k.startswith(("decoder.", "post_quant_conv."))}
+
+
+def entry(value, key="model.layers.1.mlp.up_proj.weight"):
+    """A change that sets one number."""
+    return lambda tensors: tensors[key][3].fill_(value)
+
+
+def half_beside(folder):
+    write_lumina(folder)
+    save_file(half(vq_weights()), folder / "vqgan.safetensors")
+
+
+def twice(folder):
+    write_lumina(folder, shards=2)
+    tensors = load_file(folder / "model-00001-of-00002.safetensors")
+    save_file({**load_file(folder / "model-00002-of-00002.safetensors"), **tensors}, folder / "model-00002-of-00002.safetensors")
+
+
+def meta_truncated(folder):
+    write_meta(folder)
+    truncated(folder, "vqgan.ckpt")
+    (folder / "vqgan.safetensors").unlink()
+
+
+def another_pickle(folder):
+    write_lumina(folder)
+    (folder / "vqgan.safetensors").unlink()
+    torch.save(dict(vq_weights()), folder / "vqgan.ckpt")
 
 
 def truncated(folder, name):
@@ -143,7 +251,7 @@ def executable_pickle(folder):
 DEFECTS = {
     "no config": (without("config.json"), "config.json is missing"),
     "broken config": (lambda f: (write_lumina(f), (f / "config.json").write_text("{")), "config.json cannot be read"),
-    "no weights": (without("model.safetensors"), "neither model.safetensors nor"),
+    "no weights": (without("model.safetensors"), r"model.safetensors is missing .* into .*model"),
     "no image tokenizer": (without("vqgan.safetensors"), r"image tokenizer is missing: put vqgan.ckpt .* into .*model"),
     "no text tokenizer": (without("tokenizer.json"), r"text tokenizer is missing: put tokenizer.json .* into .*model"),
     "broken text tokenizer": (
@@ -154,16 +262,71 @@ DEFECTS = {
     "missing shard": (sharded_without_one, "model-00002-of-00002.safetensors is missing"),
     "truncated": (lambda f: truncated(f, "model.safetensors"), "model.safetensors is damaged"),
     "truncated image tokenizer": (lambda f: truncated(f, "vqgan.safetensors"), "vqgan.safetensors is damaged"),
-    "missing key": (lambda f: changed(f, lambda t: t.pop("model.layers.1.self_attn.q_norm.bias")), "1 tensors are missing.*q_norm.bias"),
-    "missing head": (lambda f: changed(f, lambda t: t.pop("lm_head.weight")), "lm_head.weight"),
+    "missing key": (
+        lambda f: changed(f, lambda t: t.pop("model.layers.1.self_attn.q_norm.bias")),
+        r"lacks model.layers.1.self_attn.q_norm.bias \(1 tensors in all\)",
+    ),
+    "missing head": (lambda f: changed(f, lambda t: t.pop("lm_head.weight")), "lacks lm_head.weight"),
+    "missing first layer": (lambda f: changed(f, lambda t: t.pop("model.layers.0.self_attn.q_norm.weight")), "is in none of the files"),
     "unexpected key": (lambda f: changed(f, lambda t: t.update({"model.extra.weight": torch.zeros(1)})), "holds model.extra.weight"),
     "wrong shape": (
         lambda f: changed(f, lambda t: t.update({"model.norm.weight": torch.zeros(33)})),
         r"model.norm.weight .*\(33,\), expected \(32,\)",
     ),
-    "not finite": (lambda f: changed(f, not_finite), "not a finite number, in model.layers.1.mlp.up_proj.weight"),
+    "not a number": (lambda f: changed(f, entry(float("nan"))), "model.layers.1.mlp.up_proj.weight that is not a finite number"),
+    "infinite": (lambda f: changed(f, entry(float("-inf"))), "model.layers.1.mlp.up_proj.weight that is not a finite number"),
+    "key twice": (twice, "holds .* which this model does not have or another file holds too"),
+    "attention bias in the file": (
+        lambda f: changed(f, lambda t: t.update({"model.layers.0.self_attn.q_proj.bias": torch.zeros(32)})),
+        "holds model.layers.0.self_attn.q_proj.bias",
+    ),
+    "shortened head": (
+        lambda f: changed(f, lambda t: t.update({"lm_head.weight": t["lm_head.weight"][:9000]})),
+        r"lm_head.weight .*\(9000, 32\), expected \(65536, 32\)",
+    ),
+    "shapeless norm": (
+        lambda f: changed(f, lambda t: t.update({"model.layers.0.self_attn.q_norm.weight": torch.ones(8)})),
+        "model.layers.0.self_attn.* has the shape",
+    ),
     "another architecture": (lambda f: rewritten_config(f, model_type="llama"), 'a "llama" model'),
     "swin norm": (lambda f: rewritten_config(f, swin_norm=True), "sets swin_norm"),
+    "attention bias": (lambda f: rewritten_config(f, attention_bias=True), "sets attention_bias"),
+    "another activation": (lambda f: rewritten_config(f, hidden_act="gelu"), "sets hidden_act to gelu"),
+    "scaled positions": (lambda f: rewritten_config(f, rope_scaling={"type": "linear", "factor": 2.0}), "sets rope_scaling"),
+    "scaled positions in transformers 5": (lambda f: rewritten_config(f, rope_parameters={"rope_type": "yarn"}), "sets rope_type to yarn"),
+    "another vocabulary": (lambda f: rewritten_config(f, vocab_size=65000), r"\(65536, 32\), expected \(65000, 32\)"),
+    "a vocabulary without image codes": (
+        lambda f: rewritten_config(f, vocab_size=8000),
+        "vocab_size of 8000, but image codes lie at 4 to 8195",
+    ),
+    "no JSON object": (lambda f: (write_lumina(f), (f / "config.json").write_text("[]")), "config.json cannot be read"),
+    "broken index": (
+        lambda f: (write_lumina(f, shards=2), (f / "model.safetensors.index.json").write_text("[]")),
+        "index.json cannot be read",
+    ),
+    "half an image tokenizer": (half_beside, r"vqgan.safetensors has no decoder: put vqgan.ckpt .* into .*model"),
+    "image tokenizer's missing key": (
+        lambda f: changed(f, lambda t: t.pop("encoder.mid.block_1.conv1.weight"), "vqgan.safetensors"),
+        "vqgan.safetensors lacks encoder.mid.block_1.conv1.weight",
+    ),
+    "image tokenizer's missing level": (
+        lambda f: changed(f, lambda t: t.pop("encoder.down.1.block.0.conv2.weight"), "vqgan.safetensors"),
+        "does not hold a whole image tokenizer .*encoder.down.1.block.0.conv2.weight",
+    ),
+    "image tokenizer's unexpected key": (
+        lambda f: changed(f, lambda t: t.update({"encoder.extra": torch.zeros(1)}), "vqgan.safetensors"),
+        "vqgan.safetensors holds encoder.extra",
+    ),
+    "image tokenizer's infinity": (
+        lambda f: changed(f, entry(float("inf"), "decoder.conv_in.weight"), "vqgan.safetensors"),
+        "decoder.conv_in.weight that is not a finite number",
+    ),
+    "another file as image tokenizer": (
+        lambda f: (write_lumina(f), save_file({"decoder.conv_in.weight": torch.zeros(1)}, f / "vqgan.safetensors")),
+        "holds no image tokenizer",
+    ),
+    "truncated pickle": (meta_truncated, "vqgan.ckpt is damaged or holds more than tensors"),
+    "another pickle": (another_pickle, 'vqgan.ckpt has no "state_dict"'),
     "missing dimension": (lambda f: rewritten_config(f, hidden_size=None), "lacks the number hidden_size"),
     "another width": (lambda f: rewritten_config(f, intermediate_size=64), r"expected \(32, 64\)"),
     "a pickle with code": (executable_pickle, "vqgan.ckpt is damaged or holds more than tensors"),
@@ -183,6 +346,25 @@ def test_every_defect_is_one_sentence(name, tmp_path):
 def test_a_folder_that_does_not_exist(tmp_path):
     with pytest.raises(CheckpointError, match="no model folder .*absent"):
         LuminaModel.load(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("part", ["vq", "tokenizer"])
+def test_a_given_file_that_does_not_exist(tmp_path, part):
+    with pytest.raises(CheckpointError, match="no file .*absent"):
+        LuminaModel.load(write_lumina(tmp_path / "model"), **{part: tmp_path / "absent"})
+
+
+def test_a_given_image_tokenizer_without_encoder(tmp_path):
+    save_file({k: v for k, v in vq_weights().items() if not k.startswith("encoder.")}, tmp_path / "vq.safetensors")
+    with pytest.raises(CheckpointError, match="vq.safetensors has no encoder: put"):
+        LuminaModel.load(write_lumina(tmp_path / "model"), vq=tmp_path / "vq.safetensors")
+
+
+def test_weights_too_large_for_the_wanted_type(tmp_path):
+    changed(tmp_path / "model", entry(1e6))
+    assert LuminaModel.load(tmp_path / "model")
+    with pytest.raises(CheckpointError, match="not a finite number as torch.float16"):
+        LuminaModel.load(tmp_path / "model", dtype=torch.float16)
 
 
 def test_derived_values_in_a_file_are_ignored(tmp_path, complete):

@@ -9,6 +9,14 @@ from torch import nn
 from ar_core.transformer import KVCache, Transformer, TransformerConfig
 
 VOCABULARY = 96
+SHAPES = [
+    {},
+    {"qk_norm_groups": 2},
+    {"qk_norm_groups": 4},
+    {"num_key_value_heads": 2},
+    {"num_key_value_heads": 2, "qk_norm_groups": 4},  # transformers' layout: a norm for every head
+    {"rope_theta": 500.0, "rms_norm_eps": 1e-2},
+]
 
 
 def config(**changes) -> TransformerConfig:
@@ -33,14 +41,17 @@ def logits(model: Transformer, ids: torch.Tensor, **arguments) -> torch.Tensor:
 
 def reference(model: Transformer):
     """transformers' Chameleon with the same weights: its inner model and head, around its masking of image logits."""
+    import transformers
     from transformers import ChameleonConfig, ChameleonForConditionalGeneration
 
     c = model.config
+    recent = int(transformers.__version__.split(".")[0]) >= 5
+    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": c.rope_theta}} if recent else {"rope_theta": c.rope_theta}
     chameleon = ChameleonForConditionalGeneration(
         ChameleonConfig(
             vocab_size=c.vocab_size, hidden_size=c.hidden_size, intermediate_size=c.intermediate_size,
             num_hidden_layers=c.num_hidden_layers, num_attention_heads=c.num_attention_heads,
-            num_key_value_heads=c.num_key_value_heads, rms_norm_eps=c.rms_norm_eps, attention_dropout=0.0,
+            num_key_value_heads=c.num_key_value_heads, rms_norm_eps=c.rms_norm_eps, attention_dropout=0.0, **rope,
             vocabulary_map={"<image>": 3, **{f"IMGIMG{chr(65 + i)}Z": 4 + i for i in range(4)}}, attn_implementation="eager",
             vq_config={"embed_dim": 4, "num_embeddings": 4, "base_channels": 32, "channel_multiplier": [1], "latent_channels": 4},
         )
@@ -61,7 +72,7 @@ def reference(model: Transformer):
     return forward
 
 
-@pytest.mark.parametrize("changes", [{}, {"qk_norm_groups": 2}, {"qk_norm_groups": 4}, {"num_key_value_heads": 2, "qk_norm_groups": 1}])
+@pytest.mark.parametrize("changes", SHAPES)
 def test_full_forward_equals_transformers(changes):
     model = random_transformer(**changes)
     ids = torch.randint(8, VOCABULARY, (2, 23), generator=torch.Generator().manual_seed(1))
@@ -70,8 +81,9 @@ def test_full_forward_equals_transformers(changes):
 
 @pytest.mark.parametrize("chunks", [[1] * 12, [5, 7], [4, 1, 1, 6], [12]])
 @pytest.mark.parametrize("slots", [12, 20])
-def test_cached_decoding_equals_the_full_forward(chunks, slots):
-    model = random_transformer()
+@pytest.mark.parametrize("changes", [{}, {"num_key_value_heads": 2, "qk_norm_groups": 4}])
+def test_cached_decoding_equals_the_full_forward(chunks, slots, changes):
+    model = random_transformer(**changes)
     ids = torch.randint(0, VOCABULARY, (2, 12), generator=torch.Generator().manual_seed(2))
     cache, start, parts = KVCache(model.config, 2, slots), 0, []
     for count in chunks:
@@ -99,6 +111,16 @@ def test_rows_of_different_length_and_advance_equal_each_row_alone():
             torch.testing.assert_close(got[k], alone, atol=1e-5, rtol=1e-5)
             rows[k] = torch.cat([rows[k], drafts[k, : accepted[k]]])
         lengths = lengths + accepted
+
+
+def test_what_lies_in_slots_not_yet_reached_is_never_seen():
+    model = random_transformer()
+    ids = torch.randint(0, VOCABULARY, (2, 6), generator=torch.Generator().manual_seed(5))
+    positions, clean, used = torch.arange(6).expand(2, -1), KVCache(model.config, 2, 16), KVCache(model.config, 2, 16)
+    used.keys.fill_(1e3), used.values.fill_(-1e3)
+    for part in (slice(0, 4), slice(4, 6)):
+        expected = logits(model, ids[:, part], positions=positions[:, part], cache=clean)
+        assert torch.equal(logits(model, ids[:, part], positions=positions[:, part], cache=used), expected)
 
 
 def test_reading_fewer_slots_changes_nothing():

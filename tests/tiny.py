@@ -54,8 +54,9 @@ def tokenizer_text() -> str:
     names += [f"IMGIMG{''.join(chr(65 + int(d)) for d in str(i))}Z" for i in range(8192)]
     names += [f"<reserved{i - 4:05d}>" for i in range(len(names), LUMINA_PROTOCOL.first_text)]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {name: i for i, name in enumerate(names + alphabet)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    merges = [("Ġ", "d"), ("o", "g"), ("Ġd", "og"), ("Ġ", "a")]
+    vocabulary = {name: i for i, name in enumerate([*names, *alphabet, *map("".join, merges)])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.add_special_tokens(names)
     return tokenizer.to_str()
