@@ -1,6 +1,8 @@
 """The miniature's world and its own trainings, at a thousandth of their size."""
 
+import functools
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from safetensors.torch import load_file
 
 from ar_core.families import MINIATURE
 from ar_core.miniature import decoder_training, evaluate, judges, vq_training
-from ar_core.miniature.checkpointing import progress, trained_weights
+from ar_core.miniature.checkpointing import progress, save_training, trained_weights
 from ar_core.miniature.drawing import draw
 from ar_core.miniature.export import export
 from ar_core.miniature.scenes import CLASSES, COLOURS, PATTERNS, PLACES, describe, is_held_out, random_scene, wild_scene
@@ -19,6 +21,7 @@ from ar_core.text import NEUTRAL_TEMPLATES, TextTokenizer
 from ar_core.transformer import TransformerConfig
 
 SILENT = {"log": lambda message: None}
+tokenizer_of_the_words = functools.cache(build_tokenizer)
 
 
 def scenes(count, **choices):
@@ -57,6 +60,7 @@ def test_held_out_combinations_never_occur_in_training():
 def test_captions_hold_every_neutral_template_and_describe_their_scene():
     text = captions(3000)
     for template in NEUTRAL_TEMPLATES:
+        assert template.format("dog") in text
         assert sum(caption.startswith(template.split("{}")[0]) for caption in text) > 5
     for scene in scenes(30):
         sentence = describe(scene)
@@ -64,7 +68,7 @@ def test_captions_hold_every_neutral_template_and_describe_their_scene():
 
 
 def test_the_tokenizer_keeps_to_the_protocol():
-    tokenizer, protocol = build_tokenizer(), MINIATURE.protocol
+    tokenizer, protocol = tokenizer_of_the_words(), MINIATURE.protocol
     names = control_tokens()
     assert len(names) == protocol.first_text
     assert tokenizer.token_to_id("IMGIMGAZ") == protocol.code_base and tokenizer.token_to_id("IMGIMGBACDZ") == protocol.code_base + 1023
@@ -97,7 +101,7 @@ def small(monkeypatch):
 
 def decode_steps(folder, steps, stop=None):
     codes = np.random.RandomState(0).randint(0, 1024, (4, 16, 16)).astype(np.uint16)
-    batches = decoder_training.Batches(codes, TextTokenizer(build_tokenizer(), MINIATURE.protocol), 0)
+    batches = decoder_training.Batches(codes, TextTokenizer(tokenizer_of_the_words(), MINIATURE.protocol), 0)
 
     def until(step):
         if step == stop:
@@ -127,6 +131,27 @@ def test_a_longer_training_starts_from_before_the_rate_fell(small, tmp_path, mon
     assert all(torch.equal(longer[k], once[k]) for k in longer)
 
 
+def test_what_a_training_can_go_on_from(tmp_path):
+    latest, plateau = tmp_path / "latest.safetensors", tmp_path / "plateau.safetensors"
+    keep = lambda path, step: save_training(path, step, 100, torch.nn.Linear(1, 1), [], {})
+    choose = lambda steps: decoder_training.resumable(latest, plateau, steps)
+    assert choose(100) is None
+    keep(latest, 50)  # the rate falls from step 65 of 100 on
+    assert choose(100) == choose(200) == latest and choose(70) is None  # of 70 steps it would have fallen since step 45
+    keep(latest, 90), keep(plateau, 65)
+    assert choose(100) == latest and choose(200) == plateau and choose(80) is None
+
+
+def test_the_image_tokenizers_training_goes_on_as_if_it_had_never_stopped(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(vq_training, "UNQUANTISED", 0)
+    monkeypatch.setattr(vq_training, "schedule", lambda step, steps: 1.0)  # else shorter trainings differ from the start
+    vq_training.train(tmp_path / "whole", 8, **SILENT)
+    vq_training.train(tmp_path / "parts", 4, **SILENT)
+    vq_training.train(tmp_path / "parts", 8, **SILENT)
+    whole, parts = (trained_weights(tmp_path / name / "vq_training.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
 def test_the_image_tokenizers_training_fills_its_codebook_and_exports(small, tmp_path, monkeypatch):
     from ar_core.miniature import export as exporting
 
@@ -140,7 +165,9 @@ def test_the_image_tokenizers_training_fills_its_codebook_and_exports(small, tmp
     assert names == {"config.json", "tokenizer.json", "model.safetensors", "vqgan.safetensors"}
     weights = load_file(tmp_path / "out" / "model.safetensors")
     assert weights["lm_head.weight"].shape == (1616, 16) and weights["lm_head.weight"][1028:].abs().sum() == 0
-    assert weights["lm_head.weight"].dtype == torch.float16
+    assert weights["lm_head.weight"].dtype == torch.float16 and "image_head.weight" not in weights
+    vq = load_file(tmp_path / "out" / "vqgan.safetensors")
+    assert {"quantize.embedding.weight", "encoder.conv_in.weight", "decoder.conv_out.bias", "post_quant_conv.weight"} <= set(vq)
 
 
 def test_the_codebook_follows_its_vectors_and_revives_dead_rows():
@@ -157,19 +184,76 @@ def test_the_codebook_follows_its_vectors_and_revives_dead_rows():
 # ---------------------------------------------------------------- evaluation
 
 
-def test_the_judges_learn(tmp_path):
-    losses = []
-    judges.train(tmp_path, 1, log=losses.append)
-    judge = judges.AttributeJudge()
-    pictures, labels = (torch.stack(part) for part in zip(*[judges.AttributeLessons(0, 32, 0)[i] for i in range(32)]))
+@pytest.mark.parametrize("judge, lesson", [("AttributeJudge", "attribute_lesson"), ("IdentityJudge", "identity_lesson")])
+def test_the_judges_learn(judge, lesson, monkeypatch):
+    monkeypatch.setattr(judges, "BATCH", 16)
+    torch.manual_seed(0)
+    judge, (pictures, labels) = getattr(judges, judge)(), getattr(judges, lesson)(0, 0)
+    assert 200_000 < sum(parameter.numel() for parameter in judge.parameters()) < 400_000
+    assert pictures.shape == (16, 3, 64, 64) and 0 <= pictures.min() and pictures.max() <= 1
     optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3)
-    before = judge.loss(pictures, labels).item()
-    for _ in range(12):
+    losses = []
+    for _ in range(8):
+        loss = judge.loss(pictures, labels)
         optimizer.zero_grad()
-        judge.loss(pictures, labels).backward()
+        loss.backward()
         optimizer.step()
-    assert judge.loss(pictures, labels).item() < 0.7 * before
-    assert len(losses) == 2
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_the_judges_training_goes_on_as_if_it_had_never_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(judges, "BATCH", 8)
+    whole = judges.train(tmp_path / "whole", 4, **SILENT)
+    judges.train(tmp_path / "parts", 2, **SILENT)
+    parts = judges.train(tmp_path / "parts", 4, **SILENT)
+    for one, other in zip(whole, parts):
+        assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+def test_an_identity_lesson_shows_pairs_of_few_classes_at_two_places(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(judges, "draw", lambda scene, size: drawn.append(scene) or draw(scene, size))
+    judges.identity_lesson(0, 0)
+    assert len({scene.subject.kind for scene in drawn}) == judges.KINDS_AT_ONCE
+    for one, other in zip(drawn[::2], drawn[1::2]):
+        assert one.place != other.place and one.subject.colour == other.subject.colour and one.subject.build == other.subject.build
+    assert any(one.subject != other.subject for one, other in zip(drawn[::2], drawn[1::2]))  # an accessory came off
+
+
+def evaluation(folder, **effort):
+    model = SimpleNamespace(transformer=torch.nn.Linear(1, 1), image_tokenizer=torch.nn.Linear(1, 1), family=MINIATURE)
+    torch.nn.init.zeros_(model.transformer.weight), torch.nn.init.zeros_(model.transformer.bias)
+    model.image_tokenizer.load_state_dict(model.transformer.state_dict())
+    judge = model.transformer
+    return evaluate.Evaluation(model, judge, judge, evaluate.Effort(**effort), folder, folder / "sheets", **SILENT)
+
+
+def test_a_part_is_measured_again_only_when_something_else_is_asked(tmp_path):
+    measured = []
+
+    def reconstruction():
+        measured.append(1)
+        return {"number": len(measured)}
+
+    assert evaluation(tmp_path)._part(reconstruction) == {"number": 1}
+    assert evaluation(tmp_path)._part(reconstruction) == {"number": 1}
+    assert evaluation(tmp_path, images=7)._part(reconstruction) == {"number": 2}
+    assert evaluation(tmp_path).folder != evaluation(tmp_path, training={"layer_steps": 1}).folder
+
+
+def test_the_nearest_subject_is_the_one_retrieved(tmp_path):
+    judged = evaluation(tmp_path)
+    judged.identity = SimpleNamespace(vectors=lambda pictures: torch.tensor([[1.0, 0.0]]))
+    own, other = torch.tensor([[0.6, 0.8], [1.0, 0.0]]), torch.tensor([[0.9, 0.1], [0.3, 0.7]])
+    assert judged._retrieved(None, [own, other]) and not judged._retrieved(None, [other, own])
+
+
+def test_a_summary_weighs_subjects_equally():
+    table = evaluate.summary({"purple_mug": [[1, 0], [1, 1]], "cream_cat": [[0, 1], [0, 1], [0, 1], [1, 1]]})
+    assert table["subjects"]["purple_mug"] == {"identity": 1, "place": 0.5, "both": 0.5}
+    assert table["in range"]["identity"] == [1, 1, 1] and table["out of range"]["both"][0] == 0.25
+    assert table["all"]["identity"][0] == 0.625 and table["all"]["identity"][1:] == [0.25, 1]
 
 
 def test_intervals():
@@ -177,6 +261,7 @@ def test_intervals():
     assert evaluate.wilson(0, 10)[1] == 0
     mean, low, high = evaluate.mean_interval([1.0, 2.0, 3.0])
     assert mean == 2 and 1 <= low < 2 < high <= 3
+    assert (low, high) == (1, 3)  # three equal lots fall together in 1 of 27 draws, more often than 1 in 40
     assert evaluate.mean_interval([5.0, 5.0]) == [5, 5, 5]
 
 
