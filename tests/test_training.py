@@ -2,12 +2,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from toy import FAMILY, toy_model, toy_subject
 
 from ar_core.control import Cancelled, never, silent
 from ar_core.personalization import PersonalizationError
 from ar_core.text import Identifier
-from ar_core.training import TrainingSettings, budget, personalize
+from ar_core.photos import Photo
+from ar_core.training import TrainingSettings, budget, personalize, prepare_subject
 from ar_core.training.examples import Examples
 from ar_core.training.loop import TrainingDiverged
 from ar_core.training.runs import forget
@@ -109,12 +111,29 @@ def test_other_photos_class_base_or_stage_one_start_another_run(tmp_path):
     model, chosen = toy_model(), settings()
     folders = {
         StageTrainer(model, s, chosen, tmp_path).run(EMBEDDING, 1).run
-        for s in (SUBJECT, replace(SUBJECT, pixels="x"), replace(SUBJECT, class_name="cat"))
+        for s in (SUBJECT, replace(SUBJECT, source="x"), replace(SUBJECT, class_name="cat"))
     }
     folders.add(StageTrainer(toy_model(seed=1), SUBJECT, chosen, tmp_path).run(EMBEDDING, 1).run)
     one, two = run(tmp_path, steps=1).personalization, run(tmp_path, steps=2).personalization
     folders |= {run(tmp_path, LAYERS, 1, start=one).run, run(tmp_path, LAYERS, 1, start=two).run}
     assert len(folders) == 6
+
+
+def test_other_photos_or_other_views_of_them_are_another_subject():
+    model = toy_model()
+    photos = [Photo("a", Image.new("RGB", (40, 40), "red")), Photo("b", Image.new("RGB", (40, 40), "blue"))]
+    shifted = replace(model, family=replace(FAMILY, recipe=replace(FAMILY.recipe, view_shift=0.1)))
+    sources = [prepare_subject(m, p, "dog").source for m, p in ((model, photos), (model, photos), (shifted, photos), (model, photos[:1]))]
+    assert sources[0] == sources[1] and len(set(sources)) == 3
+
+
+def test_codes_are_remembered_and_forgotten_with_the_runs(tmp_path):
+    model, photos = toy_model(), [Photo("a", Image.new("RGB", (40, 40), "red"))]
+    calls = []
+    first = prepare_subject(model, photos, "dog", runs=tmp_path, progress=lambda *a: calls.append(a))
+    again = prepare_subject(model, photos, "cat", runs=tmp_path, progress=lambda *a: calls.append(a))
+    assert len(calls) == len(first.codes) == 2 and torch.equal(first.codes, again.codes)
+    assert forget(tmp_path) == 1
 
 
 def test_a_damaged_state_falls_back_to_the_one_before(tmp_path):

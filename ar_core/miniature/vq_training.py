@@ -70,7 +70,7 @@ def train(folder: Path, images: int, seed: int = 0, log=print) -> ImageTokenizer
         if quantising:
             codes = model.quantize.nearest(latents.detach())
             rows = model.quantize.embedding(codes).movedim(-1, 1).detach()
-            codebook.update(flat(latents.detach()), codes.flatten())
+            codebook.update(flat(latents.detach()), codes.flatten(), step)
             commitment = F.mse_loss(latents, rows)
             latents = latents + (rows - latents).detach()  # straight-through estimator
         with torch.autocast("cpu", torch.bfloat16):
@@ -143,13 +143,15 @@ class MovingAverageCodebook:
         self.counts.copy_(counts.clamp_min(1))
         self.sums.copy_(self.rows * self.counts[:, None])
 
-    def update(self, vectors: Tensor, codes: Tensor) -> None:
+    def update(self, vectors: Tensor, codes: Tensor, seed: int = 0) -> None:
+        """Move rows towards their vectors; `seed` draws where rows that nobody uses restart."""
         counts = torch.bincount(codes, minlength=len(self.rows)).float()
         sums = torch.zeros_like(self.rows).index_add_(0, codes, vectors)
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
         dead = self.counts < 0.05
         if dead.any():  # restart them where vectors are now
-            chosen = vectors[torch.randint(len(vectors), (int(dead.sum()),))]
+            generator = torch.Generator().manual_seed(seed)
+            chosen = vectors[torch.randint(len(vectors), (int(dead.sum()),), generator=generator)]
             self.counts[dead], self.sums[dead] = 1.0, chosen
         self.rows.copy_(self.sums / self.counts[:, None])

@@ -114,8 +114,8 @@ class StageTrainer:
     def _folder(self, stage: str, start: Personalization | None) -> Run:
         settings = self.settings.describe()
         fields = {
-            "base": self.model.fingerprint, "photos": self.subject.pixels, "class": self.subject.class_name,
-            "size": list(self.subject.size), "stage": stage, "views": len(self.subject.codes),
+            "base": self.model.fingerprint, "photos": self.subject.source, "class": self.subject.class_name,
+            "size": list(self.subject.size), "stage": stage,
             "settings": {name: settings[name] for name in _DECIDES[stage] if not (name == "rank" and self.settings.method == "full")},
             "start": tensor_hash(start.vectors) if start else None,
         }  # fmt: skip

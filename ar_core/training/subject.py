@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ class Subject:
     size: Size
     codes: Tensor
     photo_of: tuple[int, ...]
-    pixels: str  # hash of the photos' pixels: what decides whether anything must be learned again
+    source: str  # hash of the photos' pixels and of how views were made: decides whether anything must be learned again
 
     @property
     def photos(self) -> int:
@@ -45,9 +46,8 @@ def prepare_subject(
     if not class_name:
         raise ValueError('The class name is empty. Give the word for what the photos show, for example "dog".')
     model.text.encode(f" {class_name}")  # refuses control tokens
-    pixels = pixel_hash([photo.image for photo in photos])
     fields = {
-        "photos": pixels, "size": list(size), "codebook": _codebook_hash(model), "seed": VIEW_SEED,
+        "photos": pixel_hash([photo.image for photo in photos]), "size": list(size), "codebook": _codebook_hash(model), "seed": VIEW_SEED,
         "views": [recipe.views, recipe.view_shift, recipe.view_scale, recipe.view_flip],
     }  # fmt: skip
     run = Run(Path(runs), "photos", fields) if runs is not None else None
@@ -58,7 +58,8 @@ def prepare_subject(
             run.open()
             run.remember("codes", codes)
     photo_of = tuple(i // (1 + recipe.views) for i in range(len(codes)))
-    return Subject(class_name, size, codes, photo_of, pixels)
+    source = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    return Subject(class_name, size, codes, photo_of, source)
 
 
 def _encode(model: LuminaModel, photos: Sequence[Photo], size: Size, progress: Progress, cancel: Cancel) -> Tensor:
