@@ -164,7 +164,7 @@ LUMINA_1024 = replace(
 )  # fmt: skip
 
 # Views only mirror: in this world no horizon ever moves, and a shifted view is stranger to the model than the subject
-# is (docs/log.md).
+# is (loss per code, docs/log.md); the steps were chosen by eye on two subjects.
 MINIATURE = Family(
     "miniature", "the miniature (drawn scenes, 128 px)",
     Protocol(
