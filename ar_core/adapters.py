@@ -38,6 +38,10 @@ class Adapter(nn.Module):
         """The projection's weight difference (out, in), float32."""
         raise NotImplementedError
 
+    def shape(self, name: str) -> tuple[int, int]:
+        """(out, in) of the projection."""
+        raise NotImplementedError
+
     def names(self) -> list[str]:
         raise NotImplementedError
 
@@ -61,7 +65,7 @@ class LowRankAdapter(Adapter):
     @classmethod
     def fresh(cls, transformer: Transformer, rank: int, seed: int) -> LowRankAdapter:
         """A new adapter for `transformer`: no change yet; A is drawn from `seed` on the CPU."""
-        adapter = cls(target_shapes(transformer), rank, device=transformer.image_head.weight.device)
+        adapter = cls(target_shapes(transformer), rank, device=transformer.compute_device)
         generator = torch.Generator().manual_seed(seed)
         for a in adapter.down:
             bound = 1 / math.sqrt(a.shape[1])  # peft's: kaiming uniform with a = sqrt(5)
@@ -74,8 +78,17 @@ class LowRankAdapter(Adapter):
         return F.linear(F.linear(x, a), b) * (self.alpha / self.rank)
 
     def change(self, name):
+        down, up = self.matrices(name)
+        return (up @ down) * (self.alpha / self.rank)
+
+    def matrices(self, name: str) -> tuple[Tensor, Tensor]:
+        """A (rank, in) and B (out, rank)."""
         index = self._names.index(name)
-        return (self.up[index].data @ self.down[index].data) * (self.alpha / self.rank)
+        return self.down[index].data, self.up[index].data
+
+    def shape(self, name):
+        down, up = self.matrices(name)
+        return up.shape[0], down.shape[1]
 
     def names(self):
         return list(self._names)
@@ -114,13 +127,16 @@ class DeltaAdapter(Adapter):
 
     @classmethod
     def fresh(cls, transformer: Transformer) -> DeltaAdapter:
-        return cls(target_shapes(transformer), transformer.image_head.weight.device)
+        return cls(target_shapes(transformer), transformer.compute_device)
 
     def part_output(self, name, x):
         return F.linear(x, self.delta[self._names.index(name)].to(x.dtype))
 
     def change(self, name):
         return self.delta[self._names.index(name)].data
+
+    def shape(self, name):
+        return tuple(self.change(name).shape)
 
     def names(self):
         return list(self._names)

@@ -1,9 +1,8 @@
-"""The command line: `python -m ar_core {personalize, sample, info, demo, forget}`."""
+"""The command line: `python -m ar_core {personalize, sample, score, dreambench, info, demo, forget}`."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import threading
@@ -12,14 +11,15 @@ from dataclasses import fields
 from pathlib import Path
 
 import torch
-from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
 from .control import Cancelled, Progress
+from .dreambench.command import dreambench_options, run_dreambench, run_score, score_options
 from .families import FAMILIES, MINIATURE, PAPER_RECIPE, PAPER_SOURCES, Recipe
-from .model import Generated, LuminaModel
+from .model import LuminaModel
 from .personalization import Personalization
-from .photos import read_photos, unstack
+from .photos import read_photos
+from .pngs import save_png
 from .sampling import SamplingSettings
 from .training import STRATEGIES, TrainingSettings, personalize, prepare_subject
 from .training.loop import mean_of_last
@@ -109,6 +109,15 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--photos", type=Path, help="default: a drawn cat")
     demo.add_argument("--class-name", default="cat")
     demo.set_defaults(run=run_demo)
+
+    score = commands.add_parser("score", help="score pictures as DreamBench does: DINO, CLIP-I, CLIP-T")
+    score_options(score)
+    score.set_defaults(run=run_score)
+
+    bench = commands.add_parser("dreambench", help="train, sample and score every DreamBench subject; stops and goes on")
+    _model_options(bench)
+    dreambench_options(bench)
+    bench.set_defaults(run=lambda options: run_dreambench(options, _load(options), Bar(), Interruption()))
 
     clean = commands.add_parser("forget", help="delete the remembered trainings below a _runs folder")
     clean.add_argument("runs", type=Path)
@@ -231,23 +240,6 @@ def apply_files(model: LuminaModel, files: Sequence[Path], names: Sequence[str],
         name = names[index] if index < len(names) else None
         model = model.personalized(Personalization.load(file), strength, name)
     return model
-
-
-def save_png(image: Generated, number: int, model: LuminaModel, path: Path) -> None:
-    """A PNG with prompt and settings in it, marked as made by a trained model (IPTC digital source type)."""
-    applied = [{"identifier": a.identifier.name, "class": a.identifier.class_name, "strength": a.strength} for a in model.applied]
-    settings = {
-        **image.settings.describe(), "image": number, "model": model.family.name, "base_fingerprint": model.fingerprint,
-        "personalizations": applied, "decoding": "sequential", "window": 1, "dtype": str(model.transformer.image_head.weight.dtype),
-        "torch": torch.__version__,
-    }  # fmt: skip
-    info = PngInfo()
-    info.add_itxt("prompt", image.prompt)
-    info.add_itxt("settings", json.dumps(settings))
-    info.add_itxt("DigitalSourceType", "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia")
-    partial = path.with_name(path.name + ".partial")
-    unstack(image.images)[0].save(partial, format="PNG", pnginfo=info)
-    partial.replace(path)
 
 
 def run_info(options: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ No other file knows one of these numbers. The protocol was read in Alpha-VLLM's 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 Size = tuple[int, int]  # width, height in pixels
@@ -105,6 +106,11 @@ class Family:
     recipe: Recipe
     licence: str
 
+    def size_for(self, width: int, height: int) -> Size:
+        """The allowed size nearest to this aspect ratio with the recipe's area."""
+        scale = math.sqrt(self.recipe.size[0] * self.recipe.size[1] / (width * height))
+        return self.protocol.snap(round(width * scale), round(height * scale))
+
 
 def frontier(target: int, unit: int = 32, max_aspect: float = 4.0) -> tuple[Size, ...]:
     """Every (width, height) on the staircase of largest areas not above target², for aspects up to `max_aspect`.
@@ -163,22 +169,22 @@ LUMINA_1024 = replace(
     protocol=replace(LUMINA_PROTOCOL, sizes=frontier(1024)), recipe=replace(PAPER_RECIPE, size=(1024, 1024)),
 )  # fmt: skip
 
-# Views only mirror: in this world no horizon ever moves, and a shifted view is stranger to the model than the subject
-# is (loss per code, docs/log.md); the steps were chosen by eye on two subjects.
+# Views move the camera as far as the drawn world's own does. The steps of the layers were chosen by
+# `python -m ar_core.miniature.choose_steps`, on subjects that no table reports (docs/log.md).
 MINIATURE = Family(
-    "miniature", "the miniature (drawn scenes, 128 px)",
+    "miniature", "the miniature (drawn scenes, 96 px)",
     Protocol(
         instruction="Draw {width}x{height}:\n{prompt}",
         begin=0, turn_end=1030, image_start=1029, image_end=1028, row_end=1031, size_base=1032, size_unit=32,
-        code_base=4, codes=1024, factor=8, identifier_base=1040, identifiers=64, first_text=1104,
-        sizes=((128, 128),),
+        code_base=4, codes=1024, factor=6, identifier_base=1040, identifiers=64, first_text=1104,
+        sizes=((96, 96),),
     ),
     Recipe(
         embedding_steps=100, embedding_learning_rate=1e-2, vectors=1, initialisation="class", per_image_token=False,
-        lora_steps=70, lora_learning_rate=1e-3, lora_rank=8, full_steps=40, full_learning_rate=3e-4,
+        lora_steps=80, lora_learning_rate=1e-3, lora_rank=8, full_steps=40, full_learning_rate=3e-4,
         joint_steps=70, batch_size=8, micro_batch=8, clip_norm=1.0, gradient_checkpointing=False,
-        views=3, view_shift=0.0, view_scale=1.0, view_flip=True, prior_weight=1.0, prior_images=16,
-        cfg=4.0, top_k=20, temperature=1.0, size=(128, 128),
+        views=7, view_shift=0.04, view_scale=0.95, view_flip=True, prior_weight=1.0, prior_images=16,
+        cfg=4.0, top_k=20, temperature=1.0, size=(96, 96),
     ),
     "Apache-2.0",
 )  # fmt: skip

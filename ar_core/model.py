@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from . import checkpoints
+from . import checkpoints, layers
 from .adapters import merged
 from .control import Cancel, Progress, never, silent
-from .families import FAMILIES, LUMINA_512, LUMINA_768, LUMINA_1024, MINIATURE, Family, family_by_name
+from .families import FAMILIES, LUMINA_512, LUMINA_768, LUMINA_1024, MINIATURE, Family, Size, family_by_name
 from .image_tokenizer import ImageTokenizer
 from .personalization import Personalization, PersonalizationError
-from .sampling import SamplingSettings
+from .sampling import SamplingSettings, jacobi, sequential
 from .sampling.engine import Engine
-from .sampling.sequential import decode
+from .sampling.sequential import OnRow
+from .sampling.settings import auto_window
 from .text import Identifier, TextTokenizer, check_identifier_name, resolve
 from .transformer import Transformer
 
 MINIATURE_FOLDER = Path(__file__).parent / "miniature" / "weights"
+PREVIEW_SECONDS = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +38,13 @@ class Applied:
 
 @dataclass(frozen=True, eq=False)
 class Generated:
-    """Images (n, H, W, 3), float32 in 0..1; their codes (n, rows, columns); the prompt as it was read."""
+    """Images (n, H, W, 3), float32 in 0..1; their codes (n, rows, columns); the prompt as it was read; resolved settings."""
 
     images: Tensor
     codes: Tensor
     prompt: str
     settings: SamplingSettings
+    steps: int  # forward passes after the prompt, for the whole batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +62,7 @@ class LuminaModel:
     @classmethod
     def load(
         cls, path: Path | str = "miniature", device: str | torch.device = "cpu", dtype: torch.dtype | None = None, *,
-        family: str | None = None, vq: Path | str | None = None, tokenizer: Path | str | None = None, operations=nn,
+        family: str | None = None, vq: Path | str | None = None, tokenizer: Path | str | None = None, operations=layers,
     ) -> LuminaModel:  # fmt: skip
         """Load any layout that `checkpoints` knows; "miniature" is the model that ships.
 
@@ -85,7 +89,7 @@ class LuminaModel:
 
     @property
     def device(self) -> torch.device:
-        return self.transformer.image_head.weight.device
+        return self.transformer.compute_device
 
     @property
     def identifiers(self) -> tuple[Identifier, ...]:
@@ -104,6 +108,12 @@ class LuminaModel:
         left out of prompts: the "before". Raises PersonalizationError for a file made for another base, a name
         already taken, or no reserved tokens left.
         """
+        knowing = self.knowing(personalization, strength, name)
+        changes = [(a.personalization.adapter, a.strength) for a in knowing.applied if a.personalization.adapter and a.strength]
+        return replace(knowing, transformer=merged(self.base, changes) if changes else self.base)
+
+    def knowing(self, personalization: Personalization, strength: float = 1.0, name: str | None = None) -> LuminaModel:
+        """As `personalized`, for a host that changes the transformer's weights itself: only the identifier is added."""
         name = check_identifier_name(name or personalization.identifier)
         if personalization.base_fingerprint != self.fingerprint:
             raise PersonalizationError(
@@ -117,10 +127,7 @@ class LuminaModel:
         if first + count > protocol.identifier_base + protocol.identifiers:
             raise PersonalizationError(f"{name} needs {count} reserved tokens, but too few are free. Apply fewer personalizations at once.")
         identifier = Identifier(name, personalization.class_name, first, count, dropped=strength == 0)
-        applied = (*self.applied, Applied(personalization, strength, identifier))
-        changes = [(a.personalization.adapter, a.strength) for a in applied if a.personalization.adapter and a.strength]
-        transformer = merged(self.base, changes) if changes else self.base
-        return replace(self, transformer=transformer, applied=applied)
+        return replace(self, applied=(*self.applied, Applied(personalization, strength, identifier)))
 
     def _free_rows(self) -> int:
         return max((i.first_id + i.count for i in self.identifiers), default=self.family.protocol.identifier_base)
@@ -139,17 +146,41 @@ class LuminaModel:
     ) -> list[Generated]:  # fmt: skip
         """Sample one image per prompt, all in one batch.
 
-        Image k uses the random numbers of image `first_image` + k of the seed. `on_preview` receives the images
-        after every finished row (unfinished rows show code 0). Raises TextError for a prompt that cannot be read.
+        Image k uses the random numbers of image `first_image` + k of the seed. `on_preview` receives the growing
+        images at most once a second, grey where nothing is drawn yet. Raises TextError for a prompt that cannot be
+        read.
         """
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         final = [resolve(prompt, self.identifiers) for prompt in prompts]
         ids = [self.text.prompt_ids(prompt, settings.size, self.identifiers) for prompt in final]
-        engine = Engine(self.transformer, self.family.protocol, ids, settings.size, settings.cfg, self.rows)
-        show = None if on_preview is None else lambda codes, rows: on_preview(self.decode(codes))
-        codes = decode(engine, settings, first_image=first_image, progress=progress, cancel=cancel, on_row=show)
-        images = self.decode(codes)
-        return [Generated(images[k : k + 1], codes[k : k + 1], final[k], settings) for k in range(len(final))]
+        window = settings.window or auto_window(self.device.type, self.transformer.model.norm.weight.dtype, len(ids))
+        settings = replace(settings, window=window)
+        engine = Engine(self.transformer, self.family.protocol, ids, settings.size, settings.cfg, self.rows, spare=window)
+        show = on_preview and self._preview(on_preview)
+        decode = sequential.decode if window == 1 else jacobi.decode
+        decoded = decode(engine, settings, first_image=first_image, progress=progress, cancel=cancel, on_row=show)
+        images, codes = self.decode(decoded.codes), decoded.codes
+        return [Generated(images[k : k + 1], codes[k : k + 1], final[k], settings, decoded.steps) for k in range(len(final))]
+
+    def check_prompt(self, prompt: str, size: Size) -> str:
+        """The prompt as it will be read. Raises TextError for one that cannot be."""
+        final = resolve(prompt, self.identifiers)
+        self.text.prompt_ids(final, size, self.identifiers)
+        return final
+
+    def _preview(self, show: Callable[[Tensor], None]) -> OnRow:
+        last = time.monotonic()
+
+        def on_row(codes: Tensor, rows: int) -> None:
+            nonlocal last
+            if time.monotonic() - last < PREVIEW_SECONDS:
+                return
+            images = self.decode(codes)
+            images[:, rows * self.family.protocol.factor :] = 0.5
+            show(images)
+            last = time.monotonic()
+
+        return on_row
 
 
 def guess_family(folder: Path, config: dict) -> Family:

@@ -219,6 +219,21 @@ def unstack(images: torch.Tensor) -> list[Image.Image]:
     return [Image.fromarray(array) for array in levels.cpu().numpy()]
 
 
+def tensor_photos(batches: Sequence[torch.Tensor]) -> list[Photo]:
+    """Photos from image tensors (B, H, W, C) or (H, W, C) in 0..1 with 1, 3 or 4 channels; transparency is put on white."""
+    found = []
+    for batch in batches:
+        for image in batch if batch.dim() == 4 else batch[None]:
+            if image.dim() != 3 or image.shape[-1] not in (1, 3, 4) or 0 in image.shape:
+                raise PhotoError(
+                    f"An image of the shape {tuple(image.shape)} is no picture: height, width and 1, 3 or 4 channels are expected."
+                )
+            levels = (image.detach().float().nan_to_num() * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+            picture = Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
+            found.append(Photo(f"photo {len(found) + 1}", to_rgb(picture, [])))
+    return found
+
+
 def pixel_hash(images: Sequence[Image.Image]) -> str:
     """A name for what the images show, in their order, whatever their files are called."""
     digest = hashlib.sha256()

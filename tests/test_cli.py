@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ar_core import cli
+from ar_core.families import MINIATURE
 from ar_core.miniature.subjects import photos_of
 from ar_core.model import MINIATURE_FOLDER
 
@@ -57,7 +58,7 @@ def test_the_whole_job(photos, subject, tmp_path, capsys):
     pictures = sorted(tmp_path.glob("*.png"))
     assert [p.name for p in pictures] == ["00_1_00.png", "00_1_01.png"]
     image = Image.open(pictures[0])
-    assert image.size == (128, 128)
+    assert image.size == MINIATURE.recipe.size
     assert image.text["prompt"] == "a photo of [V] dog on the beach"
     settings = json.loads(image.text["settings"])
     assert settings["cfg"] == 4.0 and settings["top_k"] == 20 and settings["seed"] == 1

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from ar_core.families import FAMILIES, LUMINA_512, LUMINA_768, LUMINA_1024, family_by_name
+from ar_core.families import FAMILIES, LUMINA_512, LUMINA_768, LUMINA_1024, MINIATURE, family_by_name
 
 LISTS = [
     (LUMINA_512, 512, 49, 1060, 1092),
@@ -116,3 +116,12 @@ def test_families_are_found_by_name():
     assert family_by_name("lumina-mgpt-512") is LUMINA_512
     with pytest.raises(ValueError, match='no model family "sdxl".*lumina-mgpt-768.*miniature'):
         family_by_name("sdxl")
+
+
+def test_a_shape_keeps_the_recipes_area():
+    assert LUMINA_768.size_for(1, 1) == (768, 768)
+    for shape in ((4, 3), (3, 4), (16, 9), (9, 16)):
+        width, height = LUMINA_768.size_for(*shape)
+        assert (width, height) in LUMINA_768.protocol.sizes
+        assert width * height > 0.9 * 768 * 768 and abs(width / height / (shape[0] / shape[1]) - 1) < 0.06
+    assert MINIATURE.size_for(16, 9) == MINIATURE.recipe.size  # it has no other

@@ -145,11 +145,23 @@ def test_what_a_training_can_go_on_from(tmp_path):
 def test_the_image_tokenizers_training_goes_on_as_if_it_had_never_stopped(small, tmp_path, monkeypatch):
     monkeypatch.setattr(vq_training, "UNQUANTISED", 0)
     monkeypatch.setattr(vq_training, "schedule", lambda step, steps: 1.0)  # else shorter trainings differ from the start
+    monkeypatch.setattr(vq_training, "FINAL_CODES", 2)
     vq_training.train(tmp_path / "whole", 8, **SILENT)
     vq_training.train(tmp_path / "parts", 4, **SILENT)
     vq_training.train(tmp_path / "parts", 8, **SILENT)
     whole, parts = (trained_weights(tmp_path / name / "vq_training.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+def test_at_the_end_only_the_image_tokenizers_decoder_learns(small, tmp_path, monkeypatch):
+    """Codes of the scenes can be computed from there on."""
+    monkeypatch.setattr(vq_training, "UNQUANTISED", 0)
+    monkeypatch.setattr(vq_training, "FINAL_CODES", 0)
+    trained = vq_training.train(tmp_path, 8, seed=3, **SILENT)
+    torch.manual_seed(3)
+    fresh = vq_training.ImageTokenizer(vq_training.CONFIG).state_dict()
+    changed = {name.split(".")[0] for name, value in trained.state_dict().items() if not torch.equal(value, fresh[name])}
+    assert changed == {"quantize", "post_quant_conv", "decoder"}  # the codebook was set by k-means, once
 
 
 def test_the_image_tokenizers_training_fills_its_codebook_and_exports(small, tmp_path, monkeypatch):

@@ -123,3 +123,24 @@ def test_the_file_keeps_to_its_documented_format(tmp_path):
     assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in keys
     assert metadata["modelspec.trigger_phrase"] == "[V] dog" and json.loads(metadata["recipe"]) == {"steps": 3}
     assert str(tmp_path) not in str(metadata)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_host_that_changes_the_weights_itself_draws_the_same(method):
+    model = toy_model()
+    p = learned(model, method)
+    knowing = model.knowing(p)
+    assert knowing.transformer is model.transformer and [i.name for i in knowing.identifiers] == ["[V]"]
+    with attached(model.transformer, p.adapter):
+        beside = knowing.generate(["a photo of [V] dog"], SETTINGS)[0].codes
+    assert torch.equal(beside, codes(model.personalized(p)))
+
+
+def test_shapes_are_known_before_anything_is_changed():
+    model = toy_model()
+    for method in ("lora", "full"):
+        adapter = learned(model, method).adapter
+        for name in adapter.names():
+            assert (
+                adapter.shape(name) == tuple(adapter.change(name).shape) == tuple(model.transformer.get_parameter(f"{name}.weight").shape)
+            )

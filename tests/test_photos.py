@@ -401,3 +401,17 @@ def test_pixel_hash_follows_pixels_and_their_order_but_not_files(tmp_path):
     reshaped = Image.frombytes("RGB", (80, 96), a.tobytes())
     hashes = [pixel_hash(i) for i in ([a], [touched], [reshaped], [a, b], [b, a], [b], [])]
     assert len(set(hashes)) == len(hashes)
+
+
+def test_tensors_become_photos():
+    batch = torch.zeros(2, 70, 80, 3)
+    batch[1, ..., 0] = 1.7  # out of range, as filters of other tools leave it
+    first, second = photos.tensor_photos([batch])
+    assert (first.name, second.name) == ("photo 1", "photo 2") and second.image.getpixel((5, 5)) == RED and first.image.size == (80, 70)
+    (grey,) = photos.tensor_photos([torch.full((9, 9, 1), 0.5)])
+    assert grey.image.mode == "RGB" and grey.image.getpixel((0, 0)) == (128, 128, 128)
+    (clear,) = photos.tensor_photos([torch.zeros(1, 4, 4, 4)])
+    assert clear.image.getpixel((0, 0)) == WHITE
+    for shape in ((1, 8, 8, 2), (1, 0, 8, 3), (8, 8)):
+        with pytest.raises(PhotoError, match="no picture"):
+            photos.tensor_photos([torch.zeros(shape)])

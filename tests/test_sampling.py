@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from toy import toy_model
 
 from ar_core.control import Cancelled
 from ar_core.families import LUMINA_768, LUMINA_1024, MINIATURE, Protocol
@@ -49,7 +50,7 @@ def settings(**chosen):
 
 def sample(prompts, chosen=None, rows=None, **options):
     chosen = chosen or settings()
-    return decode(Engine(MODEL, PROTOCOL, prompts, SIZE, chosen.cfg, rows), chosen, **options)
+    return decode(Engine(MODEL, PROTOCOL, prompts, SIZE, chosen.cfg, rows), chosen, **options).codes
 
 
 # --- the reference ---------------------------------------------------------------------------------------------
@@ -227,9 +228,9 @@ def test_an_image_does_not_depend_on_its_batch():
 
 def test_an_engine_may_decode_again():
     engine = Engine(MODEL, PROTOCOL, PROMPTS, SIZE, 4.0)
-    first = decode(engine, settings())
-    assert torch.equal(decode(engine, settings(seed=8)), sample(PROMPTS, settings(seed=8)))
-    assert torch.equal(decode(engine, settings()), first)
+    first = decode(engine, settings()).codes
+    assert torch.equal(decode(engine, settings(seed=8)).codes, sample(PROMPTS, settings(seed=8)))
+    assert torch.equal(decode(engine, settings()).codes, first)
 
 
 def test_more_than_one_bucket_of_cache_is_read():
@@ -237,7 +238,7 @@ def test_more_than_one_bucket_of_cache_is_read():
     size = (56, 264)
     protocol = replace(PROTOCOL, sizes=(size,), size_base=20, identifier_base=55)
     chosen = settings(size=size)
-    batch = decode(Engine(MODEL, protocol, PROMPTS[:2], size, 4.0), chosen)
+    batch = decode(Engine(MODEL, protocol, PROMPTS[:2], size, 4.0), chosen).codes
     block = protocol.image_block(batch[1].tolist(), size)[:-2]
     last = protocol.code_base + protocol.codes
     hidden = [MODEL(MODEL.embed(torch.tensor([ids])))[0] for ids in (PROMPTS[1] + block, block)]
@@ -304,11 +305,11 @@ def test_what_is_left_open_comes_from_the_recipe():
     expected = SamplingSettings(4.0, 2000, 1.0, (768, 768), 0)
     assert SamplingSettings.resolve(LUMINA_768) == expected
     assert SamplingSettings.resolve(LUMINA_768, cfg=None, top_k=0, temperature=0, size=(0, 0), seed=0) == expected
-    assert SamplingSettings.resolve(MINIATURE).size == (128, 128)
+    assert SamplingSettings.resolve(MINIATURE).size == (96, 96)
     assert SamplingSettings.resolve(LUMINA_768, cfg=0).cfg == 0  # no guidance at all is a choice, not "auto"
     chosen = SamplingSettings.resolve(LUMINA_1024, cfg=3, top_k=50, temperature=0.7, size=(1024, 1024), seed=5)
     assert chosen == SamplingSettings(3.0, 50, 0.7, (1024, 1024), 5)
-    assert chosen.describe() == {"cfg": 3.0, "top_k": 50, "temperature": 0.7, "size": "1024x1024", "seed": 5}
+    assert chosen.describe() == {"cfg": 3.0, "top_k": 50, "temperature": 0.7, "size": "1024x1024", "seed": 5, "window": 0}
 
 
 def test_top_k_is_clamped_and_sizes_snap():
@@ -349,3 +350,24 @@ def test_uniforms_depend_on_seed_and_image_alone():
 @pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 100, 2304])
 def test_a_longer_list_of_uniforms_begins_with_the_shorter(count):
     assert torch.equal(uniforms(7, 3, 4096)[:count], uniforms(7, 3, count))
+
+
+def test_previews_grow_from_the_top_and_are_grey_below(monkeypatch):
+    from ar_core import model as model_file
+
+    monkeypatch.setattr(model_file, "PREVIEW_SECONDS", 0.0)
+    model, seen = toy_model(), []
+    settings = SamplingSettings.resolve(model.family, seed=2)
+    image = model.generate("a photo of a dog", settings, on_preview=seen.append)[0].images
+    assert len(seen) == 4 and torch.equal(seen[-1], image)
+    assert (seen[0][:, 8:] == 0.5).all() and not (seen[0][:, :8] == 0.5).all()
+    monkeypatch.setattr(model_file, "PREVIEW_SECONDS", 1000.0)
+    model.generate("a photo of a dog", settings, on_preview=seen.append)
+    assert len(seen) == 4  # decoding pixels is not free: at most once in so many seconds
+
+
+def test_a_prompt_is_checked_without_drawing():
+    model = toy_model()
+    assert model.check_prompt("a photo of a dog", (32, 32)) == "a photo of a dog"
+    with pytest.raises(ValueError, match="names nothing"):
+        model.check_prompt("a photo of [V]", (32, 32))

@@ -36,8 +36,8 @@ def test_a_dropped_identifier_leaves_the_class_word():
 
 
 def test_identifier_tokens_replace_the_name_and_nothing_else():
-    plain = TEXT.prompt_ids("a photo of dog", (128, 128))
-    named = TEXT.prompt_ids("a photo of [V] dog", (128, 128), (V,))
+    plain = TEXT.prompt_ids("a photo of dog", (96, 96))
+    named = TEXT.prompt_ids("a photo of [V] dog", (96, 96), (V,))
     assert [i for i in named if i not in V.ids] == plain
     where = named.index(1040)
     assert named[where : where + 2] == [1040, 1041]
@@ -48,11 +48,11 @@ def test_identifier_tokens_replace_the_name_and_nothing_else():
 def test_control_tokens_in_a_users_text_are_refused_by_name(text):
     token = [word for word in text.replace("x", "").split() if "<" in word or "IMG" in word][0]
     with pytest.raises(TextError, match=token):
-        TEXT.prompt_ids(text, (128, 128))
+        TEXT.prompt_ids(text, (96, 96))
 
 
 def test_other_scripts_are_text_and_unknown_words_are_reported():
-    ids = TEXT.prompt_ids("Dog ü 狗 cobblestone on the beach", (128, 128))
+    ids = TEXT.prompt_ids("Dog ü 狗 cobblestone on the beach", (96, 96))
     assert min(ids[1:-1]) >= FAMILY.protocol.first_text
     assert TEXT.unknown_words("[V] dog on Cobblestone 狗 beach") == ["cobblestone", "狗"]
 

@@ -6,14 +6,16 @@ from PIL import Image
 from toy import FAMILY, toy_model, toy_subject
 
 from ar_core.control import Cancelled, never, silent
+from ar_core.model import LuminaModel
 from ar_core.personalization import PersonalizationError
-from ar_core.text import Identifier
 from ar_core.photos import Photo
+from ar_core.sampling import SamplingSettings
+from ar_core.text import Identifier
 from ar_core.training import TrainingSettings, budget, personalize, prepare_subject
 from ar_core.training.examples import Examples
 from ar_core.training.loop import TrainingDiverged
 from ar_core.training.runs import forget
-from ar_core.training.stages import EMBEDDING, JOINT, LAYERS, StageTrainer
+from ar_core.training.stages import EMBEDDING, JOINT, LAYERS, StageTrainer, sampled_steps
 from ar_core.training.trainable import initial_vectors, median_norm
 
 SUBJECT = toy_subject()
@@ -281,3 +283,57 @@ def test_unset_values_are_the_familys(tmp_path):
     resolved = TrainingSettings.resolve(FAMILY, rank=None)
     assert resolved.rank == FAMILY.recipe.lora_rank and resolved.embedding_steps == FAMILY.recipe.embedding_steps
     assert TrainingSettings.resolve(FAMILY, method="full").layer_learning_rate == FAMILY.recipe.full_learning_rate
+
+
+# ---------------------------------------------------------------- samples on the way
+
+
+def sampled(root, stage=EMBEDDING, steps=100, start=None, shown=None, **chosen):
+    on_sample = None if shown is None else lambda step, images: shown.append((step, tuple(images.shape)))
+    return StageTrainer(toy_model(), SUBJECT, settings(**chosen), root, samples=4, on_sample=on_sample).run(stage, steps, start)
+
+
+@pytest.mark.parametrize(
+    "stage, steps, count, expected",
+    [
+        (EMBEDDING, 100, 4, [50, 100]), (LAYERS, 70, 4, [20, 40, 60, 70]), (EMBEDDING, 1500, 4, [400, 750, 1100, 1500]),
+        (LAYERS, 5, 4, [5]), (JOINT, 45, 2, [40, 45]), (LAYERS, 70, 0, []),
+    ],
+)  # fmt: skip
+def test_samples_are_spread_over_the_kept_steps(stage, steps, count, expected):
+    found = sampled_steps(stage, steps, count)
+    assert found[-1:] == expected[-1:] and len(found) == len(expected) <= max(count, 0)
+    assert found == expected or stage == JOINT
+
+
+def test_samples_show_what_the_kept_steps_draw_and_are_drawn_once(tmp_path, monkeypatch):
+    shown = []
+    result = sampled(tmp_path, shown=shown, embedding_steps=100)
+    assert [step for step, _ in shown] == [50, 100] == list(result.samples) and shown[0][1] == (1, 32, 32, 3)
+    model = toy_model().knowing(result.personalization)
+    image = model.generate("a photo of [V] dog on the beach", SamplingSettings.resolve(FAMILY, seed=0))[0]
+    assert torch.equal(result.samples[100], image.codes)
+    monkeypatch.setattr(LuminaModel, "generate", None)  # from here on they are remembered
+    again = sampled(tmp_path, embedding_steps=100)
+    assert again.note == "remembered" and all(torch.equal(again.samples[step], codes) for step, codes in result.samples.items())
+
+
+def test_samples_of_a_training_made_without_them_are_drawn_afterwards(tmp_path):
+    run(tmp_path / "plain", steps=100, embedding_steps=100)
+    late, live = sampled(tmp_path / "plain", embedding_steps=100), sampled(tmp_path / "sampled", embedding_steps=100)
+    assert late.note == "remembered" and all(torch.equal(late.samples[step], live.samples[step]) for step in (50, 100))
+
+
+def test_samples_change_nothing_in_the_training(tmp_path):
+    start = run(tmp_path).personalization
+    plain = run(tmp_path / "plain", LAYERS, 20, start=start, layer_steps=20)
+    assert same(plain, sampled(tmp_path / "sampled", LAYERS, 20, start=start, layer_steps=20))
+
+
+def test_stage_two_starts_from_an_embedding_of_this_model(tmp_path):
+    other = run(tmp_path, model=toy_model(seed=5)).personalization
+    with pytest.raises(PersonalizationError, match="another base model"):
+        run(tmp_path, LAYERS, 2, start=other)
+    changed = run(tmp_path, JOINT, 2).personalization
+    with pytest.raises(PersonalizationError, match="already changes the layers"):
+        run(tmp_path, LAYERS, 2, start=changed)

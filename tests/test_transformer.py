@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from ar_core import layers
 from ar_core.transformer import KVCache, Transformer, TransformerConfig
 
 VOCABULARY = 96
@@ -195,3 +196,12 @@ def test_head_norms_follow_their_input():
 def test_the_7b_has_the_published_number_of_parameters():
     model = Transformer(TransformerConfig(), device="meta")
     assert sum(p.numel() for p in model.model.layers.parameters()) == 6_476_283_904
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 16), (1, 2, 16), (3, 1, 16), (2, 2, 16), (1, 1, 16)])
+def test_the_linear_layer_for_decoding_is_the_same_product(shape):
+    layer, x = layers.Linear(16, 24, bias=False), torch.randn(shape)
+    with torch.no_grad():
+        assert torch.allclose(layer(x), torch.nn.functional.linear(x, layer.weight), atol=1e-6)
+    layer(x.requires_grad_()).sum().backward()  # and it still learns
+    assert x.grad is not None and layer.weight.grad is not None

@@ -19,7 +19,7 @@ from ar_core.transformer import Transformer, TransformerConfig
 SIZE = (32, 32)
 FAMILY: Family = replace(
     MINIATURE,
-    protocol=replace(MINIATURE.protocol, sizes=(SIZE,)),
+    protocol=replace(MINIATURE.protocol, factor=8, sizes=(SIZE,)),
     recipe=replace(MINIATURE.recipe, size=SIZE, batch_size=2, micro_batch=2, views=1, prior_images=3),
 )
 

@@ -18,15 +18,17 @@ OVERSAMPLING = 3
 INK = (38, 32, 40)
 
 
-def draw(scene: Scene, size: int = 128) -> Image.Image:
+def draw(scene: Scene, size: int = 96) -> Image.Image:
     """Draw `scene` as an RGB image of `size` x `size` pixels."""
-    canvas = Image.new("RGB", (size * OVERSAMPLING,) * 2)
+    frame = size * OVERSAMPLING
+    canvas = Image.new("RGB", (round(frame * scene.zoom),) * 2)
     BACKDROPS[scene.place](Backdrop(canvas, random.Random(scene.seed)))
     draw_subject(canvas, scene)
     rng = random.Random(scene.seed + 1)
     for _ in range(scene.overlays):
         overlay(canvas, rng)
-    return canvas.reduce(OVERSAMPLING)
+    left, top = (round(p * (canvas.width - frame)) for p in scene.pan)
+    return canvas.crop((left, top, left + frame, top + frame)).reduce(OVERSAMPLING)
 
 
 def shade(colour: tuple[int, int, int], factor: float) -> tuple[int, int, int]:
@@ -313,8 +315,8 @@ def dog(b: Brush, ears, width, eyes, muzzle):
 
 def cat(b: Brush, ears, width, eyes, muzzle):
     figure_body(b, width)
-    b.stroke([(0.5, 0.75), (0.8, 0.6), (0.84, 0.25), (0.72, 0.08)], 0.15)
-    b.stroke([(0.5, 0.75), (0.8, 0.6), (0.84, 0.25), (0.72, 0.08)], 0.09, shade(b.subject.colour, 0.85))
+    b.stroke([(0.5, 0.75), (0.8, 0.6), (0.84, 0.25), (0.72, 0.08)], 0.17, shade(b.subject.colour, 0.5))
+    b.stroke([(0.5, 0.75), (0.8, 0.6), (0.84, 0.25), (0.72, 0.08)], 0.1, shade(b.subject.colour, 0.85))
     for side in (-1, 1):
         b.polygon([(side * 0.48, -0.5), (side * 0.46, -0.95 - 0.1 * ears), (side * 0.1, -0.78)])
     b.ellipse(0, -0.45, 0.52, 0.42)
@@ -322,7 +324,7 @@ def cat(b: Brush, ears, width, eyes, muzzle):
     b.polygon([(-0.07, -0.3), (0.07, -0.3), (0, -0.22)], fill=(240, 120, 140))
     for side in (-1, 1):
         for dy in (-0.05, 0.05):
-            b.stroke([(side * 0.2, -0.25), (side * (0.55 + 0.1 * muzzle), -0.25 + dy * 1.6)], 0.03)
+            b.stroke([(side * 0.2, -0.25), (side * (0.55 + 0.1 * muzzle), -0.25 + dy * 1.6)], 0.035, shade(b.subject.colour, 0.5))
 
 
 def bear(b: Brush, ears, width, eyes, muzzle):

@@ -34,9 +34,9 @@ from . import scenes
 from .drawing import draw
 from .judges import SIDE, AttributeJudge, IdentityJudge, answers, anyone, train
 from .scenes import PLACES, describe, random_scene
-from .subjects import IN_RANGE, SUBJECTS, photos_of
+from .subjects import IN_RANGE, SUBJECTS, TUNING, photos_of
 
-SIZE, BATCH = 128, 16
+SIZE, BATCH = 96, 16
 PHOTOS, REFERENCES, DISTRACTORS = 5, 4, 15  # distractors of the subject's own class; the other unseen subjects come on top
 WAYS = {
     "before": "the class word alone",
@@ -60,6 +60,10 @@ class Effort:
     training: dict[str, int] = field(default_factory=dict)
 
 
+ASKS = {  # what of an effort decides each part's numbers
+    "judges": ("images", "judge_steps", "galleries"), "reconstruction": ("images",), "samples": ("images",),
+    "personalization": ("subjects", "seeds", "places", "training"),
+}  # fmt: skip
 QUICK = Effort(16, 20, 4, ("purple_mug", "cream_cat"), (0,), 2, {"embedding_steps": 2, "layer_steps": 2})
 
 
@@ -74,6 +78,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=Effort.images, help="held-out scenes, and samples")
     parser.add_argument("--judge-steps", type=int, default=Effort.judge_steps)
     parser.add_argument("--seeds", type=int, default=len(Effort.seeds), help="training seeds per subject")
+    parser.add_argument("--subjects", default=",".join(SUBJECTS), help="comma-separated (default: all); empty leaves personalization out")
     parser.add_argument("--quick", action="store_true", help="only try it out: tiny numbers that mean nothing, in a temporary folder")
     arguments = parser.parse_args()
     started = time.time()
@@ -86,7 +91,10 @@ def main() -> None:
         folder = Path(tempfile.mkdtemp(prefix="miniature-"))
         out = arguments.out or folder
     else:
-        effort = Effort(arguments.images, arguments.judge_steps, seeds=tuple(range(arguments.seeds)))
+        subjects = tuple(filter(None, arguments.subjects.split(",")))
+        if unknown := set(subjects) - set(SUBJECTS):
+            parser.error(f"there is no unseen subject {sorted(unknown)[0]}; choose from {', '.join(SUBJECTS)}")
+        effort = Effort(arguments.images, arguments.judge_steps, subjects=subjects, seeds=tuple(range(arguments.seeds)))
     model = LuminaModel.load(arguments.model)
     attributes, identity = train(folder, effort.judge_steps, log=log)
     evaluation = Evaluation(model, attributes, identity, effort, folder, arguments.sheets or folder / "sheets", log)
@@ -108,18 +116,19 @@ class Evaluation:
         self.model, self.attributes, self.identity, self.effort, self.log = model, attributes, identity, effort, log
         recipe = json.dumps([asdict(model.family.recipe), effort.training], sort_keys=True)
         self.folder = folder / f"evaluation-{digest([model.transformer, model.image_tokenizer], recipe)}"
-        self.sheets = sheets
+        self.sheets, self.trainings = sheets, folder / "evaluation_runs"
         for path in (self.folder, sheets):
             path.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> dict[str, dict]:
-        parts = (self.judges, self.reconstruction, self.samples, self.personalization)
+        parts = (self.judges, self.reconstruction, self.samples, *([self.personalization] if self.effort.subjects else []))
         return {part.__name__: self._part(part) for part in parts}
 
     def _part(self, part: Callable[[], dict]) -> dict:
         """The numbers kept from before where they answer the same question, else new ones."""
         path = self.folder / f"{part.__name__}.json"
-        asked = json.loads(json.dumps({"judges": digest([self.attributes, self.identity]), **asdict(self.effort)}))
+        effort = {name: value for name, value in asdict(self.effort).items() if name in ASKS[part.__name__]}
+        asked = json.loads(json.dumps({"judges": digest([self.attributes, self.identity]), **effort}))
         kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if kept.get("asked") != asked:
             kept = {"asked": asked, "found": part()}
@@ -169,48 +178,47 @@ class Evaluation:
         grid([pictures[i : i + 8] for i in starts], cell=144, labels=labels).save(self.sheets / "samples.png")
         return accuracies([answers(scene) for scene in world], self.attributes.see(pictures))
 
-    def personalization(self) -> dict:
+    def personalization(self, ways: Sequence[str] = tuple(WAYS)) -> dict:
         """Every unseen subject at new places, with several training seeds: is it the subject, and is it there?"""
-        found: dict[str, dict[str, list[list[int]]]] = {way: {} for way in WAYS}
+        found: dict[str, dict[str, list[list[int]]]] = {way: {} for way in ways}
         for name in self.effort.subjects:
-            for way, results in self._subject(name).items():
+            for way, results in self._subject(name, ways).items():
                 found[way][name] = results
                 self.log(f"{name}, {way}: identity and place right in {np.mean([a and b for a, b in results]):.2f}")
         return {way: summary(by_subject) for way, by_subject in found.items()}
 
-    def _subject(self, name: str) -> dict[str, list[list[int]]]:
+    def _subject(self, name: str, ways: Sequence[str]) -> dict[str, list[list[int]]]:
         """By way, [identity right, place right] for every training seed and place."""
+        who = {**SUBJECTS, **TUNING}[name]
         photos, shown = zip(*photos_of(name, PHOTOS))
         seen = [scene.place for scene in shown]
         places = [place for place in PLACES if place not in seen][: self.effort.places]
-        subject = prepare_subject(
-            self.model, [Photo(f"{i}", image) for i, image in enumerate(photos)], SUBJECTS[name].kind, runs=self.folder / "_runs"
-        )
+        subject = prepare_subject(self.model, [Photo(f"{i}", image) for i, image in enumerate(photos)], who.kind, runs=self.trainings)
         rng = random.Random(f"gallery {name}")
-        others = [*same_class(rng, SUBJECTS[name].kind), *(other for key, other in SUBJECTS.items() if key != name)]
+        others = [*same_class(rng, who.kind), *(other for key, other in SUBJECTS.items() if key != name)]
         gallery = [self.identity.vectors(list(photos[:REFERENCES])), *self._gallery(rng, others, seen[:REFERENCES])]
-        pictures: dict[str, list[list[Image.Image]]] = {way: [] for way in WAYS}
+        pictures: dict[str, list[list[Image.Image]]] = {way: [] for way in ways}
         for seed in self.effort.seeds:
-            for way in WAYS:
+            for way in ways:
                 pictures[way].append(
-                    reconstructed(self.model, [draw(random_scene(rng, SUBJECTS[name], place), SIZE) for place in places])
+                    reconstructed(self.model, [draw(random_scene(rng, who, place), SIZE) for place in places])
                     if way == "drawn" else self._personalized(name, subject, way, seed, places)
                 )  # fmt: skip
-        rows = [[photos[i % PHOTOS], *row] for way in WAYS for i, row in enumerate(pictures[way])]
-        labels = [f"{way}: {what}; training seed {seed}" for way, what in WAYS.items() for seed in self.effort.seeds]
+        rows = [[photos[i % PHOTOS], *row] for way in ways for i, row in enumerate(pictures[way])]
+        labels = [f"{way}: {WAYS[way]}; training seed {seed}" for way in ways for seed in self.effort.seeds]
         grid(rows, cell=144, columns=["photo", *places], labels=labels, title=name).save(self.sheets / f"{name}.png")
         return {
             way: [
                 [int(self._retrieved(picture, gallery)), int(self.attributes.see([picture])[0]["place"] == place)]
                 for row in pictures[way] for place, picture in zip(places, row)
             ]
-            for way in WAYS
+            for way in ways
         }  # fmt: skip
 
     def _personalized(self, name: str, subject: Subject, way: str, seed: int, places: Sequence[str]) -> list[Image.Image]:
         strategy = "embedding_only" if way == "before" else way  # a strength of 0 leaves the base, whatever was learned
         settings = TrainingSettings.resolve(self.model.family, strategy=strategy, seed=seed, **self.effort.training)
-        learned = personalize(self.model, subject, settings, self.folder / "_runs")[-1].personalization
+        learned = personalize(self.model, subject, settings, self.trainings)[-1].personalization
         prompts = [f"a photo of [V] {subject.class_name} {PLACES[place]}" for place in places]
         model = self.model.personalized(learned, 0.0 if way == "before" else 1.0)
         sampling = SamplingSettings.resolve(self.model.family, seed=100 + seed)
@@ -279,9 +287,12 @@ def accuracies(truth: list[dict[str, str]], seen: list[dict[str, str]]) -> dict[
 def summary(by_subject: dict[str, list[list[int]]]) -> dict:
     """Identity, place and both, per subject and over groups of subjects (intervals: bootstrap over subjects)."""
     rates = {name: np.array([[a, b, a and b] for a, b in found]).mean(0) for name, found in by_subject.items()}
-    groups = {"in range": [n for n in rates if n in IN_RANGE], "out of range": [n for n in rates if n not in IN_RANGE], "all": list(rates)}
+    in_range = [name for name in rates if name in IN_RANGE]
+    groups = {"in range": in_range, "out of range": [n for n in rates if n not in in_range], "all": list(rates)}
     result: dict = {"subjects": {name: dict(zip(MEASURES, rate.round(3).tolist())) for name, rate in rates.items()}}
     for group, names in groups.items():
+        if not names:
+            continue
         result[group] = {measure: mean_interval([float(rates[n][i]) for n in names]) for i, measure in enumerate(MEASURES)}
     return result
 
@@ -312,7 +323,8 @@ def write_card(out: Path, training: Path, model: LuminaModel, effort: Effort, ta
     record, recorded = training / "training.json", {"settings, seed, steps, time, machine": "not recorded"}
     if record.exists():
         recorded = json.loads(record.read_text(encoding="utf-8"))
-    lines = [*introduction(model, effort, recorded), *judged(table), *learned(model, effort, table["personalization"]), *LIMITS]
+    personalized = learned(model, effort, table["personalization"]) if effort.subjects else NOT_PERSONALIZED
+    lines = [*introduction(model, effort, recorded), *judged(table), *personalized, *LIMITS]
     (out / "MODEL_CARD.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -321,7 +333,7 @@ def introduction(model: LuminaModel, effort: Effort, recorded: dict) -> list[str
     return [
         "# The miniature", "",
         f"Licence: {model.family.licence}", "",
-        "A small auto-regressive text-to-image model of drawn scenes (128 px, 16x16 codes) in the file layout of Lumina-mGPT 7B.",
+        "A small auto-regressive text-to-image model of drawn scenes (96 px, 16x16 codes) in the file layout of Lumina-mGPT 7B.",
         "It exists so that everything in this repository runs without a download. It was trained from nothing on drawings made by",
         "`ar_core/miniature/`; it has never seen a photograph.", "",
         f"Fingerprint `{model.fingerprint}`. Measured by `python -m ar_core.miniature.evaluate` on {machine()}.",
@@ -367,6 +379,7 @@ def learned(model: LuminaModel, effort: Effort, table: dict) -> list[str]:
     return [*lines, ""]
 
 
+NOT_PERSONALIZED = ["## Personalization of unseen subjects", "", "Not measured for this version yet.", ""]
 LIMITS = [
     "## Limits", "",
     "- Twelve classes, twelve colours, five patterns, twelve places and four accessories, in the words of its own captions.",

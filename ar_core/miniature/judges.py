@@ -110,7 +110,7 @@ def blurred(rng: random.Random, image: Image.Image) -> Image.Image:
         file = BytesIO()
         image.save(file, "JPEG", quality=rng.randint(15, 80))
         image = Image.open(file)
-    cells = SIDE // 4  # a code covers 8 of 128 pixels
+    cells = SIDE // 4  # as many as an image has codes
     noise = np.random.default_rng(rng.getrandbits(30)).normal(0, rng.uniform(0, 8), (cells, cells, 3)).repeat(4, 0).repeat(4, 1)
     return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
 

@@ -7,7 +7,7 @@ the words and draws the lots; `drawing.py` turns a scene into pixels.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 COLOURS = {
     "red": (214, 48, 49), "orange": (240, 138, 36), "yellow": (247, 211, 60), "green": (66, 160, 71),
@@ -52,7 +52,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Scene:
-    """A subject at a place. `x`, `y`, `size` are fractions of the frame; `seed` varies the backdrop."""
+    """A subject at a place. `x`, `y`, `size` are fractions of the whole scene; `seed` varies the backdrop.
+
+    The camera shows 1/`zoom` of its sides; `pan` moves that frame from the left (0) to the right (1) and from top to bottom.
+    """
 
     subject: Subject
     place: str
@@ -61,6 +64,8 @@ class Scene:
     size: float = 0.72
     flip: bool = False
     seed: int = 0
+    zoom: float = 1.0
+    pan: tuple[float, float] = (0.5, 0.5)
     overlays: int = field(default=0)  # random shapes on top: only for training the image tokenizer
 
 
@@ -114,8 +119,8 @@ def random_scene(rng: random.Random, subject: Subject | None = None, place: str 
     return Scene(
         subject or random_subject(rng, **subject_choices),
         place or rng.choice(list(PLACES)),
-        x=rng.uniform(0.44, 0.56), y=rng.uniform(0.54, 0.59), size=rng.uniform(0.66, 0.8),
-        flip=rng.random() < 0.5, seed=rng.getrandbits(30),
+        x=rng.uniform(0.44, 0.56), y=rng.uniform(0.54, 0.59), size=rng.uniform(0.64, 0.76),
+        flip=rng.random() < 0.5, seed=rng.getrandbits(30), zoom=rng.uniform(1.0, 1.14), pan=(rng.random(), rng.random()),
     )  # fmt: skip
 
 
@@ -128,7 +133,7 @@ def wild_scene(rng: random.Random) -> Scene:
         subject.build, rng.choice(["", "patch", "star", "heart", "belly"]),
     )  # fmt: skip
     scene = random_scene(rng, subject)
-    return Scene(subject, scene.place, scene.x, scene.y, scene.size, scene.flip, scene.seed, overlays=rng.randint(0, 4))
+    return replace(scene, overlays=rng.randint(0, 4))
 
 
 def describe(scene: Scene, words: str | None = None) -> str:

@@ -1,6 +1,6 @@
 """Subjects that the miniature never saw in training, and their "photos".
 
-    python -m ar_core.miniature.subjects --out examples
+    python -m ar_core.miniature.subjects --out example_subjects
 
 `IN_RANGE` subjects are combinations that a caption could name but that training leaves out: an embedding alone can
 express them. `OUT_OF_RANGE` subjects have colours and markings that no caption names: the layers must learn them.
@@ -37,20 +37,28 @@ OUT_OF_RANGE = {
     "lime_teapot": Subject("teapot", (178, 226, 58), (92, 52, 140), "dotted", build=(0.6, 0.6, 0.8, 0.4)),
 }  # fmt: skip
 SUBJECTS = {**IN_RANGE, **OUT_OF_RANGE}
-EXAMPLES = ("purple_mug", "cream_cat", "lilac_dog")  # shipped in examples/
+TUNING = {  # for choosing the recipe's steps; never among the subjects that a table reports
+    "teal_duck": _in_range("duck", "teal", "checkered", (0.6, 0.4, 0.5, 0.7)),
+    "pink_sneaker": _in_range("sneaker", "pink", "striped", (0.5, 0.6, 0.4, 0.5)),
+    "sky_bear": Subject("bear", (120, 200, 250), (255, 120, 60), "plain", marking="heart", build=(0.6, 0.4, 0.6, 0.5)),
+    "olive_robot": Subject("robot", (150, 156, 60), (250, 200, 214), "plain", marking="star", accessory="hat", accessory_colour=(120, 30, 60), build=(0.3, 0.6, 0.5, 0.4)),
+}  # fmt: skip
+# Shipped in example_subjects/. Not in "examples": ComfyUI serves a pack's workflow templates from the first folder of
+# such a name, and would not find those in workflows/.
+EXAMPLES = ("purple_mug", "cream_cat", "lilac_dog")
 
 
 def photos_of(name: str, count: int = 5, size: int = 256) -> list[tuple[Image.Image, Scene]]:
     """`count` pictures of a subject, each at another place and in another pose."""
-    rng = random.Random(f"photos {name}")
+    rng, subject = random.Random(f"photos {name}"), {**SUBJECTS, **TUNING}[name]
     places = rng.sample(list(PLACES), count)
-    scenes = [random_scene(rng, SUBJECTS[name], place) for place in places]
+    scenes = [random_scene(rng, subject, place) for place in places]
     return [(draw(scene, size), scene) for scene in scenes]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ar_core.miniature.subjects", description="Draw the example subjects' photos.")
-    parser.add_argument("--out", type=Path, default=Path("examples"))
+    parser.add_argument("--out", type=Path, default=Path("example_subjects"))
     arguments = parser.parse_args()
     for name in EXAMPLES:
         folder = arguments.out / name

@@ -2,7 +2,8 @@
 
 The codebook follows an exponential moving average of the vectors assigned to each row (van den Oord et al.
 2017, appendix A.1) and rows that nobody uses are moved onto current vectors. The first steps run without
-quantisation; k-means of what the encoder then produces is the first codebook.
+quantisation; k-means of what the encoder then produces is the first codebook. In the last steps encoder and
+codebook stand still and the decoder alone adapts to them: codes are final from there on.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ from .checkpointing import load_training, save_training
 from .drawing import draw
 from .scenes import random_scene, wild_scene
 
-CONFIG = ImageTokenizerConfig(ch=64, ch_mult=(1, 2), num_res_blocks=1, z_channels=128, embed_dim=16, n_embed=1024, patch=4, norm_groups=8)
+CONFIG = ImageTokenizerConfig(ch=64, ch_mult=(1, 2), num_res_blocks=1, z_channels=128, embed_dim=16, n_embed=1024, patch=3, norm_groups=8)
 BATCH = 16
 UNQUANTISED = 0.06  # share of the steps before the codebook exists
+FINAL_CODES = 0.92  # share of the steps after which only the decoder learns
 WILD = 0.25  # share of scenes with colours and shapes outside the captioned world
 
 
 class SceneImages(Dataset):
-    """Scene number `i`, always the same, as uint8 (128, 128, 3)."""
+    """Scene number `i`, always the same, as uint8 (96, 96, 3)."""
 
-    def __init__(self, count: int, seed: int, size: int = 128):
+    def __init__(self, count: int, seed: int, size: int = 96):
         self.count, self.seed, self.size = count, seed, size
 
     def __len__(self):
@@ -60,8 +62,8 @@ def train(folder: Path, images: int, seed: int = 0, log=print) -> ImageTokenizer
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * schedule(step, steps)
         pixels = (batch.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-        quantising = step >= int(UNQUANTISED * steps)
-        with torch.autocast("cpu", torch.bfloat16):
+        quantising, final = step >= int(UNQUANTISED * steps), step >= int(FINAL_CODES * steps)
+        with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(not final):
             latents = model.latents(pixels)
         latents = latents.float()
         if quantising and not codebook.ready:
@@ -70,7 +72,8 @@ def train(folder: Path, images: int, seed: int = 0, log=print) -> ImageTokenizer
         if quantising:
             codes = model.quantize.nearest(latents.detach())
             rows = model.quantize.embedding(codes).movedim(-1, 1).detach()
-            codebook.update(flat(latents.detach()), codes.flatten(), step)
+            if not final:
+                codebook.update(flat(latents.detach()), codes.flatten(), step)
             commitment = F.mse_loss(latents, rows)
             latents = latents + (rows - latents).detach()  # straight-through estimator
         with torch.autocast("cpu", torch.bfloat16):

@@ -39,7 +39,8 @@ def build_tokenizer() -> Tokenizer:
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = pattern
     trainer = trainers.BpeTrainer(vocab_size=TEXT_TOKENS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
-    instruction = MINIATURE.protocol.instruction.format(width=128, height=128, prompt="{}")
+    width, height = MINIATURE.recipe.size
+    instruction = MINIATURE.protocol.instruction.format(width=width, height=height, prompt="{}")
     learner.train_from_iterator([instruction.format(c) for c in captions(20000)], trainer)
     learned = _serialised(learner)
     controls = control_tokens()

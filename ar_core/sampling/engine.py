@@ -21,19 +21,22 @@ class Engine:
 
     def __init__(
         self, transformer: Transformer, protocol: Protocol, prompts: list[list[int]], size: Size, cfg: float,
-        rows: Tensor | None = None,
+        rows: Tensor | None = None, spare: int = 0,
     ):  # fmt: skip
-        """`prompts`: one list of ids per image; `rows`: learned vectors over the reserved tokens (R, hidden)."""
+        """`prompts`: one list of ids per image; `rows`: learned vectors over the reserved tokens (R, hidden).
+
+        `spare`: slots of the cache behind the image's last token, for looking ahead.
+        """
         self.transformer, self.protocol, self.cfg, self.rows = transformer, protocol, cfg, rows
         self.images = len(prompts)
         header = protocol.header(size)
         sequences = [prompt + header for prompt in prompts]
         if cfg != 1:  # at cfg 1 the unconditional rows would cancel out
             sequences += [header] * self.images
-        self.device = transformer.image_head.weight.device
+        self.device = transformer.compute_device
         self.dtype = transformer.model.norm.weight.dtype
         grid_rows, columns = protocol.grid(size)
-        slots = max(map(len, sequences)) + grid_rows * (columns + 1)
+        slots = max(map(len, sequences)) + grid_rows * (columns + 1) + spare
         self.cache = KVCache(transformer.config, len(sequences), slots, self.device, self.dtype)
         self.sequences = sequences
 
@@ -56,6 +59,22 @@ class Engine:
         hidden = self._forward(ids, positions, min(-(-self.longest // BUCKET) * BUCKET, self.cache.slots))
         self.lengths = self.lengths + count
         return self._guided(hidden)
+
+    def last_of_header(self) -> Tensor:
+        """The token (images, 1) after which the first code comes."""
+        return torch.full((self.images, 1), self.sequences[0][-1], device=self.device)
+
+    def look_ahead(self, tokens: Tensor, done: Tensor, most: int) -> Tensor:
+        """Guided logits (images, T, codes) after each of `tokens` (images, T), of which only the first is final.
+
+        It is the last of an image's `done` (images,) tokens behind the header, or the header's own last; nothing
+        advances. `most`: the largest of `done`, as a number.
+        """
+        ids = tokens if self.cfg == 1 else torch.cat([tokens, tokens])
+        starts = self.lengths - 1 + (done if self.cfg == 1 else torch.cat([done, done]))
+        positions = starts[:, None] + torch.arange(tokens.shape[1], device=self.device)
+        longest = self.longest + most + tokens.shape[1] - 1
+        return self._guided(self._forward(ids, positions, min(-(-longest // BUCKET) * BUCKET, self.cache.slots)))
 
     def _forward(self, ids: Tensor, positions: Tensor, slots: int) -> Tensor:
         embeddings = self.transformer.embed(ids, self.rows, self.protocol.identifier_base)

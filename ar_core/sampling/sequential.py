@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,12 +16,20 @@ from .settings import SamplingSettings, uniforms
 OnRow = Callable[[Tensor, int], None]  # codes (images, rows, columns), of which so many rows are final
 
 
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Codes (images, rows, columns), int64 on the CPU, and the forward passes that they took after the prompt."""
+
+    codes: Tensor
+    steps: int
+
+
 @torch.inference_mode()
 def decode(
     engine: Engine, settings: SamplingSettings, *, first_image: int = 0, progress: Progress = silent,
     cancel: Cancel = never, on_row: OnRow | None = None,
-) -> Tensor:  # fmt: skip
-    """Codes (images, rows, columns), int64 on the CPU.
+) -> Decoded:  # fmt: skip
+    """One code of every image per step.
 
     Image k of the batch uses the random numbers of image `first_image` + k. The end of a row is forced: its
     token rides along with the row's last code and never costs a forward pass.
@@ -42,4 +51,4 @@ def decode(
         if index + 1 < total:
             token = codes[:, index : index + 1] + engine.protocol.code_base
             logits = engine.advance(torch.cat([token, row_end], 1) if row_is_full else token)[:, -1]
-    return codes.view(-1, grid_rows, columns).cpu()
+    return Decoded(codes.view(-1, grid_rows, columns).cpu(), total)

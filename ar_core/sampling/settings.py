@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..families import Family, Size
 
+WINDOWS = (1, 4, 8, 16, 32, 64)
+
 
 @dataclass(frozen=True)
 class SamplingSettings:
@@ -18,11 +20,12 @@ class SamplingSettings:
     temperature: float
     size: Size
     seed: int
+    window: int = 0  # positions decoded at a time; 1 is sequential, 0 lets `auto_window` choose
 
     @classmethod
     def resolve(
         cls, family: Family, *, cfg: float | None = None, top_k: int | None = None, temperature: float | None = None,
-        size: Size | None = None, seed: int = 0,
+        size: Size | None = None, seed: int = 0, window: int = 0,
     ) -> SamplingSettings:  # fmt: skip
         """Fill what is left open from the recipe; clamp top-k to the number of codes, snap the size.
 
@@ -42,8 +45,10 @@ class SamplingSettings:
             size = recipe.size
         if min(size) <= 0:
             raise ValueError(f"size is {size[0]}x{size[1]}; both sides must be above 0, or both 0 for the recipe's size.")
+        if window not in (0, *WINDOWS):
+            raise ValueError(f"window is {window}; choose one of {', '.join(map(str, WINDOWS))}, or 0 to let the device decide.")
         size = protocol.snap(*size)
-        return cls(cfg, min(top_k, protocol.codes), temperature, size, int(seed))
+        return cls(cfg, min(top_k, protocol.codes), temperature, size, int(seed), window)
 
     def describe(self) -> dict[str, object]:
         """The resolved values, for printing and for the metadata of images."""
@@ -55,3 +60,16 @@ def uniforms(seed: int, image: int, count: int) -> Tensor:
     key = hashlib.sha256(f"{seed} {image}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
     return torch.rand(count, generator=generator)
+
+
+def auto_window(device: str, dtype: torch.dtype, images: int) -> int:
+    """The window that pays on a device class ("cpu", "cuda", …): a fixed table, so that pictures do not depend on a measurement.
+
+    A window costs hardly more than one position as long as reading the weights takes longer than multiplying with
+    them; a CPU reaches that point with few rows (docs/performance.md), a graphics card with a hundred in 16 bits.
+    """
+    if device == "cpu":
+        return 16 if images == 1 else 4 if images <= 4 else 1
+    if dtype == torch.float32:
+        return 16 if images == 1 else 8
+    return 64 if images == 1 else 32 if images <= 4 else 16

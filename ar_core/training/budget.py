@@ -28,7 +28,7 @@ def check_budget(transformer: Transformer, method: str, rank: int, folder: Path)
     count = trainable_parameters(transformer, method, rank)
     memory, disk = 4 * count * FLOAT, 2 * 3 * count * FLOAT
     advice = "Choose the method LoRA, which needs a hundredth." if method == "full" else "Choose a lower rank."
-    device = transformer.image_head.weight.device
+    device = transformer.compute_device
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     if memory > free:
         raise NotEnough(

@@ -15,7 +15,7 @@ def image_code_loss(transformer: Transformer, batch: Batch, rows: Tensor, first_
     Forced tokens (size, row ends, end of image) are not predicted when sampling and not scored here. The logits
     of other positions are never computed.
     """
-    device = transformer.image_head.weight.device
+    device = transformer.compute_device
     ids, targets = batch.ids.to(device), batch.targets.to(device)
     embeddings = transformer.embed(ids, rows, first_row_id)
     scored = targets >= 0

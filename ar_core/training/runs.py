@@ -7,6 +7,7 @@
         state.safetensors        newest state with optimizer: training goes on from here
         state.previous.safetensors
         codes.safetensors        codes of the photos and their views (in the run called "photos")
+        sample-000050.safetensors codes of the picture drawn at a kept step
         prior.safetensors        codes of class images, where prior preservation is on
 
 Everything is written to a temporary name first and then renamed: a crash leaves the file before.

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..adapters import attached
 from ..control import Cancel, Progress, never, silent
 from ..model import LuminaModel
 from ..personalization import Personalization, PersonalizationError
@@ -45,26 +46,33 @@ _DECIDES = {
     JOINT: (*_COMMON, "embedding_learning_rate", "layer_learning_rate", "method", "rank"),
 }
 
-OnKeep = Callable[[int, Personalization], None]
+SAMPLED = "a photo of {} {} on the beach"  # the prompt whose picture shows what has been learned so far
+SAMPLE_SEED = 0
+
+OnSample = Callable[[int, Tensor], None]  # step, images (1, H, W, 3) in 0..1
 
 
 @dataclass(frozen=True, eq=False)
 class StageResult:
-    """What a stage learned by `step`; `note` says how it was come by (trained, resumed, remembered)."""
+    """What a stage learned by `step`; `note` says how it was come by (trained, resumed, remembered).
+
+    `samples` holds the codes (1, rows, columns) of one prompt and seed at kept steps, where they were asked for.
+    """
 
     personalization: Personalization
     losses: list[float]
     step: int
     note: str
     run: Path
+    samples: dict[int, Tensor]
 
 
 def personalize(
     model: LuminaModel, subject: Subject, settings: TrainingSettings, runs: Path, *, identifier: str = "[V]",
-    progress: Progress = silent, cancel: Cancel = never, on_keep: OnKeep | None = None,
+    progress: Progress = silent, cancel: Cancel = never, samples: int = 0, on_sample: OnSample | None = None,
 ) -> list[StageResult]:  # fmt: skip
     """Run the strategy's stages; the last result is the personalization, earlier ones are what it stands on."""
-    trainer = StageTrainer(model, subject, settings, runs, identifier, progress, cancel, on_keep)
+    trainer = StageTrainer(model, subject, settings, runs, identifier, progress, cancel, samples, on_sample)
     if settings.strategy == "joint":
         return [trainer.run(JOINT, settings.layer_steps)]
     results = [trainer.run(EMBEDDING, settings.embedding_steps)]
@@ -78,19 +86,22 @@ class StageTrainer:
 
     def __init__(
         self, model: LuminaModel, subject: Subject, settings: TrainingSettings, runs: Path, identifier: str = "[V]",
-        progress: Progress = silent, cancel: Cancel = never, on_keep: OnKeep | None = None,
+        progress: Progress = silent, cancel: Cancel = never, samples: int = 0, on_sample: OnSample | None = None,
     ):  # fmt: skip
+        """`samples`: of so many kept steps per stage, the last among them, one picture is drawn, remembered and shown."""
         if model.applied:
             names = ", ".join(i.name for i in model.identifiers)
             raise PersonalizationError(f"The model is already personalized ({names}). Train on the model as it was loaded.")
         self.model, self.subject, self.settings, self.runs = model, subject, settings, Path(runs)
         self.identifier = check_identifier_name(identifier)
-        self.progress, self.cancel, self.on_keep = progress, cancel, on_keep
+        self.progress, self.cancel, self.samples, self.on_sample = progress, cancel, samples, on_sample
+        self.losses: list[float] = []  # of the stage that runs, growing
 
     @torch.inference_mode(False)
     @torch.enable_grad()
     def run(self, stage: str, steps: int, start: Personalization | None = None) -> StageResult:
         """Learn `stage` for `steps` steps in all, on top of `start`'s vectors where given."""
+        self._check_start(start)
         run = self._folder(stage, start)
         note = "trained"
         latest = run.latest()
@@ -98,7 +109,8 @@ class StageTrainer:
             note = "remembered" if kept == steps else f"remembered: the kept result nearest to {steps} steps is the one at {kept}"
             trainable = self._trainable(stage, start)
             trainable.load_state_dict(run.result(kept))
-            return self._result(stage, trainable, latest.losses[:kept] if latest else [], kept, note, run)
+            losses = latest.losses[:kept] if latest else []
+            return self._result(stage, trainable, losses, kept, note, run, self._kept_samples(stage, start, kept, run))
         if latest:
             note = f"went on from step {latest.step}"
         if stage != EMBEDDING:
@@ -106,10 +118,28 @@ class StageTrainer:
         run.open()
         trainable = self._trainable(stage, start)
         loop = self._loop(stage, trainable, run)
-        loop.train(
-            steps, lambda *a: self.progress(*a[:2], f"{stage}: {a[2]}"), self.cancel, lambda step: self._kept(stage, trainable, step)
-        )
-        return self._result(stage, trainable, loop.losses, loop.step, note, run)
+        self.losses = loop.losses
+        planned, samples = sampled_steps(stage, steps, self.samples), self._kept_samples(stage, start, steps, run)
+
+        def on_keep(step: int) -> None:
+            if step in planned:
+                samples[step] = self._sample(stage, start, step, run, trainable)
+
+        loop.train(steps, lambda *a: self.progress(*a[:2], f"{stage}: {a[2]}"), self.cancel, on_keep)
+        return self._result(stage, trainable, loop.losses, loop.step, note, run, samples)
+
+    def _check_start(self, start: Personalization | None) -> None:
+        if start is None:
+            return
+        if start.base_fingerprint != self.model.fingerprint:
+            raise PersonalizationError(
+                f'"{start.identifier} {start.class_name}" was learned on another base model (fingerprint {start.base_fingerprint}, '
+                f"this one has {self.model.fingerprint}). Learn the identifier on this model first."
+            )
+        if start.adapter is not None:
+            raise PersonalizationError(
+                f'"{start.identifier} {start.class_name}" already changes the layers. Start from an embedding alone, or from nothing.'
+            )
 
     def _folder(self, stage: str, start: Personalization | None) -> Run:
         settings = self.settings.describe()
@@ -128,10 +158,11 @@ class StageTrainer:
         else:
             vectors = initial_vectors(
                 model.transformer, model.text, self.subject.class_name, settings.vectors, settings.initialisation, settings.seed
-            )
+            ).to(model.device)
         photo_vectors = None
         if settings.per_image_token and stage != LAYERS:
             photo_vectors = initial_vectors(model.transformer, model.text, "photo", self.subject.photos, "random", settings.seed + 1)
+            photo_vectors = photo_vectors.to(model.device)
         adapter = None if stage == EMBEDDING else new_adapter(model.transformer, settings.method, settings.rank, settings.seed)
         return Trainable(vectors, photo_vectors, adapter)
 
@@ -178,17 +209,46 @@ class StageTrainer:
             self.progress(len(drawn), count, "drawing class images")
         return torch.cat(drawn).clone()
 
-    def _kept(self, stage: str, trainable: Trainable, step: int) -> None:
-        if self.on_keep is not None:
-            self.on_keep(step, self._personalization(stage, trainable, step))
+    def _kept_samples(self, stage: str, start: Personalization | None, steps: int, run: Run) -> dict[int, Tensor]:
+        """The samples of steps that were kept before, up to `steps`."""
+        kept = run.kept()
+        return {step: self._sample(stage, start, step, run) for step in sampled_steps(stage, steps, self.samples) if step in kept}
 
-    def _result(self, stage, trainable, losses, step, note, run) -> StageResult:
-        return StageResult(self._personalization(stage, trainable, step), losses, step, note, run.folder)
+    def _sample(
+        self, stage: str, start: Personalization | None, step: int, run: Run, trainable: Trainable | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Codes of the sample at a kept step, drawn once and then remembered beside it; `trainable` if it stands there."""
+        name = f"sample-{step:06d}"
+        codes = run.remembered(name) if step in run.kept() else None
+        if codes is None:
+            if trainable is None:
+                trainable = self._trainable(stage, start)
+                trainable.load_state_dict(run.result(step))
+            model = self.model.knowing(self._personalization(stage, trainable, step))
+            settings = SamplingSettings.resolve(model.family, size=self.subject.size, seed=SAMPLE_SEED)
+            with attached(model.transformer, trainable.adapter):
+                image = model.generate(SAMPLED.format(self.identifier, self.subject.class_name), settings, cancel=self.cancel)[0]
+            codes = image.codes.clone()
+            run.remember(name, codes)
+        if self.on_sample is not None:
+            self.on_sample(step, self.model.decode(codes))
+        return codes
+
+    def _result(self, stage, trainable, losses, step, note, run, samples) -> StageResult:
+        return StageResult(self._personalization(stage, trainable, step), losses, step, note, run.folder, samples)
 
     def _personalization(self, stage: str, trainable: Trainable, step: int) -> Personalization:
         recipe = {**self.settings.describe(), "stage": stage, "steps": step, "photos": self.subject.photos, "size": list(self.subject.size)}
         vectors = trainable.vectors.detach().clone().cpu()
         return Personalization(self.identifier, self.subject.class_name, vectors, trainable.adapter, self.model.fingerprint, recipe)
+
+
+def sampled_steps(stage: str, steps: int, count: int) -> list[int]:
+    """`count` of the steps that a training of `steps` steps keeps, evenly spread, the last among them."""
+    every = KEEP_EVERY[stage]
+    kept = sorted({*range(every, steps, every), steps})
+    spaced = {kept[-1 - round(i * len(kept) / count)] for i in range(count) if round(i * len(kept) / count) < len(kept)}
+    return sorted(spaced)
 
 
 def _remembered(run: Run, steps: int, latest: int) -> int | None:

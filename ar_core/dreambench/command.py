@@ -1,0 +1,138 @@
+"""`python -m ar_core score` scores a folder of pictures; `python -m ar_core dreambench` makes and scores them all."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from ..control import Cancel, Progress
+from ..model import LuminaModel
+from ..photos import read_photos
+from . import encoders as protocol
+from .benchmark import Benchmark, Plan, estimate
+from .dataset import DataSet, read_dataset
+from .encoders import Encoders
+from .pictures import Picture, PicturesError, find_pictures
+from .report import as_markdown, sheet, write_report
+from .scoring import SubjectScores, score_subject, table
+
+
+def score_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--images", type=Path, required=True, help="folder of pictures, of this software or another")
+    command.add_argument("--data", type=Path, help="DreamBench's `dataset` folder: photos of every subject")
+    command.add_argument("--photos", type=Path, help="instead of --data: the photos of one subject")
+    command.add_argument(
+        "--table", type=Path,
+        help="CSV with the columns file, subject, prompt (default: pictures.csv in the folder, else the prompts inside our PNGs, else file names)",
+    )  # fmt: skip
+    command.add_argument("--class-images", type=Path, help="pictures of the bare class, for prior preservation (one subject only)")
+    encoder_options(command)
+    command.add_argument("--method", default="these pictures", help="what the table calls them")
+    command.add_argument("--out", type=Path, default=Path("scores"))
+
+
+def encoder_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--dino", default=protocol.DINO, help="folder or hub name of DINO ViT-S/16")
+    command.add_argument("--clip", default=protocol.CLIP, help="folder or hub name of CLIP ViT-B/32")
+
+
+def run_score(options: argparse.Namespace) -> None:
+    if (options.data is None) == (options.photos is None):
+        raise PicturesError("Give either --data (DreamBench) or --photos (one subject).")
+    data = _data(options.data) if options.data else None
+    pictures = find_pictures(options.images, options.table, options.photos.name if options.photos else "")
+    class_images = [photo.image for photo in read_photos(options.class_images)[0]] if options.class_images else []
+    score_all(Encoders.load(options.dino, options.clip), pictures, data, options.photos, options.method, options.out, class_images)
+
+
+def _data(folder: Path) -> DataSet:
+    data = read_dataset(folder)
+    for problem in data.problems:
+        print(f"note: {problem}")
+    return data
+
+
+def score_all(
+    encoders: Encoders, pictures: Sequence[Picture], data: DataSet | None, photos: Path | None, method: str, out: Path,
+    class_images: Sequence[Image.Image] = (),
+) -> list[SubjectScores]:  # fmt: skip
+    """Score every subject among `pictures` and write the report."""
+    found, sheets, opened = [], {}, {str(picture.path): picture for picture in pictures}
+    for name in sorted({picture.subject for picture in pictures}):
+        references, kinds = _references(data, name, photos)
+        own = [picture for picture in pictures if picture.subject == name]
+        scored = score_subject(
+            encoders, name, [picture.open() for picture in own], [picture.prompt for picture in own], references,
+            files=[str(picture.path) for picture in own], capability=lambda prompt, kinds=kinds: kinds.get(prompt, ""),
+            class_images=class_images,
+        )  # fmt: skip
+        found.append(scored)
+        sheets[name] = sheet(scored, references, lambda picture: opened[picture.file].open())
+    paths = write_report(out, found, encoders.names, method, sheets)
+    print(as_markdown(found, table(found, method), encoders.names))
+    print(f"wrote {', '.join(path.name for path in paths)} in {out}")
+    return found
+
+
+def _references(data: DataSet | None, name: str, photos: Path | None) -> tuple[list[Image.Image], dict[str, str]]:
+    """The subject's photos, and the kind of every prompt of the data set."""
+    if data is None:
+        return [photo.image for photo in read_photos(photos)[0]], {}
+    subject = data.subject(name)
+    kinds = {prompt.plain(subject.class_name): prompt.capability for prompt in data.prompts(subject)}
+    return [photo.image for photo in read_photos(list(subject.photos))[0]], kinds
+
+
+def dreambench_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", type=Path, required=True, help="DreamBench's `dataset` folder")
+    command.add_argument("--strategies", default="two_stage", help="comma-separated: two_stage, embedding_only, joint")
+    command.add_argument("--method", choices=("lora", "full"), default="lora")
+    command.add_argument("--images-per-prompt", type=int, default=1, help="1 as in the paper (750 pictures), 4 as in DreamBooth")
+    command.add_argument("--subjects", help="comma-separated names (default: all)")
+    command.add_argument("--embedding-steps", type=int, help="default: the recipe's")
+    command.add_argument("--layer-steps", type=int, help="default: the recipe's")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--threads", type=int, help="CPU threads of each process; part of what decides the last bit of a result")
+    command.add_argument("--dry-run", action="store_true", help="only say what is missing, what it would take, and what is finished")
+    command.add_argument("--no-scores", action="store_true", help="only train and sample; `python -m ar_core score` can follow")
+    encoder_options(command)
+    command.add_argument("--out", type=Path, default=Path("dreambench"))
+
+
+def run_dreambench(options: argparse.Namespace, model: LuminaModel, progress: Progress, cancel: Cancel) -> None:
+    """The whole benchmark, or this process's share of it under `accelerate launch`."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    data = _data(options.data)
+    subjects = [data.subject(name) for name in options.subjects.split(",")] if options.subjects else list(data.subjects)
+    training = {"embedding_steps": options.embedding_steps, "layer_steps": options.layer_steps}
+    plan = Plan(tuple(options.strategies.split(",")), options.images_per_prompt, options.seed, options.method, training)
+    if options.images_per_prompt < 1:
+        raise ValueError(f"--images-per-prompt is {options.images_per_prompt}; it must be at least 1.")
+    if options.dry_run:
+        return print(estimate(model, data, plan, options.out))
+    encoders = None if options.no_scores else Encoders.load(options.dino, options.clip)  # before days of work
+    share, rank, wait = share_of(subjects)
+    failed = Benchmark(model, data, plan, options.out, progress=progress, cancel=cancel).run(share)
+    wait()
+    for line in failed:
+        print(f"FAILED {line}")
+    if encoders is not None and rank == 0:
+        for strategy in plan.strategies:
+            score_all(encoders, find_pictures(options.out / strategy), data, None, strategy, options.out / "scores" / strategy)
+
+
+def share_of(subjects: list) -> tuple[list, int, object]:
+    """This process's subjects, its rank, and what waits for the other processes."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return subjects, 0, lambda: None
+    from accelerate import PartialState  # only needed with several processes
+
+    state = PartialState()
+    with state.split_between_processes(list(range(len(subjects)))) as mine:
+        return [subjects[i] for i in mine], state.process_index, state.wait_for_everyone

@@ -1,0 +1,98 @@
+"""Which picture shows which subject, made from which prompt: of this project's own samples, or of any other tool."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+class PicturesError(ValueError):
+    """Pictures of which subject or prompt are not known; the message says how to tell."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file, the subject it should show and the plain sentence it was made from (identifier removed)."""
+
+    path: Path
+    subject: str
+    prompt: str
+
+    def open(self) -> Image.Image:
+        with Image.open(self.path) as image:
+            return image.convert("RGB")
+
+
+def find_pictures(folder: Path | str, table: Path | None = None, subject: str = "") -> list[Picture]:
+    """Every picture below `folder`, with subject and prompt from the first source that knows them:
+
+    1. `table`, or pictures.csv in the folder: columns file, subject, prompt
+    2. the prompt that `python -m ar_core sample` writes into its PNGs; the subject is then the subfolder, or `subject`
+    3. the file's name: "<subject>__<prompt>__<anything>.png", underscores for spaces; or "<prompt>__….png" in a
+       subfolder named like the subject
+
+    Raises PicturesError naming the first picture of which something is missing.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise PicturesError(f"There is no folder {folder}. Give the folder with the pictures to score.")
+    table = table or (folder / "pictures.csv" if (folder / "pictures.csv").is_file() else None)
+    if table is not None:
+        return _from_table(folder, table, subject)
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    if not files:
+        raise PicturesError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}).")
+    return [_from_file(folder, path, subject) for path in files]
+
+
+def _from_table(folder: Path, table: Path, subject: str) -> list[Picture]:
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {"file", "prompt"} <= set(rows[0]):
+        raise PicturesError(f"{table} needs a first line with the columns file, subject, prompt, and a line per picture.")
+    found = []
+    for number, row in enumerate(rows, 2):
+        path, name = folder / (row["file"] or ""), (row.get("subject") or subject).strip()
+        if not path.is_file() or not name or not row["prompt"]:
+            missing = f"the file {path} does not exist" if not path.is_file() else "subject or prompt is empty"
+            raise PicturesError(f"{table}, line {number}: {missing}.")
+        found.append(Picture(path, name, without_identifier(row["prompt"])))
+    return found
+
+
+def _from_file(folder: Path, path: Path, subject: str) -> Picture:
+    inner = path.parent.relative_to(folder).parts
+    name, prompt = subject or (inner[0] if inner else ""), _written_prompt(path)
+    if not prompt:
+        parts = path.stem.split("__")
+        if not name and len(parts) > 2:
+            name, *parts = parts
+        prompt = parts[0].replace("_", " ") if len(parts) > 1 else ""
+    if not name or not prompt:
+        raise PicturesError(
+            f"{path}: {'subject' if not name else 'prompt'} unknown. Write a pictures.csv with the columns file, subject, prompt beside "
+            f'the pictures, or name them like "dog__a_dog_in_the_jungle__0.png".'
+        )
+    return Picture(path, name, without_identifier(prompt))
+
+
+def _written_prompt(path: Path) -> str:
+    """The text chunk "prompt" of a PNG, unless it is ComfyUI's graph."""
+    try:
+        with Image.open(path) as image:
+            text = image.info.get("prompt", "")
+    except (UnidentifiedImageError, OSError) as error:
+        raise PicturesError(f"{path} is damaged or no picture. Remove it.") from error
+    return "" if text.startswith("{") else text
+
+
+def without_identifier(prompt: str, class_name: str = "") -> str:
+    """ "a [V] dog in the jungle" -> "a dog in the jungle"; a missing `class_name` is put in."""
+    following = rf"(\s+{re.escape(class_name)}\b)?" if class_name else ""
+    return " ".join(re.sub(rf"\[[^\[\]\s]+\]{following}", f" {class_name} ", prompt).split())

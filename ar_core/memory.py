@@ -1,0 +1,53 @@
+"""How many bytes things take: for a host that must make room before it starts, and for telling a user what fits.
+
+Weights and the cache are exact; activations are upper estimates from the shapes that live at the same time.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from .families import Protocol, Size
+from .image_tokenizer import ImageTokenizerConfig
+from .transformer import KVCache, TransformerConfig
+
+FLOAT32 = 4
+PROMPT_TOKENS = 160  # the instruction and a long prompt
+WINDOW = 64  # positions decoded at a time, at most
+
+
+def weight_bytes(module: nn.Module) -> int:
+    return sum(p.numel() * p.element_size() for p in module.parameters())
+
+
+def sampling_bytes(config: TransformerConfig, protocol: Protocol, size: Size, images: int, cfg: float, itemsize: int) -> int:
+    """Cache and activations of decoding `images` at once."""
+    sequences = images * (1 if cfg == 1 else 2)
+    grid_rows, columns = protocol.grid(size)
+    slots = PROMPT_TOKENS + grid_rows * (columns + 1) + WINDOW
+    prefill = sequences * PROMPT_TOKENS * _layer_width(config) * itemsize
+    logits = 6 * sequences * WINDOW * config.head_size * FLOAT32
+    return KVCache.bytes(config, sequences, slots, itemsize) + prefill + logits
+
+
+def training_bytes(
+    config: TransformerConfig, protocol: Protocol, size: Size, micro_batch: int, checkpointing: bool, itemsize: int, parameters: int
+) -> int:
+    """Learned values with gradients and Adam's moments, and the activations of one forward and backward pass."""
+    grid_rows, columns = protocol.grid(size)
+    tokens = micro_batch * (PROMPT_TOKENS + grid_rows * (columns + 1))
+    whole_layers = 1 if checkpointing else config.num_hidden_layers
+    activations = tokens * (config.num_hidden_layers * config.hidden_size + whole_layers * _layer_width(config)) * itemsize
+    logits = 3 * tokens * config.head_size * FLOAT32
+    return 4 * parameters * FLOAT32 + activations + logits
+
+
+def image_bytes(config: ImageTokenizerConfig, size: Size) -> int:
+    """Activations of decoding or encoding one image: a few maps at the first layer's resolution, where they are largest."""
+    width, height = (side // config.patch for side in size)
+    return 6 * config.ch * width * height * FLOAT32
+
+
+def _layer_width(config: TransformerConfig) -> int:
+    """Numbers that one layer holds per token for its backward pass: its input in several forms, q, k, v, and the inner layer."""
+    return 10 * config.hidden_size + 4 * config.intermediate_size

@@ -1,0 +1,46 @@
+"""Measures the recipe's number of layer steps, on subjects that no table reports.
+
+    python -m ar_core.miniature.choose_steps --folder runs/miniature --steps 20 40 60 80 100
+
+Trainings are remembered: every number of steps is a point of one training, and a longer list goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ..model import MINIATURE_FOLDER, LuminaModel
+from .evaluate import Effort, Evaluation
+from .judges import train
+from .subjects import TUNING
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m ar_core.miniature.choose_steps", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--folder", type=Path, default=Path("runs/miniature"), help="judges, trainings, samples")
+    parser.add_argument("--model", default=MINIATURE_FOLDER, type=Path)
+    parser.add_argument("--steps", type=int, nargs="+", default=[20, 40, 60, 80, 100])
+    parser.add_argument("--seeds", type=int, default=2, help="training seeds per subject")
+    parser.add_argument("--judge-steps", type=int, default=Effort.judge_steps)
+    arguments = parser.parse_args()
+    model = LuminaModel.load(arguments.model)
+    judges = train(arguments.folder, arguments.judge_steps)
+    print("| layer steps | identity | place | both |\n|---|---|---|---|")
+    for steps in arguments.steps:
+        effort = Effort(subjects=tuple(TUNING), seeds=tuple(range(arguments.seeds)), training={"layer_steps": steps})
+        evaluation = Evaluation(
+            model, *judges, effort, arguments.folder, arguments.folder / "sheets" / f"{steps:03d}_steps", lambda line: None
+        )
+        found = evaluation.personalization(("two_stage",))["two_stage"]
+        (evaluation.sheets / "numbers.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+        print(
+            f"| {steps} | " + " | ".join(f"{found['all'][measure][0]:.2f}" for measure in ("identity", "place", "both")) + " |", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""PNGs that say how they were made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from PIL.PngImagePlugin import PngInfo
+
+from .model import Generated, LuminaModel
+from .photos import unstack
+
+SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"  # IPTC: made by a trained model
+
+
+def save_png(image: Generated, number: int, model: LuminaModel, path: Path) -> None:
+    """Write image `number` of its batch atomically, with prompt and settings in text chunks."""
+    applied = [{"identifier": a.identifier.name, "class": a.identifier.class_name, "strength": a.strength} for a in model.applied]
+    settings = {
+        **image.settings.describe(), "image": number, "model": model.family.name, "base_fingerprint": model.fingerprint,
+        "personalizations": applied, "dtype": str(model.transformer.image_head.weight.dtype), "torch": torch.__version__,
+    }  # fmt: skip
+    info = PngInfo()
+    info.add_itxt("prompt", image.prompt)
+    info.add_itxt("settings", json.dumps(settings))
+    info.add_itxt("DigitalSourceType", SOURCE)
+    partial = path.with_name(path.name + ".partial")
+    unstack(image.images)[0].save(partial, format="PNG", pnginfo=info)
+    partial.replace(path)

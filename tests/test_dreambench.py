@@ -1,0 +1,370 @@
+"""The DreamBench protocol: every measure against numbers worked out by hand, encoders against transformers' own processors."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from tiny_encoders import write_encoders
+
+from ar_core import cli
+from ar_core.dreambench import scores
+from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY, BenchPrompt, DataSetError, read_dataset
+from ar_core.dreambench.encoders import CLIP_INPUT, DINO_INPUT, EncoderError, Encoders
+from ar_core.dreambench.pictures import PicturesError, find_pictures, without_identifier
+from ar_core.dreambench.report import as_json, as_markdown, sheet
+from ar_core.dreambench.scoring import score_subject, table
+
+FILE = """Classes
+
+subject_name,class
+cup,cup
+dog9,dog
+
+Prompts
+
+Object Prompts
+
+prompt_list = [
+'a {0} {1} at home'.format(unique_token, class_token),
+'a green {0} {1}'.format(unique_token, class_token)
+]
+
+Live Subject Prompts
+
+prompt_list = [
+'a {0} {1} at home'.format(unique_token, class_token),
+'a {0} {1} wearing a bell'.format(unique_token, class_token)
+]
+"""
+
+
+def unit(*rows):
+    return torch.nn.functional.normalize(torch.tensor(rows, dtype=torch.float32), dim=-1)
+
+
+def photo(path, seed, size=(90, 90), **info):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(path, **info)
+
+
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "prompts_and_classes.txt").write_text(FILE, encoding="utf-8")
+    for number in range(3):
+        photo(tmp_path / "dataset" / "cup" / f"0{number}.jpg", number)
+        photo(tmp_path / "dataset" / "dog9" / f"0{number}.jpg", 10 + number)
+    return tmp_path
+
+
+# ---------------------------------------------------------------- data set
+
+
+def test_subjects_prompts_and_capabilities(data):
+    found = read_dataset(data)
+    assert [(s.name, s.class_name, len(s.photos), s.live) for s in found.subjects] == [("cup", "cup", 3, False), ("dog9", "dog", 3, True)]
+    cup, dog = found.subjects
+    assert [p.personal("cup") for p in found.prompts(cup)] == ["a [V] cup at home", "a green [V] cup"]
+    assert [p.plain("dog") for p in found.prompts(dog)] == ["a dog at home", "a dog wearing a bell"]
+    assert [p.capability for p in (*found.prompts(cup), *found.prompts(dog))] == [PLACE, PROPERTY, PLACE, ACCESSORY]
+    assert BenchPrompt("a {0} {1} in a chef outfit").capability == ACCESSORY
+    assert read_dataset(data / "dataset").subject("cup") == cup  # either folder
+
+
+def test_one_report_names_everything_that_is_odd(data):
+    (data / "dataset" / "cup" / "01.jpg").write_bytes(b"no picture")
+    (data / "dataset" / "cup" / ".DS_Store").write_bytes(b"")
+    for path in (data / "dataset" / "dog9").iterdir():
+        path.unlink()
+    photo(data / "dataset" / "stranger" / "00.jpg", 5)
+    found = read_dataset(data)
+    report = "\n".join(found.problems)
+    assert [s.name for s in found.subjects] == ["cup"] and len(found.subjects[0].photos) == 2
+    for expected in ("01.jpg: skipped, damaged", "dog9", "stranger: no subject of that name", "2 found, 30 subjects expected"):
+        assert expected in report
+    assert ".DS_Store" not in report
+
+
+def test_a_data_set_that_cannot_be_used_says_so(tmp_path, data):
+    with pytest.raises(DataSetError, match="prompts_and_classes.txt is missing"):
+        read_dataset(tmp_path / "nowhere")
+    (data / "dataset" / "prompts_and_classes.txt").write_text("Classes\n", encoding="utf-8")
+    with pytest.raises(DataSetError, match="nothing to score"):
+        read_dataset(data)
+    with pytest.raises(DataSetError, match='no subject "x"'):
+        (data / "dataset" / "prompts_and_classes.txt").write_text(FILE, encoding="utf-8")
+        read_dataset(data).subject("x")
+
+
+# ---------------------------------------------------------------- measures, by hand
+
+
+def test_fidelity_is_the_mean_over_all_photos():
+    generated, photos = unit([1, 0], [3, 4]), unit([1, 0], [0, 1])
+    assert torch.allclose(scores.subject_fidelity(generated, photos), torch.tensor([0.5, 0.7]))
+    assert torch.allclose(scores.prompt_fidelity(generated, unit([0, 1], [3, 4])), torch.tensor([0.0, 1.0]))
+
+
+def test_real_images_leave_out_a_photo_with_itself():
+    photos = unit([1, 0], [0, 1], [3, 4])  # pairs: 0, 0.6, 0.8
+    assert math.isclose(scores.real_images(photos), 1.4 / 3, abs_tol=1e-6)
+    assert math.isnan(scores.real_images(photos[:1]))
+
+
+def test_a_copy_is_closer_to_a_photo_than_photos_are_to_each_other():
+    check = scores.copy_check(unit([1, 0], [1, 1]), unit([1, 0], [0, 1], [3, 4]))
+    assert math.isclose(check.limit, 0.8, abs_tol=1e-6)
+    assert torch.allclose(check.nearest, torch.tensor([1.0, 7 / (5 * math.sqrt(2))])) and check.suspected.tolist() == [True, True]
+    assert scores.copy_check(unit([1, 0.9]), unit([1, 0], [0, 1], [3, 4])).suspected.tolist() == [True]
+    assert scores.copy_check(unit([-1, 0.1]), unit([1, 0], [0, 1], [3, 4])).suspected.tolist() == [False]
+
+
+def test_diversity_compares_pictures_of_one_prompt_only():
+    generated = unit([1, 0], [0, 1], [1, 0], [1, 0])
+    assert math.isclose(scores.diversity(generated, ["a", "a", "b", "b"]), (1 + 0) / 2, abs_tol=1e-6)
+    assert math.isnan(scores.diversity(generated[:2], ["a", "b"]))
+
+
+def test_prior_preservation_is_the_likeness_of_the_bare_class():
+    assert math.isclose(scores.prior_preservation(unit([1, 0], [0, 1]), unit([1, 0])), 0.5, abs_tol=1e-6)
+
+
+def test_intervals_resample_subjects():
+    assert scores.bootstrap([2.0, 2.0, float("nan")]) == (2.0, 2.0, 2.0)
+    mean, low, high = scores.bootstrap([0.0, 1.0] * 50)
+    assert mean == 0.5 and 0.39 < low < 0.42 and 0.58 < high < 0.61  # 0.5 +- 1.96 * 0.05
+    assert all(math.isnan(v) for v in scores.bootstrap([]))
+
+
+# ---------------------------------------------------------------- encoders
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return write_encoders(tmp_path_factory.mktemp("scorers"))
+
+
+@pytest.fixture(scope="module")
+def encoders(folders):
+    return Encoders.load(folders / "dino", folders / "clip")
+
+
+@pytest.mark.parametrize("size", [(512, 512), (300, 200), (97, 410), (224, 224)])
+@pytest.mark.parametrize("ours, options", [(DINO_INPUT, {"size": {"shortest_edge": 256}}), (CLIP_INPUT, {})], ids=["dino", "clip"])
+def test_preprocessing_is_transformers_own(size, ours, options):
+    try:  # its name since transformers 5
+        from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil as CLIPImageProcessor
+    except ImportError:
+        from transformers import CLIPImageProcessor
+
+    if options:
+        options = {**options, "image_mean": list(ours.mean), "image_std": list(ours.std)}
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8))
+    theirs = CLIPImageProcessor(**options)(image, return_tensors="np")["pixel_values"][0]
+    mine = ours([image])[0].numpy()
+    assert mine.shape == (3, 224, 224) and np.abs(mine - theirs).max() < 1e-5
+
+
+def test_pictures_become_unit_vectors_whatever_the_batch(encoders):
+    images = [Image.new("RGB", (60 + i, 80), (i * 7, 90, 200 - i)) for i in range(35)]  # more than one batch
+    dino, clip = encoders.look(images)
+    assert dino.shape == (35, 24) and clip.shape == (35, 12)
+    assert torch.allclose(dino.norm(dim=1), torch.ones(35), atol=1e-5)
+    alone = encoders.look(images[33:34])
+    assert torch.allclose(alone[0], dino[33:34], atol=1e-5) and torch.allclose(alone[1], clip[33:34], atol=1e-5)
+
+
+def test_clip_is_read_as_transformers_reads_it(encoders):
+    image, sentence = Image.new("RGB", (224, 224), (10, 200, 90)), "a dog"
+    words = encoders.tokenizer([sentence], return_tensors="pt")
+    output = encoders.clip(input_ids=words["input_ids"], attention_mask=words["attention_mask"], pixel_values=CLIP_INPUT([image]))
+    assert torch.allclose(encoders.read([sentence]), output.text_embeds, atol=1e-5)
+    assert torch.allclose(encoders.look([image])[1], output.image_embeds, atol=1e-5)
+
+
+def test_padding_changes_no_sentence(encoders):
+    together = encoders.read(["a dog", "a very long sentence about a cat and a mat"])
+    assert torch.allclose(together[:1], encoders.read(["a dog"]), atol=1e-5)
+
+
+def test_names_hold_a_revision_and_missing_files_are_named(encoders, folders, tmp_path):
+    assert encoders.names["DINO"].startswith("dino@weights ") and encoders.names["CLIP"].startswith("clip@weights ")
+    with pytest.raises(EncoderError, match="no folder .*model.safetensors"):
+        Encoders.load(tmp_path / "none", folders / "clip")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(EncoderError, match="the folder .*empty.*config.json"):
+        Encoders.load(tmp_path / "empty", folders / "clip")
+
+
+# ---------------------------------------------------------------- pictures of any tool
+
+
+def test_three_ways_to_say_what_a_picture_shows(tmp_path):
+    photo(tmp_path / "named" / "cup__a_cup_at_home__0.png", 1)
+    (found,) = find_pictures(tmp_path / "named")
+    assert (found.subject, found.prompt) == ("cup", "a cup at home")
+
+    note = PngInfo()
+    note.add_itxt("prompt", "a photo of [V] cup on the beach")
+    photo(tmp_path / "ours" / "cup" / "00_1_00.png", 2, pnginfo=note)
+    (found,) = find_pictures(tmp_path / "ours")
+    assert (found.subject, found.prompt) == ("cup", "a photo of cup on the beach")
+
+    photo(tmp_path / "listed" / "x.png", 3)
+    (tmp_path / "listed" / "pictures.csv").write_text("file,subject,prompt\nx.png,cup,a [V] cup\n", encoding="utf-8-sig")
+    (found,) = find_pictures(tmp_path / "listed")
+    assert (found.subject, found.prompt) == ("cup", "a cup")
+    assert without_identifier("a  [V] dog, [W]!") == "a dog, !"
+    assert without_identifier("a [V] toy dog and [V]", "toy dog") == "a toy dog and toy dog"
+
+
+def test_what_is_unknown_is_asked_for(tmp_path):
+    photo(tmp_path / "a" / "plain.png", 1)
+    with pytest.raises(PicturesError, match="subject unknown"):
+        find_pictures(tmp_path / "a")
+    with pytest.raises(PicturesError, match="prompt unknown"):
+        find_pictures(tmp_path / "a", subject="cup")
+    graph = PngInfo()
+    graph.add_text("prompt", '{"1": {"class_type": "SaveImage"}}')  # ComfyUI's, not a sentence
+    photo(tmp_path / "b" / "cup" / "x.png", 1, pnginfo=graph)
+    with pytest.raises(PicturesError, match="prompt unknown"):
+        find_pictures(tmp_path / "b")
+    (tmp_path / "a" / "pictures.csv").write_text("file,subject,prompt\ngone.png,cup,a cup\n", encoding="utf-8")
+    with pytest.raises(PicturesError, match="line 2: .*gone.png does not exist"):
+        find_pictures(tmp_path / "a")
+    with pytest.raises(PicturesError, match="no folder"):
+        find_pictures(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PicturesError, match="holds no pictures"):
+        find_pictures(tmp_path / "empty")
+
+
+# ---------------------------------------------------------------- everything together
+
+
+def test_a_subjects_scores_and_their_report(encoders):
+    image = lambda seed: Image.fromarray(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), np.uint8))  # noqa: E731
+    photos, images = [image(i) for i in range(3)], [image(0), image(7), image(8)]
+    prompts = ["a cup at home", "a cup at home", "a green cup"]
+    kinds = {"a cup at home": PLACE, "a green cup": PROPERTY}
+    scored = score_subject(encoders, "cup", images, prompts, photos, capability=kinds.__getitem__, class_images=[image(20)])
+    dino, _ = encoders.look(photos)
+    assert scored.pictures[0].copied and math.isclose(scored.pictures[0].nearest_photo, 1, abs_tol=1e-5)
+    assert math.isclose(scored.mean("DINO"), sum(p.dino for p in scored.pictures) / 3)
+    assert math.isclose(scored.mean("CLIP-T", PROPERTY), scored.pictures[2].clip_t)
+    assert math.isclose(scored.real["DINO"], scores.real_images(dino), abs_tol=1e-6) and not math.isnan(scored.prior)
+    rows = table([scored], "ours")
+    assert [row.method for row in rows] == ["real images (different photos of a subject)", "ours", f"ours: {PROPERTY}", f"ours: {PLACE}"]
+    text = as_markdown([scored], rows, encoders.names)
+    assert "published: two-stage, Lumina-mGPT, full q/k/v | 0.671" in text and "raw cosines" in text.lower() and "dino@" in text
+    whole = as_json([scored], rows, encoders.names)
+    assert whole["subjects"]["cup"]["pictures"][0]["prompt"] == "a cup at home" and whole["scale"] == "raw cosine"
+    drawn = sheet(scored, photos, lambda picture: images[int(picture.file)])
+    assert drawn.width > 600 and len(drawn.getcolors(1 << 24)) > 50
+    with pytest.raises(ValueError, match="each picture needs a prompt"):
+        score_subject(encoders, "cup", images, prompts[:2], photos)
+
+
+def test_the_command(data, folders, tmp_path, capsys):
+    for number, prompt in enumerate(("a_cup_at_home", "a_green_cup")):
+        photo(tmp_path / "made" / "cup" / f"{prompt}__{number}.png", 30 + number)
+    photo(tmp_path / "made" / "dog9" / "a_dog_wearing_a_bell__0.png", 40)
+    options = ["score", "--images", str(tmp_path / "made"), "--dino", str(folders / "dino"), "--clip", str(folders / "clip")]
+    out = tmp_path / "out"
+    assert cli.main([*options, "--data", str(data), "--out", str(out), "--method", "ours"]) == 0
+    assert "2 subject(s), 3 pictures" in capsys.readouterr().out
+    assert sorted(path.name for path in out.iterdir()) == ["cup.png", "dog9.png", "scores.csv", "scores.json", "scores.md"]
+    rows = list(csv.DictReader((out / "scores.csv").open(encoding="utf-8")))
+    assert [row["capability"] for row in rows] == [PLACE, PROPERTY, ACCESSORY]
+    found = json.loads((out / "scores.json").read_text(encoding="utf-8"))
+    mean = np.mean([np.mean([float(r["dino"]) for r in rows if r["subject"] == s]) for s in ("cup", "dog9")])
+    assert math.isclose(found["table"][1]["DINO"][0], mean, abs_tol=1e-9)  # over subjects, not over pictures
+
+    single = [*options[:2], str(tmp_path / "made" / "cup"), *options[3:], "--photos", str(data / "dataset" / "cup"), "--out", str(out)]
+    assert cli.main(single) == 0
+    assert cli.main(options) == 1 and "either --data" in capsys.readouterr().err
+    assert cli.main([*options, "--data", str(tmp_path / "none")]) == 1 and "is missing" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- the whole benchmark
+
+
+def bench(data, out, *more) -> list[str]:
+    fixed = ["--embedding-steps", "1", "--layer-steps", "1", "--strategies", "two_stage,embedding_only", "--threads", "1"]
+    return ["dreambench", "--data", str(data), "--out", str(out), *fixed, *more]
+
+
+def pixels(out) -> dict[str, bytes]:
+    return {path.relative_to(out).as_posix(): Image.open(path).tobytes() for path in sorted(out.glob("*_*/*/*.png"))}
+
+
+def test_the_benchmark_shares_stage_one_scores_and_goes_on(data, folders, tmp_path, capsys, monkeypatch):
+    from ar_core.training.loop import Loop
+
+    steps = []
+    original = Loop._one_step
+    monkeypatch.setattr(Loop, "_one_step", lambda self: (steps.append(1), original(self))[1])
+    out, encoders = tmp_path / "out", ["--dino", str(folders / "dino"), "--clip", str(folders / "clip")]
+    assert cli.main(bench(data, out, "--dry-run")) == 0
+    said = capsys.readouterr().out
+    assert "2 subjects x 2 strategies = 4 units, 8 pictures; 0 units are finished" in said and "disk: about" in said and not out.exists()
+    assert cli.main(bench(data, out, *encoders)) == 0
+    assert len(steps) == 4  # each subject: stage 1 once, stage 2 once
+    assert len(pixels(out)) == 8 and (out / "scores" / "two_stage" / "scores.md").is_file()
+    assert Image.open(out / "two_stage" / "dog9" / "01_00.png").info["prompt"] == "a [V] dog wearing a bell"
+    before = pixels(out)
+    (out / "embedding_only" / "cup" / "unit.json").unlink()  # as if stopped in the middle
+    capsys.readouterr()
+    assert cli.main(bench(data, out, "--no-scores")) == 0
+    assert capsys.readouterr().out.count("finished before") == 3 and len(steps) == 4 and pixels(out) == before
+    assert cli.main(bench(data, out, "--no-scores", "--seed", "5")) == 1 and "other settings" in capsys.readouterr().err
+
+
+def test_a_subject_that_fails_is_reported_and_the_others_go_on(data, tmp_path, capsys, monkeypatch):
+    from ar_core.dreambench.benchmark import Benchmark
+
+    original = Benchmark._unit
+    broken = lambda self, subject, strategy: 1 / 0 if subject.name == "cup" else original(self, subject, strategy)  # noqa: E731
+    monkeypatch.setattr(Benchmark, "_unit", broken)
+    assert cli.main(bench(data, tmp_path / "out", "--no-scores", "--strategies", "embedding_only")) == 0
+    assert "FAILED cup, embedding_only: ZeroDivisionError" in capsys.readouterr().out
+    monkeypatch.setattr(Benchmark, "_unit", original)
+    assert cli.main(bench(data, tmp_path / "out", "--no-scores", "--strategies", "embedding_only")) == 0  # a failed unit is tried again
+    assert len(pixels(tmp_path / "out")) == 4
+
+
+def test_two_processes_give_the_same_pictures_as_one(data, tmp_path):
+    accelerate = pytest.importorskip("accelerate", reason="pip install accelerate to run the multi-process test")
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    assert accelerate
+    options = ["--no-scores", "--strategies", "embedding_only"]
+    assert cli.main(bench(data, tmp_path / "one", *options)) == 0
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--num_processes",
+        "2",
+        "--cpu",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+    ]
+    command = [*launch, "-m", "ar_core", *bench(data, tmp_path / "two", *options)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=Path(cli.__file__).parents[1], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert pixels(tmp_path / "one") == pixels(tmp_path / "two") and len(pixels(tmp_path / "two")) == 4

@@ -1,0 +1,185 @@
+"""Speculative Jacobi decoding is lossless: its pictures follow the same distribution as one code at a time.
+
+Proof by counting: a world of 3 codes per place and 4 places has so few pictures that every one's probability can be
+computed. Tens of thousands of draws must then fit by a chi-squared test, and a decoder with the well-known mistake
+must not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from test_sampling import COLUMNS, MODEL, PROMPTS, PROTOCOL, ROWS, settings
+from toy import toy_model
+
+from ar_core.control import Cancelled
+from ar_core.sampling import SamplingSettings, jacobi, sequential
+from ar_core.sampling.engine import Engine
+from ar_core.sampling.rule import draw, guide, probabilities
+from ar_core.sampling.settings import WINDOWS, auto_window, uniforms
+
+SIZE, CELLS, TOP_K = (16, 16), 4, 3  # 2 x 2 codes
+SMALL = replace(PROTOCOL, sizes=(SIZE,))
+CHOSEN = SamplingSettings(cfg=2.0, top_k=TOP_K, temperature=1.2, size=SIZE, seed=1)
+BATCH, BATCHES = 500, 30
+
+
+def engine(prompts, window=1, chosen=CHOSEN, protocol=SMALL):
+    return Engine(MODEL, protocol, prompts, chosen.size, chosen.cfg, spare=window)
+
+
+@torch.inference_mode()
+def exact(prompt) -> dict[tuple[int, ...], float]:
+    """The probability of every picture, by plain enumeration without cache or batch."""
+    header = SMALL.header(SIZE)
+
+    def following(codes: tuple[int, ...]) -> torch.Tensor:
+        block = list(header)
+        for index, code in enumerate(codes):
+            block += [SMALL.code_base + code] + ([SMALL.row_end] if index % 2 else [])
+        logits = [MODEL.image_logits(MODEL(MODEL.embed(torch.tensor([ids]))))[0, -1] for ids in (prompt + block, block)]
+        return probabilities(guide(*logits, CHOSEN.cfg), TOP_K, CHOSEN.temperature)
+
+    found = {(): 1.0}
+    for _ in range(CELLS):
+        found = {(*codes, code): share * float(p) for codes, share in found.items() for code, p in enumerate(following(codes)) if p > 0}
+    assert len(found) == TOP_K**CELLS and abs(sum(found.values()) - 1) < 1e-5
+    return found
+
+
+def chi_squared(decode, prompts) -> list[float]:
+    """The p-value of what `decode(engine, settings, first_image)` draws, for each prompt; images of all prompts share batches."""
+    counts = [dict.fromkeys(exact(prompt), 0) for prompt in prompts]
+    for number in range(BATCHES):
+        codes = decode([prompts[k % len(prompts)] for k in range(BATCH)], number * BATCH).flatten(1).tolist()
+        for k, picture in enumerate(codes):
+            counts[k % len(prompts)][tuple(picture)] += 1
+    return [p_value(count, exact(prompt)) for count, prompt in zip(counts, prompts)]
+
+
+def p_value(counts, shares) -> float:
+    total = sum(counts.values())
+    rare = {picture for picture, share in shares.items() if share * total < 5}  # too few to count singly
+    cells = [(counts[picture], share * total) for picture, share in shares.items() if picture not in rare]
+    if rare:
+        cells.append((sum(counts[picture] for picture in rare), sum(shares[picture] for picture in rare) * total))
+    statistic = sum((seen - expected) ** 2 / expected for seen, expected in cells)
+    return float(torch.special.gammaincc(torch.tensor((len(cells) - 1) / 2.0), torch.tensor(statistic / 2)))
+
+
+def jacobi_pictures(window, coupling=jacobi.speculative):
+    chosen = replace(CHOSEN, window=window)
+    return lambda prompts, first: jacobi.decode(engine(prompts, window), chosen, first_image=first, coupling=coupling).codes
+
+
+def test_sequential_decoding_fits_the_exact_distribution():
+    assert min(chi_squared(lambda prompts, first: sequential.decode(engine(prompts), CHOSEN, first_image=first).codes, PROMPTS[:2])) > 1e-3
+
+
+@pytest.mark.parametrize("window", [2, 4, 8])
+def test_jacobi_decoding_fits_the_exact_distribution(window):
+    """Windows shorter and longer than the picture; images with different prompts advance differently in one batch."""
+    assert min(chi_squared(jacobi_pictures(window), PROMPTS[:2])) > 1e-3
+
+
+def stale(p, q, guess, numbers, positions):
+    """The mistake of a public implementation: a guess keeps the q it was first drawn from, although it is p's draw by now."""
+    return jacobi.speculative(p, torch.full_like(q, 1 / PROTOCOL.codes), guess, numbers, positions)
+
+
+def test_the_same_test_finds_the_stale_draft_distribution():
+    assert max(chi_squared(jacobi_pictures(4, stale), PROMPTS[:1])) < 1e-6
+
+
+def shared_noise(seed: int, images: int, columns: int, total: int):
+    """The sequential sampler's own numbers, one per place: a guess is kept only where it is exactly what they give."""
+    numbers = torch.stack([uniforms(seed, k, total) for k in range(images)])
+
+    def coupling(p, q, guess, drawn, positions):
+        place = (positions - positions // (columns + 1)).clamp_max(total - 1)
+        corrected = draw(p, numbers.gather(1, place))
+        return corrected, corrected == guess
+
+    return coupling
+
+
+@pytest.mark.parametrize("cfg", [1.0, 4.0])
+@pytest.mark.parametrize("window", [1, 3, 8, 64])
+def test_with_the_sequential_samplers_numbers_it_gives_the_same_codes(cfg, window):
+    chosen = settings(cfg=cfg, window=window)
+    plain = sequential.decode(engine(PROMPTS, 1, chosen, PROTOCOL), chosen)
+    coupling = shared_noise(chosen.seed, len(PROMPTS), COLUMNS, ROWS * COLUMNS)
+    parallel = jacobi.decode(engine(PROMPTS, window, chosen, PROTOCOL), chosen, coupling=coupling)
+    assert torch.equal(plain.codes, parallel.codes) and parallel.steps <= plain.steps + ROWS
+
+
+def test_an_image_does_not_depend_on_its_batch():
+    chosen = settings(window=4)
+    batch = jacobi.decode(engine(PROMPTS, 4, chosen, PROTOCOL), chosen).codes
+    for k, prompt in enumerate(PROMPTS):
+        alone = jacobi.decode(engine([prompt], 4, chosen, PROTOCOL), chosen, first_image=k).codes
+        assert torch.equal(alone[0], batch[k])
+    assert len({tuple(codes.flatten().tolist()) for codes in batch}) == len(PROMPTS)
+
+
+def test_speculative_sampling_keeps_the_marginal_and_never_draws_the_impossible():
+    torch.manual_seed(0)
+    p, q = torch.softmax(torch.randn(2, 6) * 2, -1)
+    p = torch.where(p < 0.02, 0, p)
+    p = p / p.sum()
+    count = 200_000
+    guess = torch.multinomial(q, count, replacement=True)[None]
+    wide = lambda row: row.expand(1, count, 6)  # noqa: E731
+    corrected, kept = jacobi.speculative(wide(p), wide(q), guess, torch.rand(1, count, 3), torch.arange(count)[None])
+    seen = torch.bincount(corrected[0], minlength=6) / count
+    assert (seen - p).abs().max() < 5 * math.sqrt(0.25 / count) and (seen[p == 0] == 0).all()
+    assert abs(kept.float().mean() - torch.minimum(p, q).sum()) < 5 * math.sqrt(0.25 / count)  # the best any coupling can do
+
+
+def test_where_q_covers_p_the_target_itself_is_drawn():
+    p = torch.tensor([[[0.5, 0.5, 0.0]]])
+    corrected, kept = jacobi.speculative(p, p, torch.tensor([[2]]), torch.tensor([[[0.0, 0.7, 0.0]]]), torch.tensor([[0]]))
+    assert not kept and corrected == 1  # a residual of zero: p instead
+
+
+def test_previews_progress_and_cancel():
+    chosen, rows, seen = settings(window=8), [], []
+    decoded = jacobi.decode(
+        engine(PROMPTS, 8, chosen, PROTOCOL), chosen, progress=lambda done, total, _: seen.append((done, total)),
+        on_row=lambda codes, n: rows.append((n, codes.clone())),
+    )  # fmt: skip
+    assert [n for n, _ in rows] == sorted({n for n, _ in rows}) and rows[-1][0] == ROWS
+    assert all(torch.equal(codes[:, :n], decoded.codes[:, :n]) for n, codes in rows)
+    total = ROWS * (COLUMNS + 1) - 1
+    assert seen[-1] == (total, total) and [d for d, _ in seen] == sorted(d for d, _ in seen) and len(seen) == decoded.steps
+    stops = itertools.count()
+    with pytest.raises(Cancelled):
+        jacobi.decode(engine(PROMPTS, 8, chosen, PROTOCOL), chosen, cancel=lambda: next(stops) == 2)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_model_takes_every_window_and_records_it(window):
+    model = toy_model()
+    image = model.generate("a photo of a dog", SamplingSettings.resolve(model.family, seed=3, window=window))[0]
+    assert image.settings.window == window and image.codes.shape == (1, 4, 4)
+    assert image.settings.describe()["window"] == window and (image.steps == 16 if window == 1 else image.steps <= 19)
+
+
+def test_the_window_is_chosen_from_a_fixed_table():
+    model = toy_model()
+    image = model.generate("a photo of a dog", SamplingSettings.resolve(model.family, seed=3))[0]
+    assert image.settings.window == auto_window("cpu", torch.float32, 1)
+    for device, dtype, images in itertools.product(("cpu", "cuda", "mps"), (torch.float32, torch.bfloat16), (1, 2, 4, 16)):
+        assert auto_window(device, dtype, images) in WINDOWS
+    with pytest.raises(ValueError, match="window is 5"):
+        SamplingSettings.resolve(model.family, window=5)
+
+
+def test_a_picture_size_of_one_column_works():
+    chosen = SamplingSettings(cfg=2.0, top_k=3, temperature=1.0, size=(8, 32), seed=1, window=4)
+    protocol = replace(PROTOCOL, sizes=((8, 32),))
+    assert jacobi.decode(engine(PROMPTS, 4, chosen, protocol), chosen).codes.shape == (4, 4, 1)
