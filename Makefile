@@ -8,6 +8,7 @@ demo: $(ENV)/ready
 
 test: $(ENV)/ready
 	$(RUN) -m pytest
+	$(RUN) tests/run_comfyui.py
 
 $(ENV)/ready: requirements.txt constraints.txt
 	$(PYTHON) -m venv $(ENV)

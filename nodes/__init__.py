@@ -1,0 +1,30 @@
+"""What an artist sees: one node per file. The only package that imports ComfyUI."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import host
+from .apply_personalization import ApplyPersonalization
+from .dreambench_score import DreamBenchScore
+from .fine_tune import FineTuneTransformer
+from .learn_identifier import LearnIdentifier
+from .load_model import LoadModel
+from .load_personalization import LoadPersonalization
+from .prompts import Prompts
+from .sampler import Sampler
+from .save_personalization import SavePersonalization
+from .subject_photos import SubjectPhotos
+
+NODES = [
+    LoadModel, SubjectPhotos, LearnIdentifier, FineTuneTransformer, ApplyPersonalization, SavePersonalization,
+    LoadPersonalization, Prompts, Sampler, DreamBenchScore,
+]  # fmt: skip
+
+
+class Extension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES
+
+
+async def comfy_entrypoint() -> Extension:
+    host.register_folders()
+    return Extension()

@@ -1,0 +1,35 @@
+"""Learn Identifier Embedding: the paper's first stage. The transformer stays as it is."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..ar_core import TrainingSettings
+from ..ar_core.training.stages import EMBEDDING
+from . import training
+from .sockets import CATEGORY, ARModel, ARModelSocket, SubjectPhotosValue, SubjectSocket
+
+
+class LearnIdentifier(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LuminaMGPTLearnIdentifier",
+            display_name="Learn Identifier Embedding",
+            category=CATEGORY,
+            description="Stage 1: learns a word for the subject, [V]. Connect the result to Fine-tune Transformer, or apply it as it is.",
+            inputs=[
+                ARModelSocket.Input("ar_model", tooltip="The model as it was loaded, without another personalization."),
+                SubjectSocket.Input("subject", tooltip="From Subject Photos."),
+                training.STEPS, training.LEARNING_RATE, training.TRAINING_SEED,
+            ],
+            outputs=training.outputs(),
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, ar_model: ARModel, subject: SubjectPhotosValue, steps: int, learning_rate: float, training_seed: int) -> io.NodeOutput:
+        settings = TrainingSettings.resolve(
+            ar_model.model.family, strategy="embedding_only", seed=training_seed,
+            embedding_steps=steps or None, embedding_learning_rate=learning_rate or None,
+        )  # fmt: skip
+        return training.train(ar_model, subject, EMBEDDING, settings)

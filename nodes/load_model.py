@@ -1,0 +1,110 @@
+"""Load Lumina-mGPT: a folder of weights, or the miniature that ships, as an AR_MODEL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import comfy.model_management as memory
+import torch
+from comfy_api.latest import io
+
+from ..ar_core import LuminaModel
+from ..ar_core.memory import image_bytes, sampling_bytes, weight_bytes
+from ..ar_core.model import MINIATURE_FOLDER
+from . import host
+from .sockets import CATEGORY, ARModel, ARModelSocket
+
+BUILT_IN = "miniature (built in)"
+PRECISIONS = {"auto": None, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+SMALL = 2**30  # bytes of weights; up to here float32 costs a CPU nothing
+BUS = 12e9  # bytes per second from main memory to a graphics card: an assumption for the estimate alone
+
+
+def found_models() -> list[str]:
+    """Folders with a config.json below `models/lumina_mgpt`."""
+    found = []
+    for base in host.folders(host.MODELS):
+        found += [path.parent.relative_to(base).as_posix() for path in base.glob("**/config.json") if path.parent != base]
+    return sorted(set(found))
+
+
+class LoadModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LuminaMGPTLoadModel",
+            display_name="Load Lumina-mGPT",
+            category=CATEGORY,
+            description="Loads Lumina-mGPT 7B from models/lumina_mgpt, or the miniature of drawn scenes that needs no download.",
+            inputs=[
+                io.Combo.Input(
+                    "model_name", options=[BUILT_IN, *found_models()],
+                    tooltip="Folders in models/lumina_mgpt that hold a config.json. The miniature ships with this pack and only knows drawn scenes.",
+                ),
+                io.Combo.Input(
+                    "precision", options=list(PRECISIONS), default="auto",
+                    tooltip="auto: bf16 on a graphics card (fp16 on cards without it), fp32 for the miniature on a CPU. fp32 needs twice the memory.",
+                ),
+            ],
+            outputs=[
+                ARModelSocket.Output("ar_model", display_name="AR_MODEL"),
+                io.String.Output("about", display_name="text", tooltip="What was loaded, and what this machine can do with it."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def fingerprint_inputs(cls, model_name=None, precision=None):
+        if model_name in (None, BUILT_IN):
+            return model_name
+        try:
+            return host.fingerprint(host.inside(model_name, host.MODELS))
+        except ValueError:
+            return model_name  # execute says what is wrong
+
+    @classmethod
+    def execute(cls, model_name: str, precision: str) -> io.NodeOutput:
+        if precision not in PRECISIONS:
+            raise ValueError(f'precision is "{precision}"; choose one of: {", ".join(PRECISIONS)}.')
+        path = MINIATURE_FOLDER if model_name == BUILT_IN else host.inside(model_name, host.MODELS)
+        dtype = PRECISIONS[precision] or best_dtype(path)
+        with torch.inference_mode(False):
+            model = LuminaModel.load(path, memory.unet_offload_device(), dtype, operations=host.operations())
+            ar = host.citizen(model)
+        text = about(ar, dtype)
+        host.show_text("\n".join([model.family.title, *text.splitlines()[2:]]))
+        return io.NodeOutput(ar, text)
+
+
+def best_dtype(path: Path) -> torch.dtype:
+    device = memory.get_torch_device()
+    if memory.is_device_cpu(device):
+        size = sum(file.stat().st_size for file in path.glob("model*.safetensors"))
+        return torch.float32 if size < SMALL else torch.bfloat16
+    return torch.bfloat16 if memory.should_use_bf16(device) else torch.float16
+
+
+def about(ar: ARModel, dtype: torch.dtype) -> str:
+    """What was loaded, and whether one picture fits beside the weights."""
+    model, device = ar.model, memory.get_torch_device()
+    recipe, protocol = model.family.recipe, model.family.protocol
+    weights = weight_bytes(model.transformer) + weight_bytes(model.image_tokenizer)
+    beside = sampling_bytes(model.transformer.config, protocol, recipe.size, 1, recipe.cfg, dtype.itemsize)
+    beside = max(beside, image_bytes(model.image_tokenizer.config, recipe.size))
+    width, height = recipe.size
+    lines = [
+        f"{model.family.title}, {str(dtype).removeprefix('torch.')}, {gib(weights)} of weights, fingerprint {model.fingerprint}",
+        f"licence: {model.family.licence}",
+    ]
+    if memory.is_device_cpu(device):
+        return "\n".join([*lines, "Runs on the CPU."])
+    total = memory.get_total_memory(device) - memory.extra_reserved_memory()
+    need = f"A picture of {width}x{height} needs {gib(weights + beside)}, this card has {gib(total)}"
+    if weights + beside <= total:
+        return "\n".join([*lines, f"{need}: the model stays on it."])
+    rows, columns = protocol.grid(recipe.size)
+    seconds = rows * columns * (weights + beside - total) / BUS
+    return "\n".join([*lines, f"{need}: layers are streamed, about {host.duration(seconds)} of transfer per picture (estimated)."])
+
+
+def gib(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count > 2**30 else f"{count / 2**20:.0f} MiB"

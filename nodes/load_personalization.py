@@ -1,0 +1,70 @@
+"""Load Personalization: a saved subject."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from comfy_api.latest import io
+
+from ..ar_core import Personalization
+from . import host
+from .sockets import CATEGORY, PersonalizationSocket
+
+EXAMPLE = "example: "
+EXAMPLES = Path(__file__).parents[1] / "example_subjects" / "learned"  # learned on the miniature
+
+
+def saved_subjects() -> list[str]:
+    """Files below `models/lumina_mgpt_subjects`, without the remembered trainings."""
+    found = set()
+    for base in host.folders(host.SUBJECTS):
+        files = (path.relative_to(base) for path in base.glob("**/*.safetensors"))
+        found |= {file.as_posix() for file in files if file.parts[0] != host.RUNS}
+    return sorted(found)
+
+
+def examples() -> list[str]:
+    return [EXAMPLE + path.stem for path in sorted(EXAMPLES.glob("*.safetensors"))]
+
+
+def path_of(choice: str) -> Path:
+    """The file behind an entry of the list. Raises ValueError for anything else."""
+    if choice in examples():
+        return EXAMPLES / f"{choice.removeprefix(EXAMPLE)}.safetensors"
+    return host.inside(choice, host.SUBJECTS)
+
+
+class LoadPersonalization(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LuminaMGPTLoadPersonalization",
+            display_name="Load Personalization",
+            category=CATEGORY,
+            description="Loads a subject from models/lumina_mgpt_subjects.",
+            inputs=[
+                io.Combo.Input(
+                    "file", options=[*examples(), *saved_subjects()],
+                    tooltip="Files in models/lumina_mgpt_subjects, and examples for the miniature. Press R after saving or copying a file there.",
+                )
+            ],
+            outputs=[
+                PersonalizationSocket.Output("personalization", display_name="PERSONALIZATION"),
+                io.String.Output("about", display_name="text", tooltip="How it is called in prompts, and how it was trained."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def fingerprint_inputs(cls, file=None):
+        try:
+            return host.fingerprint(path_of(file)) if file else None
+        except ValueError:
+            return file  # execute says what is wrong
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        loaded = Personalization.load(path_of(file))
+        method = loaded.adapter.method if loaded.adapter else "embedding only"
+        text = f"{loaded.identifier} {loaded.class_name}: {method}, {loaded.recipe.get('steps', '?')} steps, base {loaded.base_fingerprint}"
+        host.show_text(text)
+        return io.NodeOutput(loaded, text)

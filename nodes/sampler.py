@@ -1,0 +1,131 @@
+"""AR Sampler: prompts to pictures, code by code."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from comfy_api.latest import io, ui
+
+from ..ar_core import Generated, SamplingSettings
+from ..ar_core.memory import image_bytes, sampling_bytes
+from ..ar_core.photos import unstack
+from . import host
+from .sockets import CATEGORY, ARModel, ARModelSocket
+
+SHAPES = {"1:1": (1, 1), "4:3": (4, 3), "3:4": (3, 4), "16:9": (16, 9), "9:16": (9, 16)}
+DECODING = {"auto": 0, "sequential": 1}  # -> window
+UNFINISHED = "lumina_mgpt/stopped"  # below ComfyUI's output: pictures of a list that was stopped
+
+
+class Sampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LuminaMGPTSampler",
+            display_name="AR Sampler",
+            category=CATEGORY,
+            description="Generates pictures. A list of prompts gives a list of pictures; what is finished before a cancel is saved in output.",
+            is_input_list=True,
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            inputs=[
+                ARModelSocket.Input("ar_model", tooltip="From Load Lumina-mGPT or Apply Personalization."),
+                io.String.Input(
+                    "prompt", multiline=True, default="a photo of a red dog on the beach",
+                    tooltip="What to draw. [V] stands for an applied subject; its class word is added where it is missing.",
+                ),
+                io.Combo.Input(
+                    "shape", options=list(SHAPES), default="1:1",
+                    tooltip="Width to height; the nearest size the model was trained on is taken.",
+                ),
+                io.Float.Input(
+                    "cfg", default=4.0, min=0.0, max=20.0, step=0.1,
+                    tooltip="How strictly the prompt is followed. 1 switches guidance off (twice as fast), 3 to 5 is usual.",
+                ),
+                io.Int.Input(
+                    "top_k", default=0, min=0, max=65536,
+                    tooltip="How many of the likeliest codes are drawn from. 0: the model's own recipe; small is calm, large is varied.",
+                ),
+                io.Float.Input(
+                    "temperature", default=1.0, min=0.05, max=5.0, step=0.05, tooltip="1 as trained; lower is calmer, higher wilder."
+                ),
+                io.Int.Input(
+                    "seed", default=1, min=0, max=2**53, control_after_generate=True,
+                    tooltip="The same seed gives the same picture on the same machine.",
+                ),
+                io.Int.Input(
+                    "batch_size", default=1, min=1, max=64, tooltip="Pictures per prompt, drawn at once. Larger batches are faster per picture."
+                ),
+                io.Combo.Input(
+                    "decoding", options=list(DECODING), default="auto",
+                    tooltip="auto: several codes per step, from exactly the same distribution, where that is faster on this device. "
+                    "sequential: one code per step; another picture for the same seed.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("images", display_name="IMAGE", is_output_list=True),
+                io.String.Output("final_prompt", display_name="text", is_output_list=True, tooltip="Each prompt as the model read it."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, ar_model, prompt, shape, cfg, top_k, temperature, seed, batch_size, decoding) -> io.NodeOutput:
+        ar: ARModel = ar_model[0]
+        if shape[0] not in SHAPES:
+            raise ValueError(f'shape is "{shape[0]}"; choose one of: {", ".join(SHAPES)}.')
+        if decoding[0] not in DECODING:
+            raise ValueError(f'decoding is "{decoding[0]}"; choose one of: {", ".join(DECODING)}.')
+        settings = SamplingSettings.resolve(
+            ar.model.family, cfg=cfg[0], top_k=top_k[0], temperature=temperature[0], size=ar.model.family.size_for(*SHAPES[shape[0]]),
+            seed=seed[0], window=DECODING[decoding[0]],
+        )  # fmt: skip
+        finals = [ar.model.check_prompt(text, settings.size) for text in prompt]  # a bad one stops the list before it starts
+        host.make_resident(ar, memory_needed(ar, settings, batch_size[0]))
+        reporter, drawn, started = host.Reporter(), [], time.monotonic()
+        try:
+            with reporter.interruptible():
+                for number, text in enumerate(prompt, 1):
+                    drawn.append(cls._sample(ar, text, settings, batch_size[0], reporter, f"picture {number} of {len(prompt)}"))
+        except host.Interrupted:
+            cls._keep(drawn)
+            raise
+        host.show_text(describe(ar, drawn, prompt, time.monotonic() - started))
+        return io.NodeOutput([pictures(images) for images in drawn], finals)
+
+    @classmethod
+    def _sample(
+        cls, ar: ARModel, text: str, settings: SamplingSettings, count: int, reporter: host.Reporter, label: str
+    ) -> list[Generated]:
+        drawn = ar.model.generate(
+            [text] * count, settings, cancel=reporter.cancel, on_preview=lambda images: reporter.show(unstack(images[:1])[0]),
+            progress=lambda done, total, message: reporter.progress(done, total, label),
+        )  # fmt: skip
+        reporter.show(unstack(drawn[0].images)[0])
+        return drawn
+
+    @classmethod
+    def _keep(cls, finished: list[list[Generated]]) -> None:
+        for images in finished:
+            ui.ImageSaveHelper.save_images(pictures(images), UNFINISHED, io.FolderType.output, cls)
+
+
+def pictures(drawn: list[Generated]) -> torch.Tensor:
+    """One IMAGE batch."""
+    return torch.cat([image.images for image in drawn]).to(host.memory.intermediate_device())
+
+
+def memory_needed(ar: ARModel, settings: SamplingSettings, count: int) -> int:
+    model = ar.model
+    drawing = sampling_bytes(model.transformer.config, model.family.protocol, settings.size, count, settings.cfg, host.itemsize(ar))
+    return max(drawing, image_bytes(model.image_tokenizer.config, settings.size))
+
+
+def describe(ar: ARModel, drawn: list[list[Generated]], prompts: list[str], seconds: float) -> str:
+    first, codes = drawn[0][0], sum(image.codes.numel() for images in drawn for image in images)
+    values, steps = first.settings.describe(), sum(images[0].steps for images in drawn)
+    text = f"{values['size']}, cfg {values['cfg']}, top-k {values['top_k']}, temperature {values['temperature']}"
+    text += (
+        f"\n{codes / seconds:.0f} codes per second, {codes / steps / len(drawn[0]):.1f} per step and picture (window {values['window']})"
+    )
+    unknown = sorted({word for prompt in prompts for word in ar.model.text.unknown_words(prompt)})
+    return text + (f"\nthe model never saw the words {', '.join(unknown)}" if unknown else "")

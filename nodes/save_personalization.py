@@ -1,0 +1,75 @@
+"""Save Personalization: one .safetensors file in models/lumina_mgpt_subjects."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from comfy_api.latest import io
+
+from ..ar_core import Personalization
+from . import host
+from .load_model import gib
+from .sockets import CATEGORY, PersonalizationSocket
+
+CONSENT = ("my object", "my pet", "a person who consented", "other")
+FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # Windows devices
+
+
+class SavePersonalization(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LuminaMGPTSavePersonalization",
+            display_name="Save Personalization",
+            category=CATEGORY,
+            description="Writes the learned subject to models/lumina_mgpt_subjects. It holds no photos, but it can draw the subject.",
+            is_output_node=True,
+            inputs=[
+                PersonalizationSocket.Input("personalization", tooltip="From a training node."),
+                io.String.Input(
+                    "name", default="my_subject", tooltip="File name without folder. An existing file is kept: the new one gets a number."
+                ),
+                io.Combo.Input(
+                    "consent", options=list(CONSENT), default=CONSENT[0],
+                    tooltip="Whom it shows; written into the file. Teach people only with their consent.",
+                ),
+            ],
+            outputs=[io.String.Output("about", display_name="text", tooltip="Path and size of the file.")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, personalization: Personalization, name: str, consent: str) -> io.NodeOutput:
+        if consent not in CONSENT:
+            raise ValueError(f'consent is "{consent}"; choose one of: {", ".join(CONSENT)}.')
+        name = file_name(name)
+        recipe = {**personalization.recipe, "consent": consent}
+        path = replace(personalization, recipe=recipe, title=name).save(free_path(host.subjects_folder(), name))
+        text = f"{path} ({gib(path.stat().st_size)}). Press R to list it in Load Personalization."
+        host.show_text(text)
+        return io.NodeOutput(text)
+
+
+def file_name(name: str) -> str:
+    """`name` as a file name without suffix. Raises ValueError for what could leave its folder or no system accepts."""
+    name = name.strip().removesuffix(".safetensors")
+    if (
+        not name
+        or name.startswith(".")
+        or name.endswith((".", " "))
+        or FORBIDDEN.search(name)
+        or RESERVED.fullmatch(name)
+        or len(name) > 100
+    ):
+        raise ValueError(f'"{name}" cannot be a file name: use letters, digits, spaces, - and _, for example my_dog.')
+    return name
+
+
+def free_path(folder: Path, name: str) -> Path:
+    """`name`.safetensors, or `name`_2, _3 … where that exists."""
+    path, number = folder / f"{name}.safetensors", 2
+    while path.exists():
+        path, number = folder / f"{name}_{number}.safetensors", number + 1
+    return path

@@ -1,0 +1,117 @@
+"""What both training nodes share: their common widgets, the view while training runs, and what they hand on."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+
+import torch
+from comfy_api.latest import io
+from PIL import Image
+
+from ..ar_core import SamplingSettings, StageResult, TrainingSettings, prepare_subject
+from ..ar_core.memory import image_bytes, sampling_bytes, training_bytes
+from ..ar_core.photos import stack, unstack
+from ..ar_core.sheets import grid, loss_curves
+from ..ar_core.training.budget import trainable_parameters
+from ..ar_core.training.stages import EMBEDDING, StageTrainer
+from . import host
+from .sockets import ARModel, PersonalizationSocket, SubjectPhotosValue
+
+SAMPLES = 4  # pictures of the fixed prompt, spread over the training
+CELL = 256
+SECONDS = 2.0  # between two previews
+
+STEPS = io.Int.Input("steps", default=0, min=0, max=20000, tooltip="0: the model's own recipe. More steps later train only the rest.")
+LEARNING_RATE = io.Float.Input(
+    "learning_rate", default=0.0, min=0.0, max=1.0, step=1e-6, round=False,
+    tooltip="0: the model's own recipe. Higher learns faster and forgets more; a tenth or ten times the recipe are the limits worth trying.",
+)  # fmt: skip
+TRAINING_SEED = io.Int.Input(
+    "training_seed", default=0, min=0, max=2**31 - 1, tooltip="Another number is another training, remembered beside the first."
+)
+
+
+def outputs() -> list[io.Output]:
+    return [
+        PersonalizationSocket.Output("personalization", display_name="PERSONALIZATION"),
+        io.LossMap.Output("losses", display_name="LOSS_MAP", tooltip="For the core node Plot Loss Graph."),
+        io.Image.Output("samples", display_name="samples", tooltip="One prompt and seed at several steps: stop where it looks best."),
+    ]
+
+
+def train(ar: ARModel, subject: SubjectPhotosValue, stage: str, settings: TrainingSettings, start=None) -> io.NodeOutput:
+    """Run one stage with everything a user sees of it."""
+    view = View()
+    steps = settings.embedding_steps if stage == EMBEDDING else settings.layer_steps
+    host.make_resident(ar, memory_needed(ar, stage, settings))
+    with view.interruptible():
+        prepared = prepare_subject(
+            ar.model, subject.photos, subject.class_name, runs=host.runs_folder(), progress=view.progress, cancel=view.cancel
+        )
+        trainer = StageTrainer(
+            ar.model, prepared, settings, host.runs_folder(), progress=view.progress, cancel=view.cancel,
+            samples=SAMPLES, on_sample=view.on_sample,
+        )  # fmt: skip
+        view.trainer = trainer
+        result = trainer.run(stage, steps, start)
+    host.show_text(summary(result, settings, stage))
+    return io.NodeOutput(result.personalization, {"loss": drawable(result.losses)}, labelled(ar, result))
+
+
+def memory_needed(ar: ARModel, stage: str, settings: TrainingSettings) -> int:
+    """Training, or one sample on the way, or one picture of the image tokenizer: whichever takes most."""
+    model, recipe = ar.model, ar.model.family.recipe
+    config, protocol, size = model.transformer.config, model.family.protocol, recipe.size
+    parameters = 0 if stage == EMBEDDING else trainable_parameters(model.transformer, settings.method, settings.rank)
+    learning = training_bytes(
+        config, protocol, size, settings.micro_batch, settings.gradient_checkpointing, host.itemsize(ar), parameters
+    )  # fmt: skip
+    sampling = SamplingSettings.resolve(model.family)
+    drawing = sampling_bytes(config, protocol, size, 1, sampling.cfg, host.itemsize(ar)) + 16 * parameters
+    return max(learning, drawing, image_bytes(model.image_tokenizer.config, size))
+
+
+class View(host.Reporter):
+    """Progress whose preview alternates between the losses so far and the newest sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trainer: StageTrainer | None = None
+        self.sample: Image.Image | None = None
+        self.turns, self.shown = itertools.count(), 0.0
+
+    def progress(self, done: int, total: int, message: str) -> None:
+        losses = self.trainer.losses if self.trainer else []
+        if time.monotonic() - self.shown > SECONDS and len(losses) > 1:
+            turn = next(self.turns)
+            self.preview = self.sample if self.sample and turn % 2 else loss_curves({"loss": losses}, (host.PREVIEW, 320))
+            self.shown = time.monotonic()
+        super().progress(done, total, message)
+
+    def on_sample(self, step: int, images: torch.Tensor) -> None:
+        self.sample = cell(images, f"step {step}")
+        self.show(self.sample)
+        self.shown = time.monotonic()
+
+
+def cell(images: torch.Tensor, label: str) -> Image.Image:
+    return grid([unstack(images)], cell=CELL, labels=[label])
+
+
+def labelled(ar: ARModel, result: StageResult) -> torch.Tensor:
+    """The samples as a batch (n, H, W, 3), each with its step below it."""
+    return stack([cell(ar.model.decode(codes), f"step {step}") for step, codes in sorted(result.samples.items())])
+
+
+def drawable(losses: list[float]) -> list[float]:
+    """Losses as the core node can draw them: finite, and at least two different ones."""
+    finite = [loss for loss in losses if math.isfinite(loss)] or [0.0]
+    return finite if min(finite) < max(finite) else [*finite, finite[-1] + 1e-6]
+
+
+def summary(result: StageResult, settings: TrainingSettings, stage: str) -> str:
+    names = ["embedding_learning_rate"] if stage == EMBEDDING else ["layer_learning_rate", "method", "rank"]
+    values = ", ".join(f"{name.replace('_', ' ')} {getattr(settings, name)}" for name in [*names, "seed"])
+    return f"{stage}: {result.step} steps, {result.note}\n{values}"

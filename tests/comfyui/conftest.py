@@ -1,0 +1,158 @@
+"""A ComfyUI in this process: its own loader, validation and executor, on folders of the test session."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+PACK = Path(__file__).resolve().parents[2]
+COMFYUI = Path(os.environ["COMFYUI_PATH"])
+sys.path.insert(0, str(COMFYUI))  # first: its module `nodes` must not be ours
+sys.path += [str(PACK / "tests"), str(PACK)]  # last: the makers of small checkpoints
+
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@dataclass
+class StubServer:
+    """What the executor needs of a server; keeps every message."""
+
+    client_id: str = "test"
+    last_node_id: str | None = None
+    last_prompt_id: str | None = None
+    sockets_metadata: dict = field(default_factory=dict)
+    sent: list = field(default_factory=list)
+
+    def send_sync(self, event, data, sid=None):
+        self.sent.append((event, data))
+
+    def send_progress_text(self, text, node_id, sid=None):
+        self.sent.append(("text", (node_id, text)))
+
+
+@dataclass
+class Outcome:
+    """What one run of a graph gave."""
+
+    messages: list
+    sent: list
+    history: dict
+    outputs: dict
+    refused: dict
+
+    @property
+    def ok(self) -> bool:
+        return any(event == "execution_success" for event, _ in self.messages)
+
+    @property
+    def interrupted(self) -> bool:
+        return any(event == "execution_interrupted" for event, _ in self.messages)
+
+    @property
+    def error(self) -> str:
+        return next((data["exception_message"].strip() for event, data in self.messages if event == "execution_error"), "")
+
+    @property
+    def executed(self) -> set[str]:
+        return {data["node"] for event, data in self.sent if event == "executing" and data.get("node")}
+
+    def texts(self, node: str) -> list[str]:
+        return [text for event, value in self.sent if event == "text" for number, text in [value] if number == node]
+
+
+class Comfy:
+    """Runs graphs in API form; every instance remembers outputs between runs, as one server does."""
+
+    def __init__(self, base: Path):
+        import comfy.model_management
+        import comfy.utils
+        import execution
+        from server import PromptServer
+
+        self.base, self.server = base, StubServer()
+        PromptServer.instance = self.server
+
+        def hook(value, total, preview, prompt_id=None, node_id=None):  # as main.py's: raises on interruption
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            self.server.send_sync("progress", (value, total, preview))
+
+        comfy.utils.set_progress_bar_global_hook(hook)
+        self.executor, self._execution = execution.PromptExecutor(self.server), execution
+
+    def run(self, graph: dict) -> Outcome:
+        self.server.sent.clear()
+        valid, error, targets, node_errors = asyncio.run(self._execution.validate_prompt(uuid.uuid4().hex, graph, None))
+        if not valid:
+            return Outcome([], [], {}, {}, {"error": error, "nodes": node_errors})
+        self.executor.execute(graph, uuid.uuid4().hex, {"client_id": "test"}, targets)
+        outputs = {}
+        for node in graph:
+            cached = self.executor.caches.outputs.get(node)
+            outputs[node] = getattr(cached, "outputs", cached)  # later versions wrap them
+        return Outcome(list(self.executor.status_messages), list(self.server.sent), self.executor.history_result, outputs, {})
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory) -> Path:
+    """ComfyUI with the pack loaded by its own loader; models, input, output and temp lie below this folder."""
+    base = tmp_path_factory.mktemp("comfyui")
+    from comfy.cli_args import args
+
+    args.cpu, args.base_directory = True, str(base)
+    import folder_paths
+    import utils.install_util  # noqa: F401  (else `utils` becomes another package)
+
+    folder_paths.base_path, folder_paths.models_dir = str(base), str(base / "models")
+    for kind in ("input", "output", "temp"):
+        (base / kind).mkdir(exist_ok=True)
+    folder_paths.set_input_directory(str(base / "input"))
+    folder_paths.set_output_directory(str(base / "output"))
+    folder_paths.set_temp_directory(str(base / "temp"))
+    link = base / "custom_nodes" / "lumina-mgpt-personalization"
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(PACK, target_is_directory=True)
+    import nodes
+
+    asyncio.run(nodes.init_builtin_extra_nodes())
+    assert asyncio.run(nodes.load_custom_node(str(link), module_parent="custom_nodes")) is True
+    return base
+
+
+@pytest.fixture
+def comfy(base) -> Comfy:
+    import comfy.model_management
+
+    yield Comfy(base)
+    comfy.model_management.unload_all_models()
+
+
+@pytest.fixture(scope="session")
+def pack(base):
+    """A module of the loaded pack by its path, e.g. pack("ar_core.training.loop")."""
+
+    def find(name: str):
+        return next(module for key, module in sys.modules.items() if key.endswith(f"personalization.{name}"))
+
+    return find
+
+
+@pytest.fixture
+def steps(pack, monkeypatch) -> list[int]:
+    """Grows by one number with every training step that is really computed."""
+    loop, counted = pack("ar_core.training.loop").Loop, []
+    original = loop._one_step
+    monkeypatch.setattr(loop, "_one_step", lambda self: (counted.append(self.step), original(self))[1])
+    return counted
+
+
+def workflow(name: str) -> dict:
+    return json.loads((PACK / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))

@@ -1,0 +1,94 @@
+"""The pack in a server as users start it: messages, interruptions, restarts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from conftest import workflow
+from real_server import Server, run
+from test_graphs import graph, sampled
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="module")
+def server(base):
+    with Server(base) as started:
+        yield started
+
+
+def go(server: Server, nodes: dict, **options):
+    return asyncio.run(run(server, nodes, **options))
+
+
+def short(name: str) -> dict:
+    nodes = workflow(name)
+    for value in nodes.values():
+        if "training_seed" in value["inputs"]:
+            value["inputs"]["steps"] = 12
+        if value["class_type"] == "LuminaMGPTPrompts":
+            value["inputs"]["lines"] = value["inputs"]["lines"].splitlines()[0]
+    return nodes
+
+
+def test_the_pack_loads_and_serves_its_templates_and_help(server):
+    import json
+    from urllib.request import urlopen
+
+    assert "IMPORT FAILED" not in server.log.split("Import times for custom nodes")[1].split("\n\n")[0]
+    templates = json.load(urlopen(f"{server.address}/api/workflow_templates"))
+    assert "personalize_subject" in templates["lumina-mgpt-personalization"]
+    page = urlopen(f"{server.address}/extensions/lumina-mgpt-personalization/docs/LuminaMGPTSampler.md").read()
+    assert b"AR Sampler" in page
+
+
+def test_the_main_workflow_reports_previews_and_is_remembered(server):
+    first = go(server, short("personalize_subject"))
+    assert first.end == "execution_success", first.error or first.refused
+    assert first.progress > 50 and first.previews > 2
+    assert "left of" in first.said("3") and "trained" in first.said("4") and "write [V] cat" in first.said("6")
+    again = go(server, short("personalize_subject"))
+    assert again.end == "execution_success" and again.executed == []
+
+
+def test_an_interrupted_training_goes_on(server):
+    nodes = graph(learn__steps=60, learn__training_seed=5)
+    stopped = go(server, nodes, interrupt_when=lambda seen: "5 of 60" in seen.said("learn"))
+    assert stopped.end == "execution_interrupted" and "training goes on from there" in stopped.said("learn")
+    nodes["learn"]["inputs"]["steps"] = 20
+    resumed = go(server, nodes)
+    assert resumed.end == "execution_success" and "went on from step" in resumed.said("learn")
+
+
+def test_an_interrupted_sampler_stops_at_once_and_the_server_stays_healthy(server):
+    nodes = sampled({"model": graph()["model"]}, ["model", 0], prompt="a red dog on the beach", batch_size=4)
+    stopped = go(server, nodes, interrupt_when=lambda seen: seen.progress > 20)
+    assert stopped.end == "execution_interrupted" and stopped.progress < 120
+    assert go(server, sampled({"model": graph()["model"]}, ["model", 0])).end == "execution_success"
+
+
+def test_the_unload_button_frees_the_model_and_the_next_run_loads_it_again(server):
+    from urllib.request import Request, urlopen
+
+    nodes = sampled({"model": graph()["model"]}, ["model", 0], seed=11)
+    assert go(server, nodes).end == "execution_success"
+    before = server.log.count("Requested to load Transformer")
+    urlopen(Request(f"{server.address}/free", b'{"unload_models": true}', {"Content-Type": "application/json"}))
+    nodes["draw"]["inputs"]["seed"] = 12
+    assert go(server, nodes).end == "execution_success"
+    assert server.log.count("Requested to load Transformer") == before + 1
+
+
+def test_errors_reach_the_client_as_a_sentence(server):
+    assert "No photo is connected" in go(server, graph(photos__folder="(connected images)")).error
+
+
+def test_a_restarted_server_repeats_no_training_step(server, base):
+    with Server(base) as restarted:
+        seen = go(restarted, short("personalize_subject"))
+    assert seen.end == "execution_success"
+    assert "remembered" in seen.said("3") and "remembered" in seen.said("4")
