@@ -153,7 +153,9 @@ class LuminaModel:
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         final = [resolve(prompt, self.identifiers) for prompt in prompts]
         ids = [self.text.prompt_ids(prompt, settings.size, self.identifiers) for prompt in final]
-        window = settings.window or auto_window(self.device.type, self.transformer.model.norm.weight.dtype, len(ids))
+        window = settings.window or auto_window(
+            self.device.type, self.transformer.model.norm.weight.dtype, len(ids), self.transformer.config.hidden_size
+        )
         settings = replace(settings, window=window)
         engine = Engine(self.transformer, self.family.protocol, ids, settings.size, settings.cfg, self.rows, spare=window)
         show = on_preview and self._preview(on_preview)

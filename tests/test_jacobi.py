@@ -172,9 +172,9 @@ def test_the_model_takes_every_window_and_records_it(window):
 def test_the_window_is_chosen_from_a_fixed_table():
     model = toy_model()
     image = model.generate("a photo of a dog", SamplingSettings.resolve(model.family, seed=3))[0]
-    assert image.settings.window == auto_window("cpu", torch.float32, 1)
+    assert image.settings.window == auto_window("cpu", torch.float32, 1, 16) == 16
     for device, dtype, images in itertools.product(("cpu", "cuda", "mps"), (torch.float32, torch.bfloat16), (1, 2, 4, 16)):
-        assert auto_window(device, dtype, images) in WINDOWS
+        assert auto_window(device, dtype, images, 4096) in WINDOWS
     with pytest.raises(ValueError, match="window is 5"):
         SamplingSettings.resolve(model.family, window=5)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..families import Family, Size
 
 WINDOWS = (1, 4, 8, 16, 32, 64)
+SMALL = 512  # channels; in models up to here a step on a CPU is mostly overhead, which a window shares
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,14 @@ def uniforms(seed: int, image: int, count: int) -> Tensor:
     return torch.rand(count, generator=generator)
 
 
-def auto_window(device: str, dtype: torch.dtype, images: int) -> int:
+def auto_window(device: str, dtype: torch.dtype, images: int, hidden: int) -> int:
     """The window that pays on a device class ("cpu", "cuda", …): a fixed table, so that pictures do not depend on a measurement.
 
     A window costs hardly more than one position as long as reading the weights takes longer than multiplying with
     them; a CPU reaches that point with few rows (docs/performance.md), a graphics card with a hundred in 16 bits.
     """
+    if device == "cpu" and dtype == torch.float32 and hidden > SMALL:
+        return 1
     if device == "cpu":
         return 16 if images == 1 else 4 if images <= 4 else 1
     if dtype == torch.float32:
