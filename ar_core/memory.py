@@ -9,11 +9,12 @@ from torch import nn
 
 from .families import Protocol, Size
 from .image_tokenizer import ImageTokenizerConfig
+from .sampling.settings import WINDOWS
 from .transformer import KVCache, TransformerConfig
 
 FLOAT32 = 4
 PROMPT_TOKENS = 160  # the instruction and a long prompt
-WINDOW = 64  # positions decoded at a time, at most
+WINDOW = max(WINDOWS)  # positions decoded at a time, at most
 
 
 def weight_bytes(module: nn.Module) -> int:

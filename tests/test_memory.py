@@ -1,6 +1,5 @@
 """Estimates that a host relies on: exact where they can be, and growing with what grows."""
 
-import pytest
 import torch
 
 from ar_core.families import LUMINA_768, MINIATURE
@@ -37,17 +36,3 @@ def test_more_of_anything_needs_more():
     assert training() < training(2) and training() < training(checkpointing=False)
     assert training(count=1000) - training() == 1000 * 4 * FLOAT32
     assert image_bytes(ImageTokenizerConfig(), (512, 512)) < image_bytes(ImageTokenizerConfig(), SIZE)
-
-
-@pytest.mark.parametrize("images", [1, 3])
-def test_decoding_stays_within_the_estimate(images):
-    """What torch holds at once while the miniature's dimensions decode, against the promise."""
-    from toy import FAMILY, toy_model
-    from toy import SIZE as SMALL
-
-    from ar_core.sampling.engine import Engine
-
-    model = toy_model()
-    engine = Engine(model.transformer, FAMILY.protocol, [[0] * 20] * images, SMALL, 4.0)
-    held = engine.cache.keys.nbytes + engine.cache.values.nbytes
-    assert held <= sampling_bytes(model.transformer.config, FAMILY.protocol, SMALL, images, 4.0, 4)

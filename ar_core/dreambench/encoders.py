@@ -40,15 +40,11 @@ class Preprocessing:
     def _one(self, image: Image.Image) -> Tensor:
         width, height = image.size
         short = min(width, height)
-        size = (round_down(width * self.resize, short), round_down(height * self.resize, short))
+        size = (width * self.resize // short, height * self.resize // short)  # rounded down, as torchvision and transformers do
         image = image.resize(size, Image.Resampling.BICUBIC)
         left, top = (size[0] - SIDE) // 2, (size[1] - SIDE) // 2
         pixels = torch.from_numpy(np.array(image.crop((left, top, left + SIDE, top + SIDE)))).movedim(-1, 0).float() / 255
         return (pixels - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
-
-
-def round_down(value: int, divisor: int) -> int:
-    return value // divisor  # as torchvision and transformers compute the longer side
 
 
 DINO_INPUT = Preprocessing(256, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
