@@ -180,11 +180,11 @@ MINIATURE = Family(
         sizes=((96, 96),),
     ),
     Recipe(
-        embedding_steps=100, embedding_learning_rate=1e-2, vectors=1, initialisation="class", per_image_token=False,
-        lora_steps=80, lora_learning_rate=1e-3, lora_rank=8, full_steps=40, full_learning_rate=3e-4,
-        joint_steps=70, batch_size=8, micro_batch=8, clip_norm=1.0, gradient_checkpointing=False,
+        embedding_steps=60, embedding_learning_rate=1e-2, vectors=1, initialisation="class", per_image_token=False,
+        lora_steps=60, lora_learning_rate=1e-3, lora_rank=8, full_steps=60, full_learning_rate=3e-4,
+        joint_steps=60, batch_size=8, micro_batch=8, clip_norm=1.0, gradient_checkpointing=False,
         views=7, view_shift=0.04, view_scale=0.95, view_flip=True, prior_weight=1.0, prior_images=16,
-        cfg=4.0, top_k=20, temperature=1.0, size=(96, 96),
+        cfg=2.0, top_k=20, temperature=1.0, size=(96, 96),
     ),
     "Apache-2.0",
 )  # fmt: skip

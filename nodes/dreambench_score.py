@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from comfy_api.latest import io
 
-from ..ar_core.dreambench import encoders as protocol
-from ..ar_core.dreambench.encoders import EncoderError, Encoders
+from ..ar_core.dreambench.encoders import MINIATURE, PAPER, EncoderChoice, EncoderError, Encoders
 from ..ar_core.dreambench.pictures import without_identifier
 from ..ar_core.dreambench.report import as_markdown, sheet
 from ..ar_core.dreambench.scoring import score_subject, table
@@ -16,8 +16,8 @@ from ..ar_core.photos import stack, tensor_photos
 from . import host
 from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket
 
-PAPER = "DINO ViT-S/16 + CLIP ViT-B/32"
-ENCODERS = {PAPER: (("dino-vits16", protocol.DINO), ("clip-vit-base-patch32", protocol.CLIP))}  # folder, hub name
+CHOICES = {choice.title: choice for choice in (PAPER, MINIATURE)}
+FOLDERS = {PAPER.vit: "dino-vits16", PAPER.clip: "clip-vit-base-patch32"}  # below models/lumina_mgpt_scorers
 
 
 class DreamBenchScore(io.ComfyNode):
@@ -36,8 +36,9 @@ class DreamBenchScore(io.ComfyNode):
                     "prompts", force_input=True, tooltip="The prompts the pictures were made from, in the same order: the sampler's text, or Prompts."
                 ),
                 io.Combo.Input(
-                    "encoders", options=list(ENCODERS),
-                    tooltip="The encoders of the DreamBench protocol, from models/lumina_mgpt_scorers or the hub's local cache.",
+                    "encoders", options=list(CHOICES),
+                    tooltip="DINO + CLIP: the protocol's encoders, from models/lumina_mgpt_scorers or the hub's local cache. "
+                    "The miniature's scorers ship with this pack and know drawings only; their numbers compare with nothing published.",
                 ),
             ],
             outputs=[
@@ -62,22 +63,32 @@ class DreamBenchScore(io.ComfyNode):
         photos = [photo.image for photo in who.photos]
         scored = score_subject(loaded, who.class_name, pictures, sentences, photos)
         text = as_markdown([scored], table([scored]), loaded.names)
-        host.show_text(f"DINO {scored.mean('DINO'):.3f}, CLIP-I {scored.mean('CLIP-I'):.3f}, CLIP-T {scored.mean('CLIP-T'):.3f}")
+        means = [scored.mean(measure) for measure in scored.measures]
+        host.show_text(", ".join(f"{measure} {mean:.3f}" for measure, mean in zip(scored.measures, means)))
         drawn = stack([sheet(scored, photos, lambda picture: pictures[int(picture.file)])])
-        return io.NodeOutput(scored.mean("DINO"), scored.mean("CLIP-I"), scored.mean("CLIP-T"), drawn, text)
+        return io.NodeOutput(*means, drawn, text)
 
 
-def load(choice: str) -> Encoders:
+def load(title: str) -> Encoders:
     """The encoders, on the CPU: a few dozen pictures take seconds there, and the model keeps the card."""
-    if choice not in ENCODERS:
-        raise ValueError(f'encoders is "{choice}"; choose one of: {", ".join(ENCODERS)}.')
-    sources = [_source(folder, name) for folder, name in ENCODERS[choice]]
+    if title not in CHOICES:
+        raise ValueError(f'encoders is "{title}"; choose one of: {", ".join(CHOICES)}.')
+    choice = CHOICES[title]
     try:
-        return Encoders.load(*sources)
+        return Encoders.load(in_models(choice))
     except EncoderError as error:
-        places = " and ".join(f"{name} into {host.folders(host.SCORERS)[0] / folder}" for folder, name in ENCODERS[choice])
+        if choice is not PAPER:
+            raise
+        places = " and ".join(f"{name} into {host.folders(host.SCORERS)[0] / folder}" for name, folder in FOLDERS.items())
         raise ValueError(f"{error} Put {places}.") from error
 
 
-def _source(folder: str, name: str) -> Path | str:
-    return next((base / folder for base in host.folders(host.SCORERS) if (base / folder).is_dir()), name)
+def in_models(choice: EncoderChoice) -> EncoderChoice:
+    """`choice` read from ComfyUI's folders where they hold it, else by hub name."""
+    return replace(choice, vit=_source(choice.vit), clip=_source(choice.clip))
+
+
+def _source(name: Path | str) -> Path | str:
+    if name not in FOLDERS:
+        return name
+    return next((base / FOLDERS[name] for base in host.folders(host.SCORERS) if (base / FOLDERS[name]).is_dir()), name)

@@ -1,10 +1,20 @@
-"""Prompts: one per line, as a list."""
+"""Prompts: one per line, or a benchmark's list."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from comfy_api.latest import io
 
+from ..ar_core.dreambench.dataset import PROMPT_FILE, SLOTS, read_prompts
+from ..ar_core.miniature.bench_data import LIVE_PROMPTS, OBJECT_PROMPTS
 from .sockets import CATEGORY
+from .subject_photos import input_folder
+
+LINES = "the lines above"
+DRAWN = {"miniature: objects": OBJECT_PROMPTS, "miniature: figures": LIVE_PROMPTS}
+DREAMBENCH = {"DreamBench: objects": 0, "DreamBench: live subjects": 1}  # which list of the data set's file
 
 
 class Prompts(io.ComfyNode):
@@ -19,14 +29,56 @@ class Prompts(io.ComfyNode):
                 io.String.Input(
                     "lines", multiline=True, default="a photo of [V] on the beach\na photo of [V] in the snow",
                     tooltip="One prompt per line; empty lines are skipped. [V] stands for the subject; its class word is added where it is missing.",
-                )
+                ),
+                io.Combo.Input(
+                    "source", options=[LINES, *DREAMBENCH, *DRAWN],
+                    tooltip="The lines above, or a benchmark's list instead. DreamBench's 25 prompts for objects or for live subjects are read from "
+                    "your copy of its `dataset` folder (prompts_and_classes.txt) in ComfyUI's input folder; the miniature's 10 are built in.",
+                ),
             ],
             outputs=[io.String.Output("prompts", display_name="STRING", is_output_list=True)],
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, lines: str) -> io.NodeOutput:
+    def fingerprint_inputs(cls, source: str = LINES, **_: object) -> float | None:
+        """When the data set's file was changed last: its list is read again then."""
+        if source not in DREAMBENCH:
+            return None
+        path = data_set_file()
+        return path.stat().st_mtime if path else None
+
+    @classmethod
+    def execute(cls, lines: str, source: str = LINES) -> io.NodeOutput:
+        if source in DRAWN:
+            return io.NodeOutput(personal(DRAWN[source]))
+        if source in DREAMBENCH:
+            return io.NodeOutput(personal(dreambench_prompts(DREAMBENCH[source])))
+        if source != LINES:
+            raise ValueError(f'source is "{source}"; choose one of: {", ".join((LINES, *DREAMBENCH, *DRAWN))}.')
         prompts = [line.strip() for line in lines.splitlines() if line.strip()]
         if not prompts:
             raise ValueError('There is no prompt: write one per line, for example "a photo of [V] on the beach".')
         return io.NodeOutput(prompts)
+
+
+def dreambench_prompts(which: int) -> list[str]:
+    """The object (0) or live (1) list of the user's copy of the data set."""
+    path = data_set_file()
+    if path is None:
+        raise ValueError(
+            f"DreamBench's {PROMPT_FILE} is not in {input_folder()} or a folder in it. Copy the folder `dataset` of the google/dreambooth "
+            f"repository there, or choose {LINES}."
+        )
+    prompts = [prompt.template for prompt in read_prompts(path.read_text(encoding="utf-8"))[which]]
+    if not prompts:
+        raise ValueError(f"{path} holds no such list of prompts. Copy it again from the google/dreambooth repository.")
+    return prompts
+
+
+def data_set_file() -> Path | None:
+    return next((path for depth in ("", "*/", "*/*/") for path in sorted(input_folder().glob(depth + PROMPT_FILE))), None)
+
+
+def personal(templates: Sequence[str]) -> list[str]:
+    """With [V] alone: the sampler adds the class word of the subject that is applied."""
+    return [template.replace(SLOTS, "[V]") for template in templates]

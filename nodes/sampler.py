@@ -39,8 +39,8 @@ class Sampler(io.ComfyNode):
                     tooltip="Width to height; the nearest size the model was trained on is taken.",
                 ),
                 io.Float.Input(
-                    "cfg", default=4.0, min=0.0, max=20.0, step=0.1,
-                    tooltip="How strictly the prompt is followed. 1 switches guidance off (twice as fast), 3 to 5 is usual.",
+                    "cfg", default=0.0, min=0.0, max=20.0, step=0.1,
+                    tooltip="How strictly the prompt is followed. 0: the model's own recipe; 1 switches guidance off (twice as fast); high values are stiff.",
                 ),
                 io.Int.Input(
                     "top_k", default=0, min=0, max=65536,
@@ -76,7 +76,7 @@ class Sampler(io.ComfyNode):
         if decoding[0] not in DECODING:
             raise ValueError(f'decoding is "{decoding[0]}"; choose one of: {", ".join(DECODING)}.')
         settings = SamplingSettings.resolve(
-            ar.model.family, cfg=cfg[0], top_k=top_k[0], temperature=temperature[0], size=ar.model.family.size_for(*SHAPES[shape[0]]),
+            ar.model.family, cfg=cfg[0] or None, top_k=top_k[0], temperature=temperature[0], size=ar.model.family.size_for(*SHAPES[shape[0]]),
             seed=seed[0], window=DECODING[decoding[0]],
         )  # fmt: skip
         finals = [ar.model.check_prompt(text, settings.size) for text in prompt]  # a bad one stops the list before it starts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tiny_encoders import write_encoders
 from ar_core import cli
 from ar_core.dreambench import scores
 from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY, BenchPrompt, DataSetError, read_dataset
-from ar_core.dreambench.encoders import CLIP_INPUT, DINO_INPUT, EncoderError, Encoders
+from ar_core.dreambench.encoders import CLIP_INPUT, DINO_INPUT, MINIATURE, PAPER, EncoderError, Encoders
 from ar_core.dreambench.pictures import PicturesError, find_pictures, without_identifier
 from ar_core.dreambench.report import as_json, as_markdown, sheet
 from ar_core.dreambench.scoring import score_subject, table
@@ -154,7 +155,12 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoders(folders):
-    return Encoders.load(folders / "dino", folders / "clip")
+    return Encoders.load(paper(folders / "dino", folders / "clip"))
+
+
+def paper(vit, clip):
+    """The paper's choice, read from these folders."""
+    return replace(PAPER, vit=vit, clip=clip)
 
 
 @pytest.mark.parametrize("size", [(512, 512), (300, 200), (97, 410), (224, 224)])
@@ -196,12 +202,12 @@ def test_padding_changes_no_sentence(encoders):
 
 
 def test_names_hold_a_revision_and_missing_files_are_named(encoders, folders, tmp_path):
-    assert encoders.names["DINO"].startswith("dino@weights ") and encoders.names["CLIP"].startswith("clip@weights ")
+    assert encoders.names["DINO"].startswith("dino@weights ") and encoders.names["CLIP-I and CLIP-T"].startswith("clip@weights ")
     with pytest.raises(EncoderError, match="no folder .*model.safetensors"):
-        Encoders.load(tmp_path / "none", folders / "clip")
+        Encoders.load(paper(tmp_path / "none", folders / "clip"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(EncoderError, match="the folder .*empty.*config.json"):
-        Encoders.load(tmp_path / "empty", folders / "clip")
+        Encoders.load(paper(tmp_path / "empty", folders / "clip"))
 
 
 # ---------------------------------------------------------------- pictures of any tool
@@ -258,8 +264,8 @@ def test_a_subjects_scores_and_their_report(encoders):
     scored = score_subject(encoders, "cup", images, prompts, photos, capability=kinds.__getitem__, class_images=[image(20)])
     dino, _ = encoders.look(photos)
     assert scored.pictures[0].copied and math.isclose(scored.pictures[0].nearest_photo, 1, abs_tol=1e-5)
-    assert math.isclose(scored.mean("DINO"), sum(p.dino for p in scored.pictures) / 3)
-    assert math.isclose(scored.mean("CLIP-T", PROPERTY), scored.pictures[2].clip_t)
+    assert math.isclose(scored.mean("DINO"), sum(p.values[0] for p in scored.pictures) / 3)
+    assert math.isclose(scored.mean("CLIP-T", PROPERTY), scored.pictures[2].values[2])
     assert math.isclose(scored.real["DINO"], scores.real_images(dino), abs_tol=1e-6) and not math.isnan(scored.prior)
     rows = table([scored], "ours")
     assert [row.method for row in rows] == ["real images (different photos of a subject)", "ours", f"ours: {PROPERTY}", f"ours: {PLACE}"]
@@ -285,7 +291,7 @@ def test_the_command(data, folders, tmp_path, capsys):
     rows = list(csv.DictReader((out / "scores.csv").open(encoding="utf-8")))
     assert [row["capability"] for row in rows] == [PLACE, PROPERTY, ACCESSORY]
     found = json.loads((out / "scores.json").read_text(encoding="utf-8"))
-    mean = np.mean([np.mean([float(r["dino"]) for r in rows if r["subject"] == s]) for s in ("cup", "dog9")])
+    mean = np.mean([np.mean([float(r["DINO"]) for r in rows if r["subject"] == s]) for s in ("cup", "dog9")])
     assert math.isclose(found["table"][1]["DINO"][0], mean, abs_tol=1e-9)  # over subjects, not over pictures
 
     single = [*options[:2], str(tmp_path / "made" / "cup"), *options[3:], "--photos", str(data / "dataset" / "cup"), "--out", str(out)]
@@ -315,30 +321,74 @@ def test_the_benchmark_shares_stage_one_scores_and_goes_on(data, folders, tmp_pa
     out, encoders = tmp_path / "out", ["--dino", str(folders / "dino"), "--clip", str(folders / "clip")]
     assert cli.main(bench(data, out, "--dry-run")) == 0
     said = capsys.readouterr().out
-    assert "2 subjects x 2 strategies = 4 units, 8 pictures; 0 units are finished" in said and "disk: about" in said and not out.exists()
+    assert "2 subjects x 2 strategies x 1 seeds = 4 units, 8 pictures; 0 units are finished" in said and "disk: about" in said and not out.exists()
     assert cli.main(bench(data, out, *encoders)) == 0
     assert len(steps) == 4  # each subject: stage 1 once, stage 2 once
     assert len(pixels(out)) == 8 and (out / "scores" / "two_stage" / "scores.md").is_file()
-    assert Image.open(out / "two_stage" / "dog9" / "01_00.png").info["prompt"] == "a [V] dog wearing a bell"
+    assert Image.open(out / "two_stage" / "dog9" / "01_0_00.png").info["prompt"] == "a [V] dog wearing a bell"
     before = pixels(out)
-    (out / "embedding_only" / "cup" / "unit.json").unlink()  # as if stopped in the middle
+    (out / "embedding_only" / "cup" / "unit-0.json").unlink()  # as if stopped in the middle
     capsys.readouterr()
     assert cli.main(bench(data, out, "--no-scores")) == 0
     assert capsys.readouterr().out.count("finished before") == 3 and len(steps) == 4 and pixels(out) == before
-    assert cli.main(bench(data, out, "--no-scores", "--seed", "5")) == 1 and "other settings" in capsys.readouterr().err
+    assert cli.main(bench(data, out, "--no-scores", "--seeds", "0", "--images-per-prompt", "2")) == 1 and "other settings" in capsys.readouterr().err
 
 
 def test_a_subject_that_fails_is_reported_and_the_others_go_on(data, tmp_path, capsys, monkeypatch):
     from ar_core.dreambench.benchmark import Benchmark
 
-    original = Benchmark._unit
-    broken = lambda self, subject, strategy: 1 / 0 if subject.name == "cup" else original(self, subject, strategy)  # noqa: E731
-    monkeypatch.setattr(Benchmark, "_unit", broken)
+    original = Benchmark._do
+    broken = lambda self, unit: 1 / 0 if unit.subject.name == "cup" else original(self, unit)  # noqa: E731
+    monkeypatch.setattr(Benchmark, "_do", broken)
     assert cli.main(bench(data, tmp_path / "out", "--no-scores", "--strategies", "embedding_only")) == 0
-    assert "FAILED cup, embedding_only: ZeroDivisionError" in capsys.readouterr().out
-    monkeypatch.setattr(Benchmark, "_unit", original)
+    assert "FAILED cup, embedding_only, seed 0: ZeroDivisionError" in capsys.readouterr().out
+    monkeypatch.setattr(Benchmark, "_do", original)
     assert cli.main(bench(data, tmp_path / "out", "--no-scores", "--strategies", "embedding_only")) == 0  # a failed unit is tried again
     assert len(pixels(tmp_path / "out")) == 4
+
+
+def test_every_way_uses_what_it_says(data, tmp_path, monkeypatch):
+    from ar_core.dreambench.benchmark import Benchmark
+    from ar_core.dreambench.ways import WAYS
+
+    used = {}
+    monkeypatch.setattr(Benchmark, "_sample", lambda self, model, prompts, unit: used.update({unit.way: (model, prompts)}))
+    assert cli.main(bench(data, tmp_path / "out", "--strategies", ",".join(WAYS), "--subjects", "dog9", "--no-scores")) == 0
+    layers = {way for way, (model, _) in used.items() if any(a.personalization.adapter for a in model.applied)}
+    assert set(WAYS) - layers == {"embedding_only", "joint_reverted", "base"}
+    assert used["base"][1] == ["a dog at home", "a dog wearing a bell"] and not used["base"][0].applied
+    vector = lambda way: used[way][0].applied[0].personalization.vectors  # noqa: E731
+    assert torch.equal(vector("joint"), vector("joint_reverted")) and not torch.equal(vector("joint"), vector("embedding_only"))
+    assert torch.equal(vector("two_stage"), vector("embedding_only"))
+    assert used["joint_long"][0].applied[0].personalization.recipe["steps"] == 2  # one and one
+
+
+def test_pictures_of_all_seeds_are_scored_together(data, folders, tmp_path):
+    options = ["--strategies", "base,embedding_only", "--seeds", "0,3", "--subjects", "dog9"]
+    encoders = ["--dino", str(folders / "dino"), "--clip", str(folders / "clip")]
+    assert cli.main(bench(data, tmp_path / "out", *options, *encoders)) == 0
+    assert {path.name[:4] for path in (tmp_path / "out" / "base" / "dog9").glob("*.png")} == {"00_0", "00_3", "01_0", "01_3"}
+    text = (tmp_path / "out" / "scores" / "comparison.md").read_text(encoding="utf-8")
+    assert "1 subject(s), 4 pictures" in text and "| base minus … |" in text and text.count("| embedding_only |") == 2
+
+
+def test_differences_are_paired_by_subject(encoders):
+    from ar_core.dreambench.scoring import ScoredPicture, SubjectScores, difference
+
+    def subject(name, *values):
+        pictures = tuple(ScoredPicture(name, "a cup", "x", "", (value, 0.0, 0.0), 0.0, False) for value in values)
+        return SubjectScores(name, PAPER.measures, pictures, {}, 0.0, 0.0)
+
+    first, second = [subject("a", 0.9, 0.7), subject("b", 0.4)], [subject("b", 0.3), subject("a", 0.7)]
+    assert difference(first, second)["DINO"] == pytest.approx((0.1, 0.1, 0.1))  # both by a tenth, though they lie far apart
+
+
+def test_a_plan_that_cannot_be_meant_is_refused(data, tmp_path, capsys):
+    for more, said in (
+        (["--strategies", "two"], 'no strategy "two". Choose from: two_stage'), (["--seeds", "x"], '--seeds is "x"'),
+        (["--images-per-prompt", "0"], "must be at least 1"),
+    ):  # fmt: skip
+        assert cli.main(bench(data, tmp_path / "out", "--dry-run", *more)) == 1 and said in capsys.readouterr().err
 
 
 def test_two_processes_give_the_same_pictures_as_one(data, tmp_path):

@@ -1,11 +1,11 @@
-"""The whole benchmark: for every subject and strategy train, sample its prompts, and in the end score everything.
+"""The whole benchmark: for every subject and way train, sample its prompts, and in the end score everything.
 
-    <out>/<strategy>/<subject>/00_00.png …   prompt 0, image 0 …, each with its prompt inside
-    <out>/<strategy>/<subject>/unit.json     what was asked for, how it went, how long it took
-    <out>/_runs/                             remembered trainings: stage 1 is shared by the strategies that have one
+    <out>/<way>/<subject>/00_0_00.png …    prompt 0, training seed 0, image 0 …, each with its prompt inside
+    <out>/<way>/<subject>/unit-0.json      what was asked for with seed 0, how it went, how long it took
+    <out>/_runs/                           remembered trainings: stage 1 is shared by the ways that have one
 
-One subject with one strategy is the unit of work. Finished units are never done again, a failed one is reported and
-does not end the run. Processes share the work by subject; nothing that a unit computes depends on the others.
+One subject learned in one way with one seed is the unit of work. Finished units are never done again, a failed one is
+reported and does not end the run. Processes share the work by subject; nothing that a unit computes depends on the others.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from ..model import LuminaModel
 from ..photos import read_photos
 from ..pngs import save_png
 from ..sampling import SamplingSettings
-from ..training import TrainingSettings, personalize, prepare_subject
+from ..training import prepare_subject
 from .dataset import BenchSubject, DataSet
+from .ways import WAYS
 
 BATCH = 8  # pictures drawn at once; part of what decides them
 
@@ -32,11 +33,26 @@ BATCH = 8  # pictures drawn at once; part of what decides them
 class Plan:
     """What a benchmark does; None in `training` means the family's recipe."""
 
-    strategies: tuple[str, ...]
+    ways: tuple[str, ...]
     images_per_prompt: int = 1
-    seed: int = 0
-    method: str = "lora"
+    seeds: tuple[int, ...] = (0,)
     training: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if unknown := [way for way in self.ways if way not in WAYS]:
+            raise ValueError(f'There is no strategy "{unknown[0]}". Choose from: {", ".join(WAYS)}.')
+        if self.images_per_prompt < 1:
+            raise ValueError(f"images-per-prompt is {self.images_per_prompt}; it must be at least 1.")
+
+
+@dataclass(frozen=True)
+class Unit:
+    subject: BenchSubject
+    way: str
+    seed: int
+
+    def __str__(self):
+        return f"{self.subject.name}, {self.way}, seed {self.seed}"
 
 
 class OtherPlan(ValueError):
@@ -49,96 +65,109 @@ class Benchmark:
     def __init__(self, model: LuminaModel, data: DataSet, plan: Plan, out: Path, *, progress: Progress = silent, cancel: Cancel = never):
         self.model, self.data, self.plan, self.out, self.progress, self.cancel = model, data, plan, out, progress, cancel
         self.settings = {
-            strategy: TrainingSettings.resolve(model.family, strategy=strategy, method=plan.method, seed=plan.seed, **plan.training)
-            for strategy in plan.strategies
-        }
-        self.sampling = SamplingSettings.resolve(model.family, seed=plan.seed)
+            (way, seed): WAYS[way].settings(model.family, seed, plan.training) for way in plan.ways for seed in plan.seeds
+        }  # fmt: skip
+        self.sampling = {seed: SamplingSettings.resolve(model.family, seed=seed) for seed in plan.seeds}
 
-    def run(self, subjects: Sequence[BenchSubject], log: Callable[[str], None] = print) -> list[str]:
-        """Do every unit of `subjects`; returns a line for each that failed. Cancelling keeps what is finished."""
-        units = [(subject, strategy) for subject in subjects for strategy in self.plan.strategies]
-        for subject, strategy in units:  # before anything is computed
-            self._finished(subject, strategy)
+    def units(self, subjects: Sequence[BenchSubject]) -> list[Unit]:
+        return [Unit(subject, way, seed) for subject in subjects for seed in self.plan.seeds for way in self.plan.ways]
+
+    def run(self, subjects: Sequence[BenchSubject], log: Callable[[str], None] = print, processes: int = 1) -> list[str]:
+        """Do every unit of `subjects`; returns a line for each that failed. Cancelling keeps what is finished.
+
+        `processes`: how many share the data set, for the time left.
+        """
+        units = self.units(subjects)
+        for unit in units:  # before anything is computed
+            self.finished(unit)
         failed, seconds = [], []
-        for number, (subject, strategy) in enumerate(units, 1):
-            label = f"[{number}/{len(units)}] {subject.name}, {strategy}"
-            if (done := self._finished(subject, strategy)) is not None and not done["failed"]:
+        for number, unit in enumerate(units, 1):
+            label = f"[{number}/{len(units)}] {unit}"
+            if (done := self.finished(unit)) is not None and not done["failed"]:
                 log(f"{label}: finished before")
                 continue
             begin, problem = time.monotonic(), ""
             try:
-                self._unit(subject, strategy)
+                self._do(unit)
             except Cancelled:
                 raise
             except Exception as error:  # one subject must not end a run of days
                 problem = f"{type(error).__name__}: {error}"
-                failed.append(f"{subject.name}, {strategy}: {problem}")
+                failed.append(f"{unit}: {problem}")
                 log(traceback.format_exc())
             seconds.append(time.monotonic() - begin)
-            self._record(subject, strategy, problem, seconds[-1])
-            left = sum(seconds) / len(seconds) * (len(units) - number)
-            log(f"{label}: {problem or 'finished'} in {seconds[-1]:.0f} s, about {left / 60:.0f} min left")
+            self._record(unit, problem, seconds[-1])
+            left = sum(seconds) / len(seconds) * self._unfinished() / processes
+            log(f"{label}: {problem or 'finished'} in {seconds[-1]:.0f} s, about {left / 60:.0f} min left for the whole run")
         return failed
 
-    def folder(self, subject: BenchSubject, strategy: str) -> Path:
-        return self.out / strategy / subject.name
+    def folder(self, unit: Unit) -> Path:
+        return self.out / unit.way / unit.subject.name
 
-    def _asked(self, subject: BenchSubject, strategy: str) -> dict:
-        asked = {
-            "model": self.model.fingerprint, "training": self.settings[strategy].describe(), "sampling": self.sampling.describe(),
-            "images_per_prompt": self.plan.images_per_prompt, "prompts": [p.template for p in self.data.prompts(subject)],
-        }  # fmt: skip
-        return json.loads(json.dumps(asked))
-
-    def _finished(self, subject: BenchSubject, strategy: str) -> dict | None:
+    def finished(self, unit: Unit) -> dict | None:
         """The record of a unit that ran before. Raises OtherPlan where it ran with other settings."""
-        path = self.folder(subject, strategy) / "unit.json"
+        path = self._record_path(unit)
         if not path.exists():
             return None
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record["asked"] != self._asked(subject, strategy):
-            raise OtherPlan(f"{path.parent} holds results of other settings or another model. Choose another --out, or delete that folder.")
+        if record["asked"] != self._asked(unit):
+            raise OtherPlan(f"{path} holds results of other settings or another model. Choose another --out, or delete that folder.")
         return record
 
-    def _unit(self, subject: BenchSubject, strategy: str) -> None:
-        runs = self.out / "_runs"
+    def _unfinished(self) -> int:
+        """Units of the whole data set without a record, whichever process does them."""
+        return sum(not self._record_path(unit).exists() for unit in self.units(self.data.subjects))
+
+    def _record_path(self, unit: Unit) -> Path:
+        return self.folder(unit) / f"unit-{unit.seed}.json"
+
+    def _asked(self, unit: Unit) -> dict:
+        settings = self.settings[unit.way, unit.seed]
+        asked = {
+            "model": self.model.fingerprint, "training": settings and settings.describe(), "sampling": self.sampling[unit.seed].describe(),
+            "images_per_prompt": self.plan.images_per_prompt, "prompts": [p.template for p in self.data.prompts(unit.subject)],
+        }  # fmt: skip
+        return json.loads(json.dumps(asked))
+
+    def _do(self, unit: Unit) -> None:
+        runs, subject, way = self.out / "_runs", unit.subject, WAYS[unit.way]
         photos, _ = read_photos(list(subject.photos))
         prepared = prepare_subject(self.model, photos, subject.class_name, runs=runs, progress=self.progress, cancel=self.cancel)
-        learned = personalize(self.model, prepared, self.settings[strategy], runs, progress=self.progress, cancel=self.cancel)[-1]
-        self._sample(self.model.personalized(learned.personalization), subject, self.folder(subject, strategy))
+        model = way.learn(self.model, prepared, self.settings[unit.way, unit.seed], runs, self.progress, self.cancel)
+        prompts = self.data.prompts(subject)
+        plain = way.strategy is None
+        self._sample(model, [p.plain(subject.class_name) if plain else p.personal(subject.class_name) for p in prompts], unit)
 
-    def _sample(self, model: LuminaModel, subject: BenchSubject, folder: Path) -> None:
+    def _sample(self, model: LuminaModel, prompts: list[str], unit: Unit) -> None:
+        folder, each, settings = self.folder(unit), self.plan.images_per_prompt, self.sampling[unit.seed]
         folder.mkdir(parents=True, exist_ok=True)
-        each = self.plan.images_per_prompt
-        prompts = [p.personal(subject.class_name) for p in self.data.prompts(subject) for _ in range(each)]
-        for first in range(0, len(prompts), BATCH):
-            drawn = model.generate(
-                prompts[first : first + BATCH], self.sampling, first_image=first, progress=self.progress, cancel=self.cancel
-            )
+        wanted = [prompt for prompt in prompts for _ in range(each)]
+        for first in range(0, len(wanted), BATCH):
+            drawn = model.generate(wanted[first : first + BATCH], settings, first_image=first, progress=self.progress, cancel=self.cancel)
             for offset, image in enumerate(drawn):
                 prompt, number = divmod(first + offset, each)
-                save_png(image, first + offset, model, folder / f"{prompt:02d}_{number:02d}.png")
+                save_png(image, first + offset, model, folder / f"{prompt:02d}_{unit.seed}_{number:02d}.png")
 
-    def _record(self, subject: BenchSubject, strategy: str, problem: str, seconds: float) -> None:
-        folder = self.folder(subject, strategy)
-        folder.mkdir(parents=True, exist_ok=True)
-        record = {"asked": self._asked(subject, strategy), "failed": problem, "seconds": round(seconds, 1)}
-        partial = folder / "unit.partial"
+    def _record(self, unit: Unit, problem: str, seconds: float) -> None:
+        path = self._record_path(unit)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        record = {"asked": self._asked(unit), "failed": problem, "seconds": round(seconds, 1)}
+        partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-        partial.replace(folder / "unit.json")
+        partial.replace(path)
 
 
 def estimate(model: LuminaModel, data: DataSet, plan: Plan, out: Path) -> str:
     """What a run needs: units, pictures, finished ones, disk, and time where earlier units tell."""
     bench = Benchmark(model, data, plan, out)
-    units = [(subject, strategy) for subject in data.subjects for strategy in plan.strategies]
-    records = [bench._finished(subject, strategy) for subject, strategy in units]
-    done = [record for record in records if record and not record["failed"]]
-    pictures = sum(len(data.prompts(subject)) * plan.images_per_prompt for subject, _ in units)
-    width, height = bench.sampling.size
+    units = bench.units(data.subjects)
+    done = [record for record in map(bench.finished, units) if record and not record["failed"]]
+    pictures = sum(len(data.prompts(unit.subject)) * plan.images_per_prompt for unit in units)
+    width, height = bench.sampling[plan.seeds[0]].size
     states = len(units) * _state_bytes(model, bench)
     lines = [
-        f"{len(data.subjects)} subjects x {len(plan.strategies)} strategies = {len(units)} units, {pictures} pictures; {len(done)} units are finished",
+        f"{len(data.subjects)} subjects x {len(plan.ways)} strategies x {len(plan.seeds)} seeds = {len(units)} units, {pictures} pictures; "
+        f"{len(done)} units are finished",
         f"disk: about {(pictures * width * height * 2 + states) / 2**30:.1f} GiB in {out}",
     ]
     if done:
@@ -153,5 +182,7 @@ def _state_bytes(model: LuminaModel, bench: Benchmark) -> int:
     """Learned values with their moments, twice (the newest state and its reserve), and the kept steps."""
     from ..training.budget import FLOAT, trainable_parameters
 
-    settings = next(iter(bench.settings.values()))
+    settings = next((settings for settings in bench.settings.values() if settings), None)
+    if settings is None:
+        return 0
     return (2 * 3 + settings.layer_steps // 20) * FLOAT * trainable_parameters(model.transformer, settings.method, settings.rank)

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from PIL import Image
 
 from ..control import Cancel, Progress
+from ..miniature import bench_data, bench_page
 from ..model import LuminaModel
 from ..photos import read_photos
-from . import encoders as protocol
 from .benchmark import Benchmark, Plan, estimate
 from .dataset import DataSet, read_dataset
-from .encoders import Encoders
+from .encoders import MINIATURE, PAPER, Encoders
 from .pictures import Picture, PicturesError, find_pictures
-from .report import as_markdown, sheet, write_report
+from .report import as_markdown, comparison, sheet, write_comparison, write_report
 from .scoring import SubjectScores, score_subject, table
+from .ways import WAYS
+
+CHOICES = {"paper": PAPER, "miniature": MINIATURE}
 
 
 def score_options(command: argparse.ArgumentParser) -> None:
@@ -32,13 +36,24 @@ def score_options(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument("--class-images", type=Path, help="pictures of the bare class, for prior preservation (one subject only)")
     encoder_options(command)
+    command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     command.add_argument("--method", default="these pictures", help="what the table calls them")
     command.add_argument("--out", type=Path, default=Path("scores"))
 
 
 def encoder_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--dino", default=protocol.DINO, help="folder or hub name of DINO ViT-S/16")
-    command.add_argument("--clip", default=protocol.CLIP, help="folder or hub name of CLIP ViT-B/32")
+    command.add_argument(
+        "--encoders", choices=tuple(CHOICES),
+        help="paper: DINO and CLIP; miniature: the small ones that ship, for drawings (default: paper, or miniature with --data miniature)",
+    )  # fmt: skip
+    command.add_argument("--dino", help=f"folder or hub name of DINO ViT-S/16 (default {PAPER.vit})")
+    command.add_argument("--clip", help=f"folder or hub name of CLIP ViT-B/32 (default {PAPER.clip})")
+
+
+def _encoders(options: argparse.Namespace) -> Encoders:
+    choice = CHOICES[options.encoders or ("miniature" if options.data == Path(bench_data.NAME) else "paper")]
+    choice = replace(choice, vit=options.dino or choice.vit, clip=options.clip or choice.clip)
+    return Encoders.load(choice, options.device)
 
 
 def run_score(options: argparse.Namespace) -> None:
@@ -47,10 +62,13 @@ def run_score(options: argparse.Namespace) -> None:
     data = _data(options.data) if options.data else None
     pictures = find_pictures(options.images, options.table, options.photos.name if options.photos else "")
     class_images = [photo.image for photo in read_photos(options.class_images)[0]] if options.class_images else []
-    score_all(Encoders.load(options.dino, options.clip), pictures, data, options.photos, options.method, options.out, class_images)
+    score_all(_encoders(options), pictures, data, options.photos, options.method, options.out, class_images)
 
 
-def _data(folder: Path) -> DataSet:
+def _data(folder: Path, drawn: Path | None = None) -> DataSet:
+    """The data set, with what is odd about it printed; the miniature's own is drawn into `drawn`."""
+    if folder == Path(bench_data.NAME) and drawn is not None:
+        return bench_data.drawn_dataset(drawn)
     data = read_dataset(folder)
     for problem in data.problems:
         print(f"note: {problem}")
@@ -89,50 +107,72 @@ def _references(data: DataSet | None, name: str, photos: Path | None) -> tuple[l
 
 
 def dreambench_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--data", type=Path, required=True, help="DreamBench's `dataset` folder")
-    command.add_argument("--strategies", default="two_stage", help="comma-separated: two_stage, embedding_only, joint")
-    command.add_argument("--method", choices=("lora", "full"), default="lora")
+    command.add_argument(
+        "--data", type=Path, required=True,
+        help=f'DreamBench\'s `dataset` folder, or "{bench_data.NAME}": drawn subjects, every strategy, three seeds, and a page about it',
+    )  # fmt: skip
+    ways = "; ".join(f"{name}: {way.meaning}" for name, way in WAYS.items())
+    command.add_argument("--strategies", help=f"comma-separated; the first is compared with the others (default two_stage). {ways}")
     command.add_argument("--images-per-prompt", type=int, default=1, help="1 as in the paper (750 pictures), 4 as in DreamBooth")
     command.add_argument("--subjects", help="comma-separated names (default: all)")
     command.add_argument("--embedding-steps", type=int, help="default: the recipe's")
     command.add_argument("--layer-steps", type=int, help="default: the recipe's")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seeds", help="comma-separated training seeds (default 0); pictures of all are scored together")
     command.add_argument("--threads", type=int, help="CPU threads of each process; part of what decides the last bit of a result")
     command.add_argument("--dry-run", action="store_true", help="only say what is missing, what it would take, and what is finished")
     command.add_argument("--no-scores", action="store_true", help="only train and sample; `python -m ar_core score` can follow")
     encoder_options(command)
     command.add_argument("--out", type=Path, default=Path("dreambench"))
+    command.add_argument("--page", type=Path, help=f"with --data {bench_data.NAME}: the page to write (default: OUT/miniature.md)")
 
 
 def run_dreambench(options: argparse.Namespace, model: LuminaModel, progress: Progress, cancel: Cancel) -> None:
     """The whole benchmark, or this process's share of it under `accelerate launch`."""
     if options.threads:
         torch.set_num_threads(options.threads)
-    data = _data(options.data)
-    subjects = [data.subject(name) for name in options.subjects.split(",")] if options.subjects else list(data.subjects)
-    training = {"embedding_steps": options.embedding_steps, "layer_steps": options.layer_steps}
-    plan = Plan(tuple(options.strategies.split(",")), options.images_per_prompt, options.seed, options.method, training)
-    if options.images_per_prompt < 1:
-        raise ValueError(f"--images-per-prompt is {options.images_per_prompt}; it must be at least 1.")
+    drawn = options.data == Path(bench_data.NAME)
+    whole, plan = _data(options.data, options.out / "data"), _plan(options, drawn)
+    subjects = [whole.subject(name) for name in options.subjects.split(",")] if options.subjects else list(whole.subjects)
+    data = replace(whole, subjects=tuple(subjects))
     if options.dry_run:
         return print(estimate(model, data, plan, options.out))
-    encoders = None if options.no_scores else Encoders.load(options.dino, options.clip)  # before days of work
-    share, rank, wait = share_of(subjects)
-    failed = Benchmark(model, data, plan, options.out, progress=progress, cancel=cancel).run(share)
+    encoders = None if options.no_scores else _encoders(options)  # before days of work
+    share, rank, processes, wait = share_of(subjects)
+    failed = Benchmark(model, data, plan, options.out, progress=progress, cancel=cancel).run(share, processes=processes)
     wait()
     for line in failed:
         print(f"FAILED {line}")
-    if encoders is not None and rank == 0:
-        for strategy in plan.strategies:
-            score_all(encoders, find_pictures(options.out / strategy), data, None, strategy, options.out / "scores" / strategy)
+    if encoders is None or rank != 0:
+        return
+    scored = {
+        way: score_all(encoders, find_pictures(options.out / way), whole, None, way, options.out / "scores" / way) for way in plan.ways
+    }  # fmt: skip
+    write_comparison(options.out / "scores", scored, encoders.names)
+    print(comparison(scored, encoders.names))
+    if drawn:
+        page = options.page or options.out / "miniature.md"
+        bench_page.write(page, model, data, plan, options.out, scored, encoders.names, progress, cancel)
+        print(f"wrote {page}")
 
 
-def share_of(subjects: list) -> tuple[list, int, object]:
-    """This process's subjects, its rank, and what waits for the other processes."""
+def _plan(options: argparse.Namespace, drawn: bool) -> Plan:
+    """The miniature's own benchmark is every strategy with three seeds, unless asked otherwise."""
+    ways = options.strategies or (",".join(WAYS) if drawn else "two_stage")
+    seeds = options.seeds or ("0,1,2" if drawn else "0")
+    try:
+        numbers = tuple(int(seed) for seed in seeds.split(","))
+    except ValueError:
+        raise ValueError(f'--seeds is "{seeds}"; write whole numbers with commas, for example 0,1,2.') from None
+    training = {"embedding_steps": options.embedding_steps, "layer_steps": options.layer_steps}
+    return Plan(tuple(ways.split(",")), options.images_per_prompt, numbers, training)
+
+
+def share_of(subjects: list) -> tuple[list, int, int, Callable[[], None]]:
+    """This process's subjects, its rank, how many processes there are, and what waits for the others."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        return subjects, 0, lambda: None
+        return subjects, 0, 1, lambda: None
     from accelerate import PartialState  # only needed with several processes
 
     state = PartialState()
     with state.split_between_processes(list(range(len(subjects)))) as mine:
-        return [subjects[i] for i in mine], state.process_index, state.wait_for_everyone
+        return [subjects[i] for i in mine], state.process_index, state.num_processes, state.wait_for_everyone

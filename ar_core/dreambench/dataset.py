@@ -10,6 +10,7 @@ Prompts and photos are read from the user's copy; this project contains neither.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,10 +53,7 @@ class BenchSubject:
     name: str
     class_name: str
     photos: tuple[Path, ...]
-
-    @property
-    def live(self) -> bool:
-        return self.class_name in LIVE_CLASSES
+    live: bool  # which list of prompts is its own
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class DataSet:
         raise DataSetError(f'{self.folder} has no subject "{name}". It has: {", ".join(s.name for s in self.subjects)}.')
 
 
-def read_dataset(folder: Path | str) -> DataSet:
+def read_dataset(folder: Path | str, live_classes: Sequence[str] = LIVE_CLASSES) -> DataSet:
     """Read the data set in `folder` or its subfolder `dataset`. Raises DataSetError where nothing can be scored."""
     folder = Path(folder)
     if (folder / "dataset" / PROMPT_FILE).is_file():
@@ -94,7 +92,7 @@ def read_dataset(folder: Path | str) -> DataSet:
         photos, found = _photos(folder / name)
         problems += found
         if photos:
-            subjects.append(BenchSubject(name, class_name, photos))
+            subjects.append(BenchSubject(name, class_name, photos, class_name in live_classes))
     extra = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name not in classes and entry.name[0] != ".")
     problems += [f"{folder / name}: no subject of that name in {PROMPT_FILE}, not used" for name in extra]
     if not subjects or not object_prompts or not live_prompts:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from ..sheets import GAP, INK, enlarged, font
+from .encoders import PAPER
 from .published import PUBLISHED
-from .scoring import MEASURES, Row, ScoredPicture, SubjectScores, table
+from .scoring import REAL, Row, ScoredPicture, SubjectScores, difference, over, table
 
 CELL, REFERENCES, SHOWN = 192, 4, 6
 BEST, WORST = (46, 160, 67), (207, 34, 46)
@@ -24,35 +24,74 @@ def write_report(
     """scores.json, scores.csv, scores.md and one sheet per subject in `out`; returns their paths."""
     out.mkdir(parents=True, exist_ok=True)
     rows = table(subjects, method)
-    texts = {
-        "scores.json": json.dumps(as_json(subjects, rows, names), indent=1, ensure_ascii=False),
-        "scores.md": as_markdown(subjects, rows, names),
-    }
-    paths = []
-    for name, text in texts.items():
-        partial = out / f"{name}.partial"
-        partial.write_text(text + "\n", encoding="utf-8")
-        paths.append(partial.replace(out / name))
+    paths = [
+        write_text(out / "scores.json", json.dumps(as_json(subjects, rows, names), indent=1, ensure_ascii=False)),
+        write_text(out / "scores.md", as_markdown(subjects, rows, names)),
+    ]
+    lines = [flat(picture, subject.measures) for subject in subjects for picture in subject.pictures]
     with (out / "scores.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*ScoredPicture.__dataclass_fields__])
+        writer = csv.DictWriter(file, list(lines[0]))
         writer.writeheader()
-        writer.writerows(asdict(picture) for subject in subjects for picture in subject.pictures)
+        writer.writerows(lines)
     for name, sheet in sheets.items():
         sheet.save(out / f"{name}.png")
     return [*paths, out / "scores.csv", *(out / f"{name}.png" for name in sheets)]
 
 
+def write_comparison(out: Path, ways: Mapping[str, Sequence[SubjectScores]], names: dict[str, str]) -> list[Path]:
+    """comparison.json and comparison.md in `out`: every way in one table, and its difference to the first."""
+    first, *others = ways
+    found = {
+        "encoders": names, "scale": "raw cosine", "real images": table(ways[first])[0].values,
+        "ways": {way: over(scored) for way, scored in ways.items()},
+        f"{first} minus": {way: difference(ways[first], ways[way]) for way in others},
+    }  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    return [
+        write_text(out / "comparison.json", json.dumps(found, indent=1, ensure_ascii=False).replace("NaN", "null")),
+        write_text(out / "comparison.md", comparison(ways, names)),
+    ]
+
+
+def comparison(ways: Mapping[str, Sequence[SubjectScores]], names: dict[str, str]) -> str:
+    """All ways in one Markdown table, then the differences of the first to the others, paired by subject."""
+    first, *others = ways
+    measures = ways[first][0].measures
+    lines = [*_said(ways[first], names), *_head("", measures), _line(REAL, table(ways[first])[0].values, measures)]
+    lines += [_line(way, over(scored), measures) for way, scored in ways.items()]
+    lines += _published(measures)
+    if others:
+        lines += ["", *_head(f"{first} minus …", measures)]
+        lines += [_line(way, difference(ways[first], ways[way]), measures) for way in others]
+    return "\n".join(lines)
+
+
+def write_text(path: Path, text: str) -> Path:
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text + "\n", encoding="utf-8")
+    return partial.replace(path)
+
+
+def flat(picture: ScoredPicture, measures: Sequence[str]) -> dict[str, object]:
+    """A picture's line in a table, its values under the names of the measures."""
+    return {
+        "subject": picture.subject, "prompt": picture.prompt, "file": picture.file, "capability": picture.capability,
+        **dict(zip(measures, picture.values)), "nearest_photo": picture.nearest_photo, "copied": picture.copied,
+    }  # fmt: skip
+
+
 def as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: dict[str, str]) -> dict:
     """Everything; numbers that do not exist are null."""
+    measures = subjects[0].measures
     whole = {
         "encoders": names, "scale": "raw cosine",
         "table": [{"method": row.method, **{m: [_number(v) for v in values] for m, values in row.values.items()}} for row in rows],
-        "published": PUBLISHED,
+        "published": PUBLISHED if measures == PAPER.measures else {},
         "subjects": {
             subject.subject: {
-                **{measure: _number(subject.mean(measure)) for measure in MEASURES}, "real images": subject.real,
+                **{measure: _number(subject.mean(measure)) for measure in measures}, "real images": subject.real,
                 "copies": subject.copied, "diversity": _number(subject.diversity), "prior preservation": _number(subject.prior),
-                "pictures": [asdict(picture) for picture in subject.pictures],
+                "pictures": [flat(picture, measures) for picture in subject.pictures],
             }
             for subject in subjects
         },
@@ -61,26 +100,42 @@ def as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: dict[
 
 
 def as_markdown(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: dict[str, str]) -> str:
-    count = sum(len(subject.pictures) for subject in subjects)
-    lines = [
-        f"{len(subjects)} subject(s), {count} pictures. Raw cosines; mean per subject, then over subjects; brackets: 95 % bootstrap over subjects.",
-        f"Encoders: {', '.join(f'{kind} {name}' for kind, name in names.items())}.", "",
-        f"| | {' | '.join(MEASURES)} |", "|---" * (len(MEASURES) + 1) + "|",
-    ]  # fmt: skip
-    lines += [f"| {row.method} | {' | '.join(_cell(row.values.get(m)) for m in MEASURES)} |" for row in rows]
-    lines += [
-        f"| published: {name} | {' | '.join('–' if v is None else f'{v:.3f}' for v in values)} |" for name, values in PUBLISHED.items()
-    ]
-    lines += ["", "| subject | DINO | CLIP-I | CLIP-T | copies suspected | diversity |", "|---|---|---|---|---|---|"]
+    measures = subjects[0].measures
+    lines = [*_said(subjects, names), *_head("", measures), *(_line(row.method, row.values, measures) for row in rows), *_published(measures)]
+    lines += ["", *_head("subject", (*measures, "copies suspected", "diversity"))]
     for subject in subjects:
-        cells = [*(f"{subject.mean(m):.3f}" for m in MEASURES), f"{subject.copied:.0%}", _cell((subject.diversity,) * 3, False)]
+        cells = [*(f"{subject.mean(m):.3f}" for m in measures), f"{subject.copied:.0%}", _cell((subject.diversity,) * 3, False)]
         lines.append(f"| {subject.subject} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def _said(subjects: Sequence[SubjectScores], names: dict[str, str]) -> list[str]:
+    count = sum(len(subject.pictures) for subject in subjects)
+    return [
+        f"{len(subjects)} subject(s), {count} pictures. Raw cosines; mean per subject, then over subjects; brackets: 95 % bootstrap over subjects.",
+        f"Encoders: {', '.join(f'{kind} {name}' for kind, name in names.items())}.", "",
+    ]  # fmt: skip
+
+
+def _head(corner: str, columns: Sequence[str]) -> list[str]:
+    return [f"| {corner} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+
+
+def _line(name: str, values: Mapping[str, tuple[float, float, float]], measures: Sequence[str]) -> str:
+    return f"| {name} | {' | '.join(_cell(values.get(m)) for m in measures)} |"
+
+
+def _published(measures: Sequence[str]) -> list[str]:
+    """What papers report, where the same encoders give the numbers."""
+    if tuple(measures) != PAPER.measures:
+        return []
+    rows = ((name, ["–" if v is None else f"{v:.3f}" for v in values]) for name, values in PUBLISHED.items())
+    return [f"| published: {name} | {' | '.join(cells)} |" for name, cells in rows]
+
+
 def sheet(subject: SubjectScores, photos: Sequence[Image.Image], open_picture: Callable[[ScoredPicture], Image.Image]) -> Image.Image:
-    """References in the first row; below, pictures by prompt with their scores, the best framed green and the worst red (DINO + CLIP-T)."""
-    ranked = sorted(subject.pictures, key=lambda picture: picture.dino + picture.clip_t)
+    """References in the first row; below, pictures by prompt with their scores, the best framed green and the worst red (first + last measure)."""
+    ranked = sorted(subject.pictures, key=lambda picture: picture.values[0] + picture.values[2])
     shown = list(subject.pictures)
     best, worst = ranked[-1], ranked[0]
     across = max(REFERENCES, min(SHOWN, len(shown)))
@@ -89,7 +144,7 @@ def sheet(subject: SubjectScores, photos: Sequence[Image.Image], open_picture: C
     height = 40 + CELL + GAP + len(rows) * (CELL + text + GAP)
     canvas = Image.new("RGB", (across * (CELL + GAP) + GAP, height), (255, 255, 255))
     pen = ImageDraw.Draw(canvas)
-    pen.text((GAP, GAP), f"{subject.subject}: photos, then pictures with DINO | CLIP-I | CLIP-T", INK, font(18))
+    pen.text((GAP, GAP), f"{subject.subject}: photos, then pictures with {' | '.join(subject.measures)}", INK, font(18))
     for column, photo in enumerate(photos[:across]):
         canvas.paste(enlarged(photo, CELL), (GAP + column * (CELL + GAP), 40))
     for row, pictures in enumerate(rows):

@@ -10,8 +10,6 @@ from PIL import Image
 from . import scores
 from .encoders import Encoders
 
-MEASURES = ("DINO", "CLIP-I", "CLIP-T")
-
 
 @dataclass(frozen=True)
 class ScoredPicture:
@@ -19,15 +17,9 @@ class ScoredPicture:
     prompt: str
     file: str
     capability: str
-    dino: float
-    clip_i: float
-    clip_t: float
-    nearest_photo: float  # DINO cosine
+    values: tuple[float, float, float]  # in the order of `SubjectScores.measures`
+    nearest_photo: float  # cosine of the ViT (DINO)
     copied: bool
-
-    @property
-    def values(self) -> tuple[float, float, float]:
-        return self.dino, self.clip_i, self.clip_t
 
 
 @dataclass(frozen=True)
@@ -35,13 +27,14 @@ class SubjectScores:
     """One subject: its pictures, and what its own photos reach among themselves."""
 
     subject: str
+    measures: tuple[str, str, str]  # such as DINO, CLIP-I, CLIP-T
     pictures: tuple[ScoredPicture, ...]
     real: dict[str, float]
     diversity: float
     prior: float  # nan without class images
 
     def mean(self, measure: str, capability: str = "") -> float:
-        index = MEASURES.index(measure)
+        index = self.measures.index(measure)
         values = [picture.values[index] for picture in self.pictures if capability in ("", picture.capability)]
         return sum(values) / len(values) if values else float("nan")
 
@@ -57,23 +50,27 @@ def score_subject(
     """Score one subject's pictures; `prompts` are the plain sentences, one per picture."""
     if not images or len(images) != len(prompts) or not photos:
         raise ValueError(f"{subject}: {len(images)} pictures, {len(prompts)} prompts, {len(photos)} photos; each picture needs a prompt.")
-    dino, clip = encoders.look(images)
-    photos_dino, photos_clip = encoders.look(photos)
+    vit, clip = encoders.look(images)
+    photos_vit, photos_clip = encoders.look(photos)
     sentences = list(dict.fromkeys(prompts))
     texts = encoders.read(sentences)[[sentences.index(prompt) for prompt in prompts]]
-    copies = scores.copy_check(dino, photos_dino)
-    columns = zip(
-        scores.subject_fidelity(dino, photos_dino).tolist(), scores.subject_fidelity(clip, photos_clip).tolist(),
-        scores.prompt_fidelity(clip, texts).tolist(), copies.nearest.tolist(), copies.suspected.tolist(),
+    copies = scores.copy_check(vit, photos_vit)
+    fidelity = (
+        scores.subject_fidelity(vit, photos_vit), scores.subject_fidelity(clip, photos_clip), scores.prompt_fidelity(clip, texts)
     )  # fmt: skip
+    columns = zip(zip(*(values.tolist() for values in fidelity)), copies.nearest.tolist(), copies.suspected.tolist())
     files = files or [str(number) for number in range(len(images))]
     pictures = tuple(
         ScoredPicture(subject, prompt, file, capability(prompt), *values)
         for file, prompt, values in zip(files, prompts, columns, strict=True)
     )
-    prior = scores.prior_preservation(encoders.look(class_images)[0], photos_dino) if class_images else float("nan")
-    real = {"DINO": scores.real_images(photos_dino), "CLIP-I": scores.real_images(photos_clip)}
-    return SubjectScores(subject, pictures, real, scores.diversity(dino, prompts), prior)
+    prior = scores.prior_preservation(encoders.look(class_images)[0], photos_vit) if class_images else float("nan")
+    measures = encoders.choice.measures
+    real = dict(zip(measures, (scores.real_images(photos_vit), scores.real_images(photos_clip))))
+    return SubjectScores(subject, measures, pictures, real, scores.diversity(vit, prompts), prior)
+
+
+REAL = "real images (different photos of a subject)"
 
 
 @dataclass(frozen=True)
@@ -86,11 +83,19 @@ class Row:
 
 def table(subjects: Sequence[SubjectScores], method: str = "these pictures") -> list[Row]:
     """The real-images bound, the pictures, and the pictures of each kind of prompt; intervals by bootstrap over subjects."""
-    real = {measure: scores.bootstrap([subject.real[measure] for subject in subjects]) for measure in ("DINO", "CLIP-I")}
-    rows = [Row("real images (different photos of a subject)", real), Row(method, _over(subjects))]
+    real = {measure: scores.bootstrap([subject.real[measure] for subject in subjects]) for measure in subjects[0].real}
+    rows = [Row(REAL, real), Row(method, over(subjects))]
     kinds = sorted({picture.capability for subject in subjects for picture in subject.pictures} - {""})
-    return rows + [Row(f"{method}: {kind}", _over(subjects, kind)) for kind in kinds if len(kinds) > 1]
+    return rows + [Row(f"{method}: {kind}", over(subjects, kind)) for kind in kinds if len(kinds) > 1]
 
 
-def _over(subjects: Sequence[SubjectScores], kind: str = "") -> dict[str, tuple[float, float, float]]:
-    return {measure: scores.bootstrap([subject.mean(measure, kind) for subject in subjects]) for measure in MEASURES}
+def over(subjects: Sequence[SubjectScores], kind: str = "") -> dict[str, tuple[float, float, float]]:
+    """(mean, low, high) of every measure: per subject first, then over subjects; of one kind of prompt where given."""
+    return {measure: scores.bootstrap([subject.mean(measure, kind) for subject in subjects]) for measure in subjects[0].measures}
+
+
+def difference(first: Sequence[SubjectScores], second: Sequence[SubjectScores]) -> dict[str, tuple[float, float, float]]:
+    """(mean, low, high) of first - second, paired by subject: an interval without zero is an effect beyond the subjects' spread."""
+    others = {subject.subject: subject for subject in second}
+    pairs = [(subject, others[subject.subject]) for subject in first if subject.subject in others]
+    return {measure: scores.bootstrap([a.mean(measure) - b.mean(measure) for a, b in pairs]) for measure in first[0].measures}

@@ -1,6 +1,6 @@
 """Measures the recipe's number of layer steps, on subjects that no table reports.
 
-    python -m ar_core.miniature.choose_steps --folder runs/miniature --steps 20 40 60 80 100
+    python -m ar_core.miniature.choose_steps --folder runs/miniature --strategy two_stage --method lora --steps 20 40 60 80 100
 
 Trainings are remembered: every number of steps is a point of one training, and a longer list goes on from there.
 """
@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 from ..model import MINIATURE_FOLDER, LuminaModel
+from ..training.settings import METHODS
 from .evaluate import Effort, Evaluation
 from .judges import train
 from .subjects import TUNING
@@ -23,19 +24,20 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, default=Path("runs/miniature"), help="judges, trainings, samples")
     parser.add_argument("--model", default=MINIATURE_FOLDER, type=Path)
+    parser.add_argument("--strategy", choices=("two_stage", "joint"), default="two_stage")
+    parser.add_argument("--method", choices=METHODS, default="lora")
     parser.add_argument("--steps", type=int, nargs="+", default=[20, 40, 60, 80, 100])
     parser.add_argument("--seeds", type=int, default=2, help="training seeds per subject")
     parser.add_argument("--judge-steps", type=int, default=Effort.judge_steps)
     arguments = parser.parse_args()
     model = LuminaModel.load(arguments.model)
     judges = train(arguments.folder, arguments.judge_steps)
-    print("| layer steps | identity | place | both |\n|---|---|---|---|")
+    print(f"| {arguments.strategy}, {arguments.method}: steps | identity | place | both |\n|---|---|---|---|")
     for steps in arguments.steps:
-        effort = Effort(subjects=tuple(TUNING), seeds=tuple(range(arguments.seeds)), training={"layer_steps": steps})
-        evaluation = Evaluation(
-            model, *judges, effort, arguments.folder, arguments.folder / "sheets" / f"{steps:03d}_steps", lambda line: None
-        )
-        found = evaluation.personalization(("two_stage",))["two_stage"]
+        effort = Effort(subjects=tuple(TUNING), seeds=tuple(range(arguments.seeds)), training={"layer_steps": steps, "method": arguments.method})
+        sheets = arguments.folder / "sheets" / f"{arguments.strategy}_{arguments.method}_{steps:03d}_steps"
+        evaluation = Evaluation(model, *judges, effort, arguments.folder, sheets, lambda line: None)
+        found = evaluation.personalization((arguments.strategy,))[arguments.strategy]
         (evaluation.sheets / "numbers.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
         print(
             f"| {steps} | " + " | ".join(f"{found['all'][measure][0]:.2f}" for measure in ("identity", "place", "both")) + " |", flush=True

@@ -384,20 +384,55 @@ def test_workflows_run(name, comfy):
     assert outcome.ok, outcome.error or outcome.refused
 
 
-def test_the_score_workflow_scores_with_the_users_encoders(trained, comfy):
+def test_the_score_workflow_scores_with_the_miniatures_own_scorers(trained, comfy):
+    nodes = shortened(workflow("score_subject"))
+    outcome = comfy.run(nodes)
+    assert outcome.ok, outcome.error
+    identity, image, words, picture, text = scores_of(nodes, outcome)
+    assert all(-1 <= value <= 1 for value in (identity, image, words)) and picture.shape[0] == 1
+    assert f"{identity:.3f}" in text and "mini-ID" in text and "published" not in text  # they compare with nothing published
+
+
+def test_the_papers_encoders_come_from_the_users_folder(trained, comfy):
     from tiny_encoders import write_encoders
 
     nodes = shortened(workflow("score_subject"))
+    score_node(nodes)["inputs"]["encoders"] = "DINO ViT-S/16 + CLIP ViT-B/32"
     folder = comfy.base / "models" / "lumina_mgpt_scorers"
     error = comfy.run(nodes).error
     assert str(folder / "dino-vits16") in error and "model.safetensors" in error  # which files, and where they go
     write_encoders(folder, "dino-vits16", "clip-vit-base-patch32")
     outcome = comfy.run(nodes)
     assert outcome.ok, outcome.error
-    score = next(key for key, value in nodes.items() if value["class_type"] == "LuminaMGPTDreamBenchScore")
-    dino, clip_i, clip_t, picture, text = (output[0] for output in outcome.outputs[score])
-    assert all(-1 <= value <= 1 for value in (dino, clip_i, clip_t)) and picture.shape[0] == 1
+    dino, *_, text = scores_of(nodes, outcome)
     assert f"{dino:.3f}" in text and "published: two-stage" in text
+
+
+def score_node(nodes: dict) -> dict:
+    return next(value for value in nodes.values() if value["class_type"] == "LuminaMGPTDreamBenchScore")
+
+
+def scores_of(nodes: dict, outcome) -> list:
+    key = next(key for key, value in nodes.items() if value is score_node(nodes))
+    return [output[0] for output in outcome.outputs[key]]
+
+
+def test_benchmark_prompts_come_from_the_users_data_set_or_are_built_in(comfy):
+    def listed(source: str) -> list[str]:
+        nodes = {"lines": node("Prompts", lines="unused", source=source)}
+        nodes["show"] = {"class_type": "PreviewAny", "inputs": {"source": ["lines", 0]}}
+        outcome = comfy.run(nodes)
+        return outcome.outputs["lines"][0] if outcome.ok else [outcome.error]
+
+    drawn = listed("miniature: figures")
+    assert "a [V] in the jungle" in drawn and "a yellow [V]" in drawn and len(drawn) == 10
+    assert "prompts_and_classes.txt is not in" in listed("DreamBench: objects")[0]
+    text = "Object Prompts\n'a {0} {1} at home'\nLive Subject Prompts\n'a {0} {1} at sea'\n'a wet {0} {1}'\n"
+    path = comfy.base / "input" / "dreambooth" / "dataset" / "prompts_and_classes.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    assert listed("DreamBench: objects") == ["a [V] at home"]
+    assert listed("DreamBench: live subjects") == ["a [V] at sea", "a wet [V]"]
 
 
 def shortened(nodes: dict) -> dict:
