@@ -109,7 +109,7 @@ def _references(data: DataSet | None, name: str, photos: Path | None) -> tuple[l
 def dreambench_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--data", type=Path, required=True,
-        help=f'DreamBench\'s `dataset` folder, or "{bench_data.NAME}": drawn subjects, every strategy, three seeds, and a page about it',
+        help=f'DreamBench\'s `dataset` folder, or "{bench_data.NAME}": drawn subjects, the strategies compared, three seeds, and a page about it',
     )  # fmt: skip
     ways = "; ".join(f"{name}: {way.meaning}" for name, way in WAYS.items())
     command.add_argument("--strategies", help=f"comma-separated; the first is compared with the others (default two_stage). {ways}")
@@ -156,8 +156,8 @@ def run_dreambench(options: argparse.Namespace, model: LuminaModel, progress: Pr
 
 
 def _plan(options: argparse.Namespace, drawn: bool) -> Plan:
-    """The miniature's own benchmark is every strategy with three seeds, unless asked otherwise."""
-    ways = options.strategies or (",".join(WAYS) if drawn else "two_stage")
+    """The miniature's own benchmark compares many ways with three seeds, unless asked otherwise."""
+    ways = options.strategies or (",".join(bench_data.COMPARED) if drawn else "two_stage")
     seeds = options.seeds or ("0,1,2" if drawn else "0")
     try:
         numbers = tuple(int(seed) for seed in seeds.split(","))

@@ -13,6 +13,7 @@ from .scenes import FIGURES, PLACES
 from .subjects import SUBJECTS, photos_of
 
 NAME = "miniature"  # what `--data` takes instead of a folder
+COMPARED = ("two_stage", "two_stage_full", "embedding_only", "joint", "joint_long", "joint_reverted", "base")  # the page's ways
 _PLACES = ("jungle", "snow", "beach", "space", "city", "kitchen")
 _COLOURS = ("a yellow {0} {1}", "a blue {0} {1}")
 OBJECT_PROMPTS = (*(f"a {{0}} {{1}} {PLACES[place]}" for place in (*_PLACES, "floor", "water")), *_COLOURS)
