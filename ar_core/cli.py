@@ -97,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--size", type=_size, help="WIDTHxHEIGHT, snapped to the nearest allowed")
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument("--out", type=Path, default=Path("output"))
+    sample.add_argument("--cuda-graphs", action="store_true", help="replay recorded steps on an NVIDIA card (experimental: not yet measured)")
     sample.set_defaults(run=run_sample)
 
     info = commands.add_parser("info", help="what a model or a personalization is; --recipe paper lists the paper's values")
@@ -237,7 +238,7 @@ def run_sample(options: argparse.Namespace) -> None:
     for number, prompt in enumerate(options.prompt):
         if unknown := model.text.unknown_words(prompt):
             print(f"note: the model never saw the words {', '.join(unknown)}")
-        images = model.generate([prompt] * options.n, settings, progress=bar, cancel=cancel)
+        images = model.generate([prompt] * options.n, settings, progress=bar, cancel=cancel, graphs=options.cuda_graphs)
         print(f"prompt: {images[0].prompt}")
         for k, image in enumerate(images):
             path = options.out / f"{number:02d}_{settings.seed}_{k:02d}.png"

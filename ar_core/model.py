@@ -153,13 +153,13 @@ class LuminaModel:
 
     def generate(
         self, prompts: str | Sequence[str], settings: SamplingSettings, *, first_image: int = 0, progress: Progress = silent,
-        cancel: Cancel = never, on_preview: Callable[[Tensor], None] | None = None,
+        cancel: Cancel = never, on_preview: Callable[[Tensor], None] | None = None, graphs: bool = False,
     ) -> list[Generated]:  # fmt: skip
         """Sample one image per prompt, all in one batch.
 
         Image k uses the random numbers of image `first_image` + k of the seed. `on_preview` receives the growing
-        images at most once a second, grey where nothing is drawn yet. Raises TextError for a prompt that cannot be
-        read.
+        images at most once a second, grey where nothing is drawn yet. `graphs`: see `sampling.graphs`; without CUDA
+        it changes nothing. Raises TextError for a prompt that cannot be read.
         """
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         final = [resolve(prompt, self.identifiers) for prompt in prompts]
@@ -169,7 +169,7 @@ class LuminaModel:
             self.transformer.quantized,
         )  # fmt: skip
         settings = replace(settings, window=window)
-        engine = Engine(self.transformer, self.family.protocol, ids, settings.size, settings.cfg, self.rows, spare=window)
+        engine = Engine(self.transformer, self.family.protocol, ids, settings.size, settings.cfg, self.rows, window, graphs)
         show = on_preview and self._preview(on_preview)
         decode = sequential.decode if window == 1 else jacobi.decode
         with self.personalizing():
