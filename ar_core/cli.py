@@ -97,7 +97,9 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--size", type=_size, help="WIDTHxHEIGHT, snapped to the nearest allowed")
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument("--out", type=Path, default=Path("output"))
-    sample.add_argument("--cuda-graphs", action="store_true", help="replay recorded steps on an NVIDIA card (experimental: not yet measured)")
+    sample.add_argument(
+        "--cuda-graphs", action="store_true", help="replay recorded steps on an NVIDIA card (experimental: not yet measured)"
+    )
     sample.set_defaults(run=run_sample)
 
     info = commands.add_parser("info", help="what a model or a personalization is; --recipe paper lists the paper's values")
