@@ -55,7 +55,7 @@ def by_strips(make: Callable[[Tensor], Tensor], x: Tensor, onto: Tensor | None =
         above, below = max(first - 1, 0), min(last + 1, height)  # the map's own border is padded by the convolution
         made = make(x[:, :, above:below])[:, :, times * (first - above) : times * (last - above)]
         if onto is not None:
-            onto[:, :, first:last] += made
+            onto[:, :, first:last].add_(made)
             continue
         if result is None:
             result = made.new_empty(*made.shape[:2], times * height, made.shape[3])
