@@ -123,7 +123,7 @@ class Branch:
         positions = torch.arange(self.length, self.length + len(tokens), device=tokens.device)[None]
         self.length += len(tokens)
         hidden = self.transformer(self.transformer.embed(tokens[None]), positions, self.cache, self.length)
-        return self.head(hidden[:, -1:])[0, 0].float()
+        return self.head(hidden[0, -1:])[0].float()
 
 
 class Naive:
