@@ -17,7 +17,7 @@ from .control import Cancelled, Progress
 from .dreambench.command import dreambench_options, run_dreambench, run_score, score_options
 from .families import FAMILIES, MINIATURE, PAPER_RECIPE, PAPER_SOURCES, Recipe
 from .memory import picture_bytes, weight_bytes
-from .model import LuminaModel
+from .model import INT8, PRECISIONS, LuminaModel
 from .personalization import Personalization
 from .photos import read_photos
 from .pngs import save_png
@@ -136,9 +136,6 @@ TRAINING_OPTIONS = {
 SWITCHES = ("per_image_token", "prior_preservation", "gradient_checkpointing")
 
 
-PRECISIONS = {"auto": None, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "int8": None}
-
-
 def _model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default=MINIATURE.name, help="a model folder (default: the miniature that ships)")
     command.add_argument("--family", choices=FAMILIES, help="default: read from the folder")
@@ -160,7 +157,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def _load(options: argparse.Namespace) -> LuminaModel:
     model = LuminaModel.load(
-        options.model, options.device, PRECISIONS[options.precision], int8=options.precision == "int8",
+        options.model, options.device, PRECISIONS[options.precision], int8=options.precision == INT8,
         family=options.family, vq=options.vq, tokenizer=options.tokenizer,
     )  # fmt: skip
     print(f"model: {model.family.title}, fingerprint {model.fingerprint}, {model.transformer.precision}, on {model.device}")

@@ -26,6 +26,8 @@ from .transformer import Transformer
 
 MINIATURE_FOLDER = Path(__file__).parent / "miniature" / "weights"
 PREVIEW_SECONDS = 1.0
+INT8 = "int8"  # weights of the layers' projections; what else there is, is held as with "auto"
+PRECISIONS = {"auto": None, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, INT8: None}
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,13 +10,11 @@ from comfy_api.latest import io
 
 from ..ar_core import LuminaModel
 from ..ar_core.memory import picture_bytes, weight_bytes
-from ..ar_core.model import MINIATURE_FOLDER
+from ..ar_core.model import INT8, MINIATURE_FOLDER, PRECISIONS
 from . import host
 from .sockets import CATEGORY, ARModel, ARModelSocket
 
 BUILT_IN = "miniature (built in)"
-INT8 = "int8"
-PRECISIONS = {"auto": None, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, INT8: None}
 SMALL = 2**30  # bytes of weights; up to here float32 costs a CPU nothing
 BUS = 12e9  # bytes per second from main memory to a graphics card: an assumption for the estimate alone
 
