@@ -4,7 +4,7 @@
 
 Loss: nats per code of drawn scenes that were held out from training, given their captions and all earlier codes; the
 difference to float32 with its standard error over scenes. Same top code: how often both precisions find the same code
-likeliest there. Pictures: one code at a time with guidance by the recipe, same prompts and seeds; how many codes are
+likeliest there. Pictures: one code at a time at guidance 4, same prompts and seeds; how many codes are
 equal, and how many come before the first that is not (behind it two pictures are different samples, not worse ones).
 """
 
@@ -30,7 +30,7 @@ from ar_core.photos import stack
 from ar_core.sampling import SamplingSettings
 from ar_core.training.examples import Batch, make_batch
 
-from .decode import MINIATURE_PROMPTS, machine
+from .decode import MINIATURE_CFG, MINIATURE_PROMPTS, machine
 
 REFERENCE = "fp32"
 PRECISIONS = {
@@ -75,7 +75,7 @@ def look(model: LuminaModel, pairs: list[tuple[list[int], Tensor]], pictures: in
     losses, top = (torch.cat(part) for part in zip(*parts, strict=True))
     drawn = []
     for number in range(pictures):
-        settings = SamplingSettings.resolve(model.family, seed=number, window=1)
+        settings = SamplingSettings.resolve(model.family, cfg=MINIATURE_CFG, seed=number, window=1)
         drawn.append(model.generate(MINIATURE_PROMPTS[number % len(MINIATURE_PROMPTS)], settings)[0].codes.flatten())
     return Seen(losses, top, torch.stack(drawn), weight_bytes(model.transformer))
 
