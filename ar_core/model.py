@@ -26,7 +26,8 @@ from .transformer import Transformer
 
 MINIATURE_FOLDER = Path(__file__).parent / "miniature" / "weights"
 PREVIEW_SECONDS = 1.0
-INT8 = "int8"  # weights of the layers' projections; what else there is, is held as with "auto"
+INT8 = "int8"
+# What a model is held in by name; None: it depends on the device. int8 is for the layers' projections alone.
 PRECISIONS = {"auto": None, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, INT8: None}
 
 
