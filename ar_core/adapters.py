@@ -2,11 +2,12 @@
 
 While learning, an adapter adds its part to a projection's output through forward hooks: the base keeps its
 weights, whatever class, dtype or device they have. Afterwards `change` gives each projection's difference,
-which is added to a copy or handed to the host as a patch.
+which is added to a copy or handed to the host as a patch; beside quantised weights the hooks stay.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,10 @@ class Adapter(nn.Module):
     def file_tensors(self) -> dict[str, Tensor]:
         """The tensors of a personalization file."""
         raise NotImplementedError
+
+    def frozen(self, device: torch.device, dtype: torch.dtype) -> Adapter:
+        """A copy that stands ready where it is used: nothing is moved or converted in every step."""
+        return copy.deepcopy(self).to(device, dtype).requires_grad_(False)
 
 
 class LowRankAdapter(Adapter):
@@ -163,13 +168,13 @@ def target_shapes(transformer: Transformer) -> dict[str, tuple[int, int]]:
 
 
 @contextmanager
-def attached(transformer: Transformer, adapter: Adapter | None) -> Iterator[None]:
-    """While this lasts, `transformer` computes with the adapter; its weights are not touched."""
+def attached(transformer: Transformer, adapter: Adapter | None, strength: float = 1.0) -> Iterator[None]:
+    """While this lasts, `transformer` computes with the adapter; its weights are not touched. May be nested."""
     handles = []
     for name in adapter.names() if adapter else []:
 
         def add(module, inputs, output, name=name):
-            return output + adapter.part_output(name, inputs[0]).to(output.dtype)
+            return output + strength * adapter.part_output(name, inputs[0]).to(output.dtype)
 
         handles.append(transformer.get_submodule(name).register_forward_hook(add))
     try:
@@ -190,6 +195,6 @@ def merged(transformer: Transformer, changes: list[tuple[Adapter, float]]) -> Tr
             old = weights[f"{name}.weight"]
             new = old.float() + strength * adapter.change(name).to(old.device)
             weights[f"{name}.weight"] = nn.Parameter(new.to(old.dtype), requires_grad=False)
-    copy = Transformer(transformer.config, operations=transformer.operations, device="meta")
-    copy.load_state_dict(weights, assign=True)
-    return copy.requires_grad_(False).eval()
+    result = Transformer(transformer.config, operations=transformer.operations, device="meta")
+    result.load_state_dict(weights, assign=True)
+    return result.requires_grad_(False).eval()

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from .image_tokenizer import ImageTokenizer, ImageTokenizerConfig
+from .quantization import Int8, quantize
 from .transformer import Transformer, TransformerConfig
 
 VQ_FILES = ("vqgan.safetensors", "vqvae.safetensors", "vqgan.ckpt")
@@ -183,14 +184,19 @@ def _norm_groups(files: Files) -> int:
 
 def load_transformer(
     files: Files, head_first: int, head_size: int, *, operations=nn, device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
-) -> Transformer:  # fmt: skip
-    """The transformer with its image head, on `device` in `dtype`, frozen. Raises CheckpointError.
+    dtype: torch.dtype | None = None, int8: bool = False,
+) -> tuple[Transformer, str]:  # fmt: skip
+    """The transformer with its image head, on `device` in `dtype`, frozen, and its fingerprint. Raises CheckpointError.
 
-    There is never a second copy in memory, and of the output head only the image codes' rows are read.
+    There is never a second copy in memory, and of the output head only the image codes' rows are read. `int8`: the
+    layers' projections are rounded one by one as they are read; the fingerprint is that of the weights in the files.
     """
     model = Transformer(transformer_config(files, head_first, head_size), operations=operations, device="meta")
-    return _filled(model, _transformer_entries(files, model.config), files.folder, device, dtype)
+    if int8:
+        quantize(model)
+    named = Fingerprint(model.config)
+    entries = _transformer_entries(files, model.config)
+    return _filled(model, named.noting(entries), files.folder, device, dtype), named.text()
 
 
 Entry = tuple[Path, str, str, Tensor]  # file, key in it, parameter, value
@@ -225,8 +231,13 @@ def _filled(model: nn.Module, entries: Iterable[Entry], source: Path, device, dt
         extremes = torch.stack(torch.aminmax(value)).to(dtype)  # NaN where any number is
         if not extremes.isfinite().all():
             raise CheckpointError(f"{path} holds a weight in {key} that is not a finite number as {extremes.dtype}. Copy the file again.")
-        owner, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(owner), leaf, nn.Parameter(value.to(device, dtype), requires_grad=False))
+        place, _, leaf = name.rpartition(".")
+        owner = model.get_submodule(place)
+        if isinstance(owner, Int8):
+            owner.store(value.to(device, dtype))
+            wanted.pop(f"{place}.scale")
+        else:
+            setattr(owner, leaf, nn.Parameter(value.to(device, dtype), requires_grad=False))
     if wanted:
         first = next(iter(wanted)).replace("image_head", "lm_head")
         raise CheckpointError(f"{source} lacks {first} ({len(wanted)} tensors in all). Copy the model's files again.")
@@ -307,19 +318,41 @@ def _vq_config(tensors: dict[str, Tensor], saved: dict) -> ImageTokenizerConfig:
 # ---------------------------------------------------------------- identity
 
 
-def fingerprint(transformer: Transformer) -> str:
+class Fingerprint:
     """16 hex digits that name a base model, whatever its data type and file layout.
 
     Some entries of every q and down projection, the table and the head, rounded to bfloat16 and then to steps of
     1/4096: what bfloat16, float16 and float32 copies of one model share. q/k norms are left out: the layouts differ.
     """
-    digest = hashlib.sha256()
-    config = asdict(transformer.config)
-    config.pop("qk_norm_groups")
-    digest.update(json.dumps(config, sort_keys=True).encode())
-    for name, parameter in sorted(transformer.named_parameters()):
-        if name.endswith(("q_proj.weight", "down_proj.weight", "embed_tokens.weight", "image_head.weight")):
-            flat = parameter.detach().reshape(-1)
+
+    NAMING = ("q_proj.weight", "down_proj.weight", "embed_tokens.weight", "image_head.weight")
+
+    def __init__(self, config: TransformerConfig):
+        self.config, self.parts = asdict(config), {}
+        self.config.pop("qk_norm_groups")
+
+    def note(self, name: str, value: Tensor) -> None:
+        """See the parameter `name`, before it is rounded to anything below bfloat16."""
+        if name.endswith(self.NAMING):
+            flat = value.detach().reshape(-1)
             some = flat[:: max(1, len(flat) // 1024)][:1024].to("cpu", torch.bfloat16).float()
-            digest.update((some * 4096).round().to(torch.int32).numpy().tobytes())
-    return digest.hexdigest()[:16]
+            self.parts[name] = (some * 4096).round().to(torch.int32).numpy().tobytes()
+
+    def noting(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        for entry in entries:
+            yield entry
+            self.note(entry[2], entry[3])  # afterwards: by then its shape and numbers were found good
+
+    def text(self) -> str:
+        digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
+        for _, part in sorted(self.parts.items()):
+            digest.update(part)
+        return digest.hexdigest()[:16]
+
+
+def fingerprint(transformer: Transformer) -> str:
+    """The Fingerprint of a transformer whose weights are not quantised."""
+    named = Fingerprint(transformer.config)
+    for name, parameter in transformer.named_parameters():
+        named.note(name, parameter)
+    return named.text()

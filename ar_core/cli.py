@@ -16,7 +16,8 @@ from tqdm import tqdm
 from .control import Cancelled, Progress
 from .dreambench.command import dreambench_options, run_dreambench, run_score, score_options
 from .families import FAMILIES, MINIATURE, PAPER_RECIPE, PAPER_SOURCES, Recipe
-from .model import LuminaModel
+from .memory import picture_bytes, weight_bytes
+from .model import INT8, PRECISIONS, LuminaModel
 from .personalization import Personalization
 from .photos import read_photos
 from .pngs import save_png
@@ -96,6 +97,9 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--size", type=_size, help="WIDTHxHEIGHT, snapped to the nearest allowed")
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument("--out", type=Path, default=Path("output"))
+    sample.add_argument(
+        "--cuda-graphs", action="store_true", help="replay recorded steps on an NVIDIA card (experimental: not yet measured)"
+    )
     sample.set_defaults(run=run_sample)
 
     info = commands.add_parser("info", help="what a model or a personalization is; --recipe paper lists the paper's values")
@@ -138,6 +142,10 @@ def _model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--vq", type=Path, help="the image tokenizer's file, if it lies elsewhere")
     command.add_argument("--tokenizer", type=Path, help="the text tokenizer's file, if it lies elsewhere")
     command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    command.add_argument(
+        "--precision", choices=PRECISIONS, default="auto",
+        help="auto: bf16, on a CPU fp32; int8: the layers' weights in 8 bits, half the memory of bf16, LoRA only",
+    )  # fmt: skip
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -148,8 +156,11 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _load(options: argparse.Namespace) -> LuminaModel:
-    model = LuminaModel.load(options.model, options.device, family=options.family, vq=options.vq, tokenizer=options.tokenizer)
-    print(f"model: {model.family.title}, fingerprint {model.fingerprint}, on {model.device}")
+    model = LuminaModel.load(
+        options.model, options.device, PRECISIONS[options.precision], int8=options.precision == INT8,
+        family=options.family, vq=options.vq, tokenizer=options.tokenizer,
+    )  # fmt: skip
+    print(f"model: {model.family.title}, fingerprint {model.fingerprint}, {model.transformer.precision}, on {model.device}")
     return model
 
 
@@ -226,7 +237,7 @@ def run_sample(options: argparse.Namespace) -> None:
     for number, prompt in enumerate(options.prompt):
         if unknown := model.text.unknown_words(prompt):
             print(f"note: the model never saw the words {', '.join(unknown)}")
-        images = model.generate([prompt] * options.n, settings, progress=bar, cancel=cancel)
+        images = model.generate([prompt] * options.n, settings, progress=bar, cancel=cancel, graphs=options.cuda_graphs)
         print(f"prompt: {images[0].prompt}")
         for k, image in enumerate(images):
             path = options.out / f"{number:02d}_{settings.seed}_{k:02d}.png"
@@ -256,6 +267,10 @@ def run_info(options: argparse.Namespace) -> None:
     model = _load(options)
     parameters = sum(p.numel() for p in model.transformer.parameters()) + sum(p.numel() for p in model.image_tokenizer.parameters())
     print(f"parameters: {parameters / 1e6:.1f}M; licence: {model.family.licence}")
+    weights = weight_bytes(model.transformer) + weight_bytes(model.image_tokenizer)
+    recipe = model.family.recipe
+    beside = picture_bytes(model.transformer, model.image_tokenizer.config, model.family.protocol, recipe.size, 1, recipe.cfg)
+    print(f"memory: {weights / 2**20:.0f} MiB of weights, {beside / 2**20:.0f} MiB beside them for one picture (computed)")
     print("sizes: " + ", ".join(f"{w}x{h}" for w, h in model.family.protocol.sizes))
     if options.recipe:
         print_recipe(model.family.title, model.family.recipe, {})

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .strips import activated, enlarged
+
 
 @dataclass(frozen=True)
 class ImageTokenizerConfig:
@@ -75,9 +77,21 @@ class ImageTokenizer(nn.Module):
         pixels = images.to(weight.device, weight.dtype).movedim(-1, 1) * 2 - 1
         return self.quantize.nearest(self.latents(pixels))
 
-    @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, h, w) to images (B, H, W, 3), float32 in 0..1."""
+        """Codes (B, h, w) to images (B, H, W, 3), float32 in 0..1; on the CPU where the device's memory runs out."""
+        try:
+            return self._decode(codes)
+        except torch.OutOfMemoryError:
+            pass  # what the attempt held is released only behind this block
+        return self._on_cpu()._decode(codes)
+
+    def _on_cpu(self) -> ImageTokenizer:
+        copy = ImageTokenizer(self.config, with_encoder=hasattr(self, "encoder"), device="meta")
+        copy.load_state_dict({key: value.cpu() for key, value in self.state_dict().items()}, assign=True)
+        return copy.eval()
+
+    @torch.no_grad()
+    def _decode(self, codes: Tensor) -> Tensor:
         rows = self.quantize.embedding(codes.to(self.quantize.embedding.weight.device))
         pixels = self.reconstruct(rows.movedim(-1, 1))
         return (pixels.float().movedim(1, -1) / 2 + 0.5).clamp(0, 1)
@@ -106,9 +120,9 @@ class ResBlock(nn.Module):
         self.nin_shortcut = nn.Conv2d(channels, out, 1, **to) if channels != out else None
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = self.conv2(F.silu(self.norm2(h)))
-        return h + (x if self.nin_shortcut is None else self.nin_shortcut(x))
+        """May write over x while nothing is trained: two maps of this size are all that is held at a time."""
+        h = activated(self.norm1, self.conv1, x)
+        return activated(self.norm2, self.conv2, h, onto=x if self.nin_shortcut is None else self.nin_shortcut(x))
 
 
 class Attention(nn.Module):
@@ -152,7 +166,7 @@ class Upsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1, **to)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return enlarged(self.conv, x)
 
 
 class Level(nn.Module):
@@ -191,7 +205,7 @@ class Encoder(nn.Module):
         x = self.conv_in(F.pixel_unshuffle(pixels, self.patch))
         for level in self.down:
             x = level(x)
-        return self.conv_out(F.silu(self.norm_out(self.mid(x))))
+        return activated(self.norm_out, self.conv_out, self.mid(x))
 
 
 class Decoder(nn.Module):
@@ -215,4 +229,4 @@ class Decoder(nn.Module):
         x = self.mid(self.conv_in(z))
         for level in reversed(self.up):
             x = level(x)
-        return F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(x))), self.patch)
+        return F.pixel_shuffle(activated(self.norm_out, self.conv_out, x), self.patch)

@@ -10,7 +10,8 @@ from torch import nn
 from .families import Protocol, Size
 from .image_tokenizer import ImageTokenizerConfig
 from .sampling.settings import WINDOWS
-from .transformer import KVCache, TransformerConfig
+from .strips import STRIP
+from .transformer import KVCache, Transformer, TransformerConfig
 
 FLOAT32 = 4
 PROMPT_TOKENS = 160  # the instruction and a long prompt
@@ -44,9 +45,23 @@ def training_bytes(
 
 
 def image_bytes(config: ImageTokenizerConfig, size: Size) -> int:
-    """Activations of decoding or encoding one image: a few maps at the first layer's resolution, where they are largest."""
-    width, height = (side // config.patch for side in size)
-    return 6 * config.ch * width * height * FLOAT32
+    """Decoding or encoding one image: the pixels in three forms, 2.25 maps of the first layer's resolution, and strips on the way."""
+    pixels = 3 * size[0] * size[1]
+    whole = config.ch * pixels // (3 * config.patch**2)
+    return round(3 * pixels + 2.25 * whole + 5 * min(whole, STRIP)) * FLOAT32
+
+
+def picture_bytes(
+    transformer: Transformer, config: ImageTokenizerConfig, protocol: Protocol, size: Size, images: int, cfg: float, beside: int = 0
+) -> int:
+    """All that drawing pictures needs beside the weights: previews are decoded while the cache is there.
+
+    `beside`: parameters of personalizations that are computed beside int8 weights.
+    """
+    itemsize, dimensions = transformer.image_head.weight.element_size(), transformer.config
+    sampling = sampling_bytes(dimensions, protocol, size, images, cfg, itemsize)
+    one_projection = dimensions.hidden_size * dimensions.intermediate_size * itemsize if transformer.quantized else 0
+    return sampling + image_bytes(config, size) + one_projection + beside * itemsize
 
 
 def _layer_width(config: TransformerConfig) -> int:

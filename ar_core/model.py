@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import checkpoints, layers
-from .adapters import merged
+from .adapters import Adapter, attached, merged
 from .control import Cancel, Progress, never, silent
 from .families import FAMILIES, LUMINA_512, LUMINA_768, LUMINA_1024, MINIATURE, Family, Size, family_by_name
 from .image_tokenizer import ImageTokenizer
@@ -25,6 +26,9 @@ from .transformer import Transformer
 
 MINIATURE_FOLDER = Path(__file__).parent / "miniature" / "weights"
 PREVIEW_SECONDS = 1.0
+INT8 = "int8"
+# What a model is held in by name; None: it depends on the device. int8 is for the layers' projections alone.
+PRECISIONS = {"auto": None, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, INT8: None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,24 +62,26 @@ class LuminaModel:
     fingerprint: str
     base: Transformer
     applied: tuple[Applied, ...] = ()
+    beside: tuple[tuple[Adapter, float], ...] = ()  # changes that are computed beside the weights while sampling, at their strengths
 
     @classmethod
     def load(
-        cls, path: Path | str = "miniature", device: str | torch.device = "cpu", dtype: torch.dtype | None = None, *,
+        cls, path: Path | str = "miniature", device: str | torch.device = "cpu", dtype: torch.dtype | None = None, *, int8: bool = False,
         family: str | None = None, vq: Path | str | None = None, tokenizer: Path | str | None = None, operations=layers,
     ) -> LuminaModel:  # fmt: skip
         """Load any layout that `checkpoints` knows; "miniature" is the model that ships.
 
-        `dtype` None takes bfloat16 on an accelerator and float32 on a CPU. Raises CheckpointError.
+        `dtype` None takes bfloat16 on an accelerator and float32 on a CPU. `int8` holds the layers' projections in 8 bits
+        and everything else in `dtype`, None being bfloat16 everywhere. Raises CheckpointError.
         """
         folder = MINIATURE_FOLDER if str(path) == MINIATURE.name else Path(path)
         device = torch.device(device)
-        dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
+        dtype = dtype or (torch.float32 if device.type == "cpu" and not int8 else torch.bfloat16)
         files = checkpoints.find(folder, vq, tokenizer)
         chosen = family_by_name(family) if family else guess_family(folder, files.config)
         protocol = chosen.protocol
-        transformer = checkpoints.load_transformer(
-            files, protocol.code_base, protocol.codes, operations=operations, device=device, dtype=dtype
+        transformer, fingerprint = checkpoints.load_transformer(
+            files, protocol.code_base, protocol.codes, operations=operations, device=device, dtype=dtype, int8=int8
         )
         known = files.config.get("known_words")
         text = TextTokenizer.load(files.tokenizer, protocol, frozenset(known) if known else None)
@@ -85,7 +91,7 @@ class LuminaModel:
                 f"The image tokenizer in {files.vq or folder} has {image_tokenizer.config.n_embed} codes, {chosen.title} needs "
                 f"{protocol.codes}. Put the model's own image tokenizer there."
             )
-        return cls(chosen, text, transformer, image_tokenizer, checkpoints.fingerprint(transformer), transformer)
+        return cls(chosen, text, transformer, image_tokenizer, fingerprint, transformer)
 
     @property
     def device(self) -> torch.device:
@@ -105,11 +111,14 @@ class LuminaModel:
         """This model knowing one subject more, in prompts called `name` (default: the saved identifier).
 
         `strength` scales the change of the transformer; 0 is exactly the model as it was, with the identifier
-        left out of prompts: the "before". Raises PersonalizationError for a file made for another base, a name
-        already taken, or no reserved tokens left.
+        left out of prompts: the "before". Beside int8 weights the change is computed anew in every step, else it is
+        merged. Raises PersonalizationError for a file made for another base, a name already taken, no reserved tokens
+        left, or a full change of int8 weights.
         """
         knowing = self.knowing(personalization, strength, name)
-        changes = [(a.personalization.adapter, a.strength) for a in knowing.applied if a.personalization.adapter and a.strength]
+        changes = tuple((a.personalization.adapter, a.strength) for a in knowing.applied if a.personalization.adapter and a.strength)
+        if self.base.quantized:
+            return replace(knowing, beside=changes)
         return replace(knowing, transformer=merged(self.base, changes) if changes else self.base)
 
     def knowing(self, personalization: Personalization, strength: float = 1.0, name: str | None = None) -> LuminaModel:
@@ -119,6 +128,11 @@ class LuminaModel:
             raise PersonalizationError(
                 f'"{name} {personalization.class_name}" was trained on another base model (fingerprint '
                 f"{personalization.base_fingerprint}, this one has {self.fingerprint}). Load the model it was trained on."
+            )
+        if self.base.quantized and personalization.adapter is not None and personalization.adapter.method == "full":
+            raise PersonalizationError(
+                f'"{name} {personalization.class_name}" changes q, k and v in full, which int8 weights cannot take. '
+                "Load the model in another precision, or train the subject with the method LoRA."
             )
         if name in [i.name for i in self.identifiers]:
             raise PersonalizationError(f"Two personalizations are both called {name}. Give the second another identifier, for example [W].")
@@ -142,27 +156,38 @@ class LuminaModel:
 
     def generate(
         self, prompts: str | Sequence[str], settings: SamplingSettings, *, first_image: int = 0, progress: Progress = silent,
-        cancel: Cancel = never, on_preview: Callable[[Tensor], None] | None = None,
+        cancel: Cancel = never, on_preview: Callable[[Tensor], None] | None = None, graphs: bool = False,
     ) -> list[Generated]:  # fmt: skip
         """Sample one image per prompt, all in one batch.
 
         Image k uses the random numbers of image `first_image` + k of the seed. `on_preview` receives the growing
-        images at most once a second, grey where nothing is drawn yet. Raises TextError for a prompt that cannot be
-        read.
+        images at most once a second, grey where nothing is drawn yet. `graphs`: see `sampling.graphs`; without CUDA
+        it changes nothing. Raises TextError for a prompt that cannot be read.
         """
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         final = [resolve(prompt, self.identifiers) for prompt in prompts]
         ids = [self.text.prompt_ids(prompt, settings.size, self.identifiers) for prompt in final]
         window = settings.window or auto_window(
-            self.device.type, self.transformer.model.norm.weight.dtype, len(ids), self.transformer.config.hidden_size
-        )
+            self.device.type, self.transformer.model.norm.weight.dtype, len(ids), self.transformer.config.hidden_size,
+            self.transformer.quantized,
+        )  # fmt: skip
         settings = replace(settings, window=window)
-        engine = Engine(self.transformer, self.family.protocol, ids, settings.size, settings.cfg, self.rows, spare=window)
+        engine = Engine(self.transformer, self.family.protocol, ids, settings.size, settings.cfg, self.rows, window, graphs)
         show = on_preview and self._preview(on_preview)
         decode = sequential.decode if window == 1 else jacobi.decode
-        decoded = decode(engine, settings, first_image=first_image, progress=progress, cancel=cancel, on_row=show)
+        with self.personalizing():
+            decoded = decode(engine, settings, first_image=first_image, progress=progress, cancel=cancel, on_row=show)
         images, codes = self.decode(decoded.codes), decoded.codes
         return [Generated(images[k : k + 1], codes[k : k + 1], final[k], settings, decoded.steps) for k in range(len(final))]
+
+    @contextmanager
+    def personalizing(self) -> Iterator[None]:
+        """While this lasts, the transformer computes with what is applied beside it."""
+        with ExitStack() as stack:
+            for adapter, strength in self.beside:
+                ready = adapter.frozen(self.device, self.transformer.model.norm.weight.dtype)
+                stack.enter_context(attached(self.transformer, ready, strength))
+            yield
 
     def check_prompt(self, prompt: str, size: Size) -> str:
         """The prompt as it will be read. Raises TextError for one that cannot be."""

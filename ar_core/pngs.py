@@ -19,7 +19,7 @@ def save_png(image: Generated, number: int, model: LuminaModel, path: Path) -> N
     applied = [{"identifier": a.identifier.name, "class": a.identifier.class_name, "strength": a.strength} for a in model.applied]
     settings = {
         **image.settings.describe(), "image": number, "model": model.family.name, "base_fingerprint": model.fingerprint,
-        "personalizations": applied, "dtype": str(model.transformer.image_head.weight.dtype), "torch": torch.__version__,
+        "personalizations": applied, "precision": model.transformer.precision, "torch": torch.__version__,
     }  # fmt: skip
     info = PngInfo()
     info.add_itxt("prompt", image.prompt)

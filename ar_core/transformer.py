@@ -80,12 +80,19 @@ class Transformer(nn.Module):
         self.model = Body(config, operations, to)
         self.image_head = operations.Linear(config.hidden_size, config.head_size, bias=False, **to)
         self.gradient_checkpointing = False
+        self.quantized = False  # written by `quantization.quantize`
         self.device: torch.device | None = None  # written by a host that moves the layers itself
 
     @property
     def compute_device(self) -> torch.device:
         """Where forward runs: where the weights are, unless a host streams them."""
         return self.device or self.image_head.weight.device
+
+    @property
+    def precision(self) -> str:
+        """How numbers are held, e.g. "bfloat16", "int8 and bfloat16"."""
+        dtype = str(self.image_head.weight.dtype).removeprefix("torch.")
+        return f"int8 and {dtype}" if self.quantized else dtype
 
     def embed(self, ids: Tensor, rows: Tensor | None = None, first_row_id: int = 0) -> Tensor:
         """Embeddings (B, T, hidden) of `ids` (B, T).
@@ -171,11 +178,13 @@ class SelfAttention(nn.Module):
         v = self.v_proj(x).view(rows, new, self.kv_heads, self.head_dim)
         if cache is not None:
             k, v = cache.write(index, positions, k, v, slots)
+        if new == 1 and q.device.type == "cpu" and q.dtype == torch.bfloat16:
+            q = q.expand(-1, 2, -1, -1)  # torch's CPU kernel takes five times longer for one query than for two (docs/log.md)
         attended = F.scaled_dot_product_attention(
             q.transpose(1, 2), k.to(q.dtype).transpose(1, 2), v.to(q.dtype).transpose(1, 2),
             attn_mask=visible, is_causal=visible is None, enable_gqa=self.heads != self.kv_heads,
         )  # fmt: skip
-        return self.o_proj(attended.transpose(1, 2).reshape(rows, new, -1))
+        return self.o_proj(attended[:, :, :new].transpose(1, 2).reshape(rows, new, -1))
 
 
 class HeadNorm(nn.Module):

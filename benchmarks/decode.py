@@ -1,17 +1,18 @@
 """Speed of decoding, against what upstream's inference does for every token, on the same weights in the same run.
 
-    python -m benchmarks.decode [--quick] [--json FILE] [--threads N] [--size PIXELS]
+    python -m benchmarks.decode [--quick] [--json FILE] [--plot FILE] [--threads N] [--size PIXELS] [--memory-cap GB] [--graphs]
 
 Upstream's way (`Naive`): two unbatched forward passes per token (with and without the prompt), a cache that grows
 by concatenation, logits over the full vocabulary, a mask down to the image codes, top-k, softmax, multinomial,
 and forward passes for row ends too. Both use this project's layers, so the ratio holds nothing but the decoding.
 
 The model has random weights: 101M parameters in its layers and Lumina's vocabulary. Timed are the steps from the
-first code of an image to the N-th (N is printed), after a prompt of 40 tokens; reading the prompt is not.
+first code of an image to the N-th (N is printed), after a prompt of 40 tokens; reading the prompt counts in the time to
+the first code alone. int8 is compared with upstream's way in bfloat16: a row of its own, since the weights differ.
 
 Jacobi decoding is timed on the same weights with a simulated rate of kept guesses, that of the published
 measurements on the real model: random weights accept unrealistically well. How many steps it really saves is counted
-on the miniature, at its recipe's guidance.
+on the miniature, at guidance 4, the value for the 7B.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -33,21 +34,25 @@ from ar_core import layers
 from ar_core.control import Cancelled
 from ar_core.families import LUMINA_512, frontier
 from ar_core.model import LuminaModel
+from ar_core.quantization import quantize
 from ar_core.sampling import SamplingSettings, jacobi, sequential
 from ar_core.sampling.engine import Engine
 from ar_core.sampling.settings import WINDOWS
 from ar_core.transformer import Transformer, TransformerConfig
 
+from .plot import draw_ratios
+
 CONFIG = TransformerConfig(
     hidden_size=1024, intermediate_size=2752, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8
 )  # fmt: skip
 PROMPT = [0, *range(16384, 16384 + 38), 8710]
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16}
 # Both ways compute the same numbers in another order: the largest difference allowed, in standard deviations of the logits.
-AGREEMENT = {"fp32": 1e-3, "bf16": 0.25}
+AGREEMENT = {"fp32": 1e-3, "bf16": 0.25, "int8": 0.5}
 # Tokens per step that guesses of each window give on Lumina-mGPT at 768 px: 2.2 published for 16, 4.2 for 64 (coupled);
 # the others are interpolated in log2(window). Simulated, not measured here.
 SIMULATED = {4: 1.4, 8: 1.8, 16: 2.2, 32: 3.2, 64: 4.2}
+MINIATURE_CFG = 4.0
 MINIATURE_PROMPTS = (
     "a photo of a red striped mug on a wooden floor", "a photo of a blue dog on the beach", "a green car in the city",
     "a photo of a yellow dotted rabbit in the garden",
@@ -76,11 +81,14 @@ class Model:
     def device(self) -> torch.device:
         return self.head.weight.device
 
-    def to(self, dtype: torch.dtype) -> Model:
-        return replace(self, transformer=self.transformer.to(dtype), head=self.head.to(dtype))
+    def to(self, dtype: torch.dtype, int8: bool = False) -> Model:
+        """This model from now on in `dtype`; nothing of the former remains."""
+        transformer = self.transformer.to(dtype)
+        return replace(self, transformer=quantize(transformer) if int8 else transformer, head=self.head.to(dtype))
 
-    def engine(self, window: int = 1) -> Engine:
-        return Engine(self.transformer, LUMINA_512.protocol, [PROMPT], self.settings.size, self.settings.cfg, spare=window)
+    def engine(self, window: int = 1, graphs: bool = False) -> Engine:
+        protocol, settings = LUMINA_512.protocol, self.settings
+        return Engine(self.transformer, protocol, [PROMPT], settings.size, settings.cfg, spare=window, graphs=graphs)
 
     @property
     def layer_weights(self) -> int:
@@ -89,8 +97,7 @@ class Model:
     @property
     def bytes_per_step(self) -> int:
         """What no exact decoder can avoid reading for one code: the layers and the image codes' head."""
-        head = self.transformer.image_head.weight
-        return (self.layer_weights + head.numel()) * head.element_size()
+        return sum(p.nbytes for p in (*self.transformer.model.layers.parameters(), self.transformer.image_head.weight))
 
 
 class GrowingCache:
@@ -117,7 +124,7 @@ class Branch:
         positions = torch.arange(self.length, self.length + len(tokens), device=tokens.device)[None]
         self.length += len(tokens)
         hidden = self.transformer(self.transformer.embed(tokens[None]), positions, self.cache, self.length)
-        return self.head(hidden[:, -1:])[0, 0].float()
+        return self.head(hidden[0, -1:])[0].float()
 
 
 class Naive:
@@ -164,13 +171,18 @@ class Naive:
 
 @dataclass
 class Clock:
-    """Seconds per code, from the first code drawn to the last of `count`."""
+    """Seconds per code, from the first code drawn to the last of `count`; `first`: seconds to the first code."""
 
     device: torch.device
     count: int
+    began: float = field(default_factory=time.perf_counter)
     start: float = 0.0
     seconds: float = 0.0
     done: int = 0
+
+    @property
+    def first(self) -> float:
+        return self.start - self.began
 
     def tick(self, done: int, *_) -> None:
         self.done = done
@@ -186,22 +198,22 @@ class Clock:
         return self.done >= self.count
 
 
-def time_naive(model: Model, count: int) -> float:
+def time_naive(model: Model, count: int) -> Clock:
     clock = Clock(model.device, count)
     Naive(model).decode(count, clock.tick)
-    return clock.seconds
+    return clock
 
 
-def time_ours(model: Model, count: int) -> float:
+def time_ours(model: Model, count: int, graphs: bool = False) -> Clock:
     clock = Clock(model.device, count)
     try:
-        sequential.decode(model.engine(), model.settings, progress=clock.tick, cancel=clock.finished)
+        sequential.decode(model.engine(graphs=graphs), model.settings, progress=clock.tick, cancel=clock.finished)
     except Cancelled:  # the image goes on, the measurement does not
         pass
-    return clock.seconds
+    return clock
 
 
-def time_jacobi(model: Model, window: int, count: int) -> float:
+def time_jacobi(model: Model, window: int, count: int, graphs: bool = False) -> float:
     """Seconds per code, with a simulated rate of kept guesses."""
     settings, ticks = replace(model.settings, window=window), []
 
@@ -212,7 +224,7 @@ def time_jacobi(model: Model, window: int, count: int) -> float:
 
     try:
         jacobi.decode(
-            model.engine(window), settings, progress=tick, cancel=lambda: bool(ticks) and ticks[-1][1] >= ticks[0][1] + count,
+            model.engine(window, graphs), settings, progress=tick, cancel=lambda: bool(ticks) and ticks[-1][1] >= ticks[0][1] + count,
             coupling=Simulated(SIMULATED[window]),
         )  # fmt: skip
     except Cancelled:
@@ -239,7 +251,7 @@ class Simulated:
 def count_steps(windows: tuple[int, ...]) -> dict[int, dict[str, float]]:
     """On the miniature: sequential steps and seconds of a picture as multiples of each window's."""
     model = LuminaModel.load("miniature", "cuda" if torch.cuda.is_available() else "cpu")
-    settings = SamplingSettings.resolve(model.family)
+    settings = SamplingSettings.resolve(model.family, cfg=MINIATURE_CFG)
     model.generate(MINIATURE_PROMPTS[0], replace(settings, window=1))  # warm up
     found: dict[int, tuple[int, float]] = {}
     for window in windows:
@@ -248,13 +260,16 @@ def count_steps(windows: tuple[int, ...]) -> dict[int, dict[str, float]]:
             steps += model.generate(prompt, replace(settings, window=window, seed=seed))[0].steps
         found[window] = steps, time.perf_counter() - start
     plain, seconds = found[1]
-    return {window: {"steps_ratio": plain / steps, "time_ratio": seconds / taken} for window, (steps, taken) in found.items()}
+    return {
+        window: {"steps_per_image": steps / len(MINIATURE_PROMPTS), "steps_ratio": plain / steps, "time_ratio": seconds / taken}
+        for window, (steps, taken) in found.items()
+    }
 
 
 @torch.inference_mode()
-def disagreement(model: Model, steps: int = 4) -> float:
+def disagreement(model: Model, baseline: Model, steps: int = 4) -> float:
     """Largest difference of both ways' guided logits over the first steps, in standard deviations of the logits."""
-    engine, naive = model.engine(), Naive(model)
+    engine, naive = model.engine(), Naive(baseline)
     first, last = CONFIG.head_first, CONFIG.head_first + CONFIG.head_size
     ours, theirs, worst = engine.prefill()[0], naive.prefill()[first:last], 0.0
     for step in range(steps):
@@ -291,79 +306,137 @@ def machine(device: torch.device) -> str:
     return f"{card}{processor} ({cores}), {platform.platform()}, torch {torch.__version__}"
 
 
-def measure(model: Model, name: str, tokens: int, repetitions: int, read_speed: float, windows: tuple[int, ...]) -> dict[str, float]:
+def peak_memory(device: torch.device) -> float | None:
+    """GiB: on CUDA what torch held at most, else what this process took at most so far; None where nobody tells."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024) / 2**30
+
+
+def measure(
+    name: str, model: Model, baseline: Model, tokens: int, repetitions: int, read_speed: float, windows: tuple[int, ...]
+) -> dict[str, object]:
     """Alternate all ways and take medians: a machine that slows down for a while slows all."""
-    difference = disagreement(model)
+    difference = disagreement(model, baseline)
     if not difference <= AGREEMENT[name]:
         raise RuntimeError(f"{name}: no fair comparison: logits differ by {difference:.2g} standard deviations.")
-    time_naive(model, 3), time_ours(model, 3)  # warm up
-    rounds = [
-        (time_naive(model, tokens), time_ours(model, tokens), *(time_jacobi(model, window, tokens) for window in windows))
-        for _ in range(repetitions)
-    ]
-    naive, ours, *_ = (statistics.median(times) for times in zip(*rounds, strict=True))
-    jacobi_ratios = {window: statistics.median(r[1] / r[2 + i] for r in rounds) for i, window in enumerate(windows)}
-    best = max(jacobi_ratios, key=jacobi_ratios.__getitem__)
+    time_naive(baseline, 3), time_ours(model, 3)  # warm up
+    clocks, rounds = [], []
+    for _ in range(repetitions):
+        clocks.append((time_naive(baseline, tokens), time_ours(model, tokens)))
+        rounds.append([*(clock.seconds for clock in clocks[-1]), *(time_jacobi(model, window, tokens) for window in windows)])
+    naive, ours = (statistics.median(times) for times in list(zip(*rounds, strict=True))[:2])
+    ratios = {window: statistics.median(r[1] / r[2 + i] for r in rounds) for i, window in enumerate(windows)}
+    first = [statistics.median(clock.first for clock in way) for way in zip(*clocks, strict=True)]
     floor = model.bytes_per_step / read_speed
     result = {
         "sequential_over_naive": statistics.median(r[0] / r[1] for r in rounds),
-        "jacobi_over_sequential": jacobi_ratios[best],
-        "jacobi_best_window": best,
-        "jacobi_by_window": jacobi_ratios,
+        "jacobi_by_window": ratios,
         "best_exact_over_naive": statistics.median(r[0] / min(r[1:]) for r in rounds),
         "naive_tokens_per_s": 1 / naive,
         "sequential_tokens_per_s": 1 / ours,
+        "naive_first_code_s": first[0],
+        "first_code_s": first[1],
         "floor_ms": 1e3 * floor,
         "percent_of_floor": 100 * floor / ours,
+        "peak_memory_gib": peak_memory(model.device),
         "logit_difference": difference,
     }
-    print(
-        f"{name}: {result['sequential_over_naive']:.2f}x; upstream's way {1 / naive:.1f} tokens/s, ours {1 / ours:.1f} tokens/s "
-        f"({1e3 * ours:.1f} ms per token, floor {1e3 * floor:.1f} ms, {result['percent_of_floor']:.0f} % of it reached; "
-        f"logits agree to {difference:.1g} sd)",
-        flush=True,
-    )
-    listed = ", ".join(f"window {w} {ratio:.2f}x (at {SIMULATED[w]} tokens per step, simulated)" for w, ratio in jacobi_ratios.items())
-    print(
-        f"{name}: Jacobi over sequential: {listed}; best exact setting over upstream's way {result['best_exact_over_naive']:.2f}x",
-        flush=True,
-    )
+    if ratios:
+        best = max(ratios, key=ratios.__getitem__)
+        result |= {"jacobi_over_sequential": ratios[best], "jacobi_best_window": best}
+    say(name, result)
     return result
 
 
-def main() -> None:
+def say(name: str, result: dict) -> None:
+    print(
+        f"{name}: {result['sequential_over_naive']:.2f}x; upstream's way {result['naive_tokens_per_s']:.1f} tokens/s, ours "
+        f"{result['sequential_tokens_per_s']:.1f} tokens/s (floor {result['floor_ms']:.1f} ms per token, "
+        f"{result['percent_of_floor']:.0f} % of it reached; logits agree to {result['logit_difference']:.1g} sd); first code after "
+        f"{result['first_code_s']:.2f} s, upstream's way {result['naive_first_code_s']:.2f} s"
+    )
+    if result["peak_memory_gib"]:
+        print(f"{name}: peak memory so far {result['peak_memory_gib']:.2f} GiB, both ways and the benchmark itself included")
+    listed = ", ".join(f"window {w} {r:.2f}x (at {SIMULATED[w]} tokens per step, simulated)" for w, r in result["jacobi_by_window"].items())
+    if listed:
+        print(f"{name}: Jacobi over sequential: {listed}")
+    print(f"{name}: best exact setting over upstream's way {result['best_exact_over_naive']:.2f}x", flush=True)
+
+
+def all_precisions(model: Model, tokens: int, repetitions: int, read_speed: float, quick: bool) -> dict[str, dict]:
+    """In this order, because a model turned into one type does not turn back."""
+    windows = (16, 64) if quick else tuple(SIMULATED)
+    results = {}
+    for name, dtype in PRECISIONS.items():
+        baseline = model.to(dtype)
+        if name == "int8":
+            model = Model.random(model.device, model.settings.size[0]).to(dtype, int8=True)
+            windows = () if quick else windows
+        results[name] = measure(name, model if name == "int8" else baseline, baseline, tokens, repetitions, read_speed, windows)
+    return results
+
+
+def limit_memory(device: torch.device, gigabytes: float) -> None:
+    """Let torch have no more than this of the card, as if it were a smaller one."""
+    if device.type != "cuda":
+        raise SystemExit("--memory-cap needs CUDA: only there torch can be held to a part of the memory.")
+    torch.cuda.set_per_process_memory_fraction(min(1.0, gigabytes * 1e9 / torch.cuda.get_device_properties(device).total_memory), device)
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--quick", action="store_true", help="16 tokens, 3 repetitions, two windows instead of 64, 9 and all; under 50 s on two cores"
     )
     parser.add_argument("--json", type=Path, help="write the numbers here")
+    parser.add_argument("--plot", type=Path, help="draw the ratios into this picture")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     parser.add_argument("--size", type=int, default=512, help="side of the image in pixels (512)")
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tokens, repetitions = (16, 3) if arguments.quick else (64, 9)
-    windows = (16, 64) if arguments.quick else tuple(SIMULATED)
+    parser.add_argument("--memory-cap", type=float, metavar="GB", help="CUDA: use no more memory than this")
+    parser.add_argument("--graphs", action="store_true", help="CUDA: compare recorded with plain steps, and nothing else")
+    return parser.parse_args()
 
-    model, read_speed = Model.random(device, arguments.size), bandwidth(device)
+
+def main() -> None:
+    chosen = arguments()
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if chosen.memory_cap:
+        limit_memory(device, chosen.memory_cap)
+    if chosen.graphs:
+        from .graphs import check
+
+        return check(device, chosen.size)
+    tokens, repetitions = (16, 3) if chosen.quick else (64, 9)
+    model, read_speed = Model.random(device, chosen.size), bandwidth(device)
     print(machine(device))
     print(f"read bandwidth {read_speed / 1e9:.1f} GB/s; {model.layer_weights / 1e6:.0f}M layer parameters; ", end="")
-    size = model.settings.describe()["size"]
+    size, layer_weights = model.settings.describe()["size"], model.layer_weights
     print(f"first {tokens} codes of a {size} image after {len(PROMPT)} prompt tokens, guidance on, ", end="")
     print(f"median of {repetitions} alternating repetitions", flush=True)
-    results = {name: measure(model.to(dtype), name, tokens, repetitions, read_speed, windows) for name, dtype in DTYPES.items()}
-    steps = count_steps((1, 16) if arguments.quick else WINDOWS)
+    results = all_precisions(model, tokens, repetitions, read_speed, chosen.quick)
+    steps = count_steps((1, 16) if chosen.quick else WINDOWS)
     for window, found in steps.items():
-        print(f"miniature, window {window}: {found['steps_ratio']:.2f}x fewer steps, {found['time_ratio']:.2f}x faster than sequential")
+        print(
+            f"miniature at guidance {MINIATURE_CFG:g}, window {window}: {found['steps_per_image']:.0f} steps per image, {found['steps_ratio']:.2f}x fewer, "
+            f"{found['time_ratio']:.2f}x faster than sequential"
+        )
     usual = results["fp32" if device.type == "cpu" else "bf16"]  # what `LuminaModel.load` takes on this device
-    if arguments.json:
-        summary = {
-            "sequential_over_naive": usual["sequential_over_naive"], "jacobi_over_sequential": usual["jacobi_over_sequential"],
-            "steps_ratio_miniature": steps[16]["steps_ratio"], "miniature_by_window": steps, "machine": machine(device), "read_gb_per_s": read_speed / 1e9,
-            "layer_parameters": model.layer_weights, "tokens": tokens, "size": size, "repetitions": repetitions, **results,
-        }  # fmt: skip
-        arguments.json.write_text(json.dumps(summary, indent=2) + "\n")
+    summary = {
+        "sequential_over_naive": usual["sequential_over_naive"], "jacobi_over_sequential": usual["jacobi_over_sequential"],
+        "steps_ratio_miniature": steps[16]["steps_ratio"], "miniature_by_window": steps, "machine": machine(device), "read_gb_per_s": read_speed / 1e9,
+        "layer_parameters": layer_weights, "tokens": tokens, "size": size, "repetitions": repetitions, **results,
+    }  # fmt: skip
+    if chosen.json:
+        chosen.json.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    if chosen.plot:
+        draw_ratios(summary).save(chosen.plot)
 
 
 if __name__ == "__main__":

@@ -9,42 +9,62 @@ import torch
 
 from ar_core.families import LUMINA_512, LUMINA_768, LUMINA_1024, Family
 from ar_core.image_tokenizer import ImageTokenizer, ImageTokenizerConfig
-from ar_core.memory import image_bytes, sampling_bytes, training_bytes, weight_bytes
+from ar_core.memory import picture_bytes, training_bytes, weight_bytes
+from ar_core.quantization import quantize
 from ar_core.training.budget import trainable_parameters
 from ar_core.transformer import Transformer, TransformerConfig
 
 DTYPE = torch.bfloat16
+KINDS = {"bfloat16": False, "int8, the rest bfloat16": True}
+FAMILIES = (LUMINA_512, LUMINA_768, LUMINA_1024)
+CARDS = {8: 7.2, 12: 11.2, 16: 15.1, 24: 23.0}  # GB on the box -> GiB that are assumed free beside a desktop
 
 
-def rows(family: Family) -> dict[str, float]:
-    """Bytes by use, weights included, in bfloat16 with the recipe's size and micro batch."""
+def transformer_7b(int8: bool) -> Transformer:
+    transformer = Transformer(TransformerConfig(), device="meta", dtype=DTYPE)
+    return quantize(transformer) if int8 else transformer
+
+
+def rows(family: Family, int8: bool = False) -> dict[str, float]:
+    """Bytes by use, weights included, with the recipe's size and micro batch."""
     recipe, protocol, config = family.recipe, family.protocol, TransformerConfig()
-    transformer = Transformer(config, device="meta", dtype=DTYPE)
-    vq = ImageTokenizerConfig()
+    transformer, vq = transformer_7b(int8), ImageTokenizerConfig()
     weights = weight_bytes(transformer) + weight_bytes(ImageTokenizer(vq, device="meta"))
+    lora = trainable_parameters(transformer, "lora", recipe.lora_rank)
 
-    def training(method: str | None) -> float:
-        count = trainable_parameters(transformer, method, recipe.lora_rank) if method else 0
+    def training(count: int) -> float:
         beside = training_bytes(config, protocol, recipe.size, recipe.micro_batch, recipe.gradient_checkpointing, DTYPE.itemsize, count)
         return weights + beside
 
-    return {
+    found = {
         "weights": weights,
-        "one picture": weights
-        + max(sampling_bytes(config, protocol, recipe.size, 1, recipe.cfg, DTYPE.itemsize), image_bytes(vq, recipe.size)),
-        "stage 1": training(None),
-        f"stage 2, LoRA rank {recipe.lora_rank}": training("lora"),
-        "stage 2, full q/k/v": training("full"),
+        "one picture": weights + picture_bytes(transformer, vq, protocol, recipe.size, 1, recipe.cfg, lora if int8 else 0),
+        "stage 1": training(0),
+        f"stage 2, LoRA rank {recipe.lora_rank}": training(lora),
     }
+    return found if int8 else {**found, "stage 2, full q/k/v": training(trainable_parameters(transformer, "full", recipe.lora_rank))}
+
+
+def fitting(free: float, int8: bool) -> str:
+    """What fits a card with `free` GiB without streaming, each use with the largest size."""
+    tables = {family.recipe.size[0]: rows(family, int8) for family in FAMILIES}
+    uses = [name for name in next(iter(tables.values())) if name != "weights"]
+    sizes = {use: [pixels for pixels, table in tables.items() if table[use] <= free * 2**30] for use in uses}
+    return ", ".join(f"{use} up to {max(fits)} px" for use, fits in sizes.items() if fits) or "nothing"
 
 
 def main() -> None:
-    families = (LUMINA_512, LUMINA_768, LUMINA_1024)
-    tables = [rows(family) for family in families]
-    print("| bfloat16, computed | " + " | ".join(f"{family.recipe.size[0]} px" for family in families) + " |")
-    print("|---|" + "---|" * len(families))
-    for name in tables[0]:
-        print(f"| {name} | " + " | ".join(f"{table[name] / 2**30:.1f} GiB" for table in tables) + " |")
+    for title, int8 in KINDS.items():
+        tables = [rows(family, int8) for family in FAMILIES]
+        print(f"| {title}, computed | " + " | ".join(f"{family.recipe.size[0]} px" for family in FAMILIES) + " |")
+        print("|---|" + "---|" * len(FAMILIES))
+        for name in tables[0]:
+            print(f"| {name} | " + " | ".join(f"{table[name] / 2**30:.1f} GiB" for table in tables) + " |")
+        print()
+    print("| card, GiB assumed free, computed | " + " | ".join(KINDS) + " |")
+    print("|---|" + "---|" * len(KINDS))
+    for box, free in CARDS.items():
+        print(f"| {box} GB, {free} | " + " | ".join(fitting(free, int8) for int8 in KINDS.values()) + " |")
 
 
 if __name__ == "__main__":

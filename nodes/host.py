@@ -116,6 +116,8 @@ def make_resident(ar: ARModel, needed: int) -> None:
 
 def applied(ar: ARModel, personalization: Personalization, strength: float, name: str | None) -> ARModel:
     """`ar` knowing one subject more; every other branch of the graph keeps what it has."""
+    if ar.model.transformer.quantized:  # a patch would be rounded to int8: the change is computed beside the weights
+        return ARModel(ar.model.personalized(personalization, strength, name), ar.transformer, ar.image_tokenizer)
     model = ar.model.knowing(personalization, strength, name)
     patcher = ar.transformer.clone()
     if personalization.adapter is not None and strength:

@@ -8,7 +8,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..ar_core import Generated, SamplingSettings
-from ..ar_core.memory import image_bytes, sampling_bytes
+from ..ar_core.memory import picture_bytes
 from ..ar_core.photos import unstack
 from . import host
 from .sockets import CATEGORY, ARModel, ARModelSocket
@@ -116,8 +116,10 @@ def pictures(drawn: list[Generated]) -> torch.Tensor:
 
 def memory_needed(ar: ARModel, settings: SamplingSettings, count: int) -> int:
     model = ar.model
-    drawing = sampling_bytes(model.transformer.config, model.family.protocol, settings.size, count, settings.cfg, host.itemsize(ar))
-    return max(drawing, image_bytes(model.image_tokenizer.config, settings.size))
+    beside = sum(p.numel() for adapter, _ in model.beside for p in adapter.parameters())
+    return picture_bytes(
+        model.transformer, model.image_tokenizer.config, model.family.protocol, settings.size, count, settings.cfg, beside
+    )  # fmt: skip
 
 
 def describe(ar: ARModel, drawn: list[list[Generated]], prompts: list[str], seconds: float) -> str:

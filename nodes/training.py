@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from PIL import Image
 
 from ..ar_core import SamplingSettings, StageResult, TrainingSettings, prepare_subject
-from ..ar_core.memory import image_bytes, sampling_bytes, training_bytes
+from ..ar_core.memory import picture_bytes, training_bytes
 from ..ar_core.photos import stack, unstack
 from ..ar_core.sheets import grid, loss_curves
 from ..ar_core.training.budget import trainable_parameters
@@ -61,16 +61,16 @@ def train(ar: ARModel, subject: SubjectPhotosValue, stage: str, settings: Traini
 
 
 def memory_needed(ar: ARModel, stage: str, settings: TrainingSettings) -> int:
-    """Training, or one sample on the way, or one picture of the image tokenizer: whichever takes most."""
+    """Training, or one sample on the way: whichever takes more."""
     model, recipe = ar.model, ar.model.family.recipe
     config, protocol, size = model.transformer.config, model.family.protocol, recipe.size
     parameters = 0 if stage == EMBEDDING else trainable_parameters(model.transformer, settings.method, settings.rank)
     learning = training_bytes(
         config, protocol, size, settings.micro_batch, settings.gradient_checkpointing, host.itemsize(ar), parameters
     )  # fmt: skip
-    sampling = SamplingSettings.resolve(model.family)
-    drawing = sampling_bytes(config, protocol, size, 1, sampling.cfg, host.itemsize(ar)) + 16 * parameters
-    return max(learning, drawing, image_bytes(model.image_tokenizer.config, size))
+    cfg = SamplingSettings.resolve(model.family).cfg
+    drawing = picture_bytes(model.transformer, model.image_tokenizer.config, protocol, size, 1, cfg) + 16 * parameters
+    return max(learning, drawing)
 
 
 class View(host.Reporter):

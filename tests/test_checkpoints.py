@@ -127,7 +127,7 @@ def test_types_and_operations_are_passed_on(tmp_path):
     operations = type("Operations", (), {n: type(n, (getattr(torch.nn, n),), {}) for n in ("Linear", "Embedding", "RMSNorm")})
     changed(tmp_path / "model", lambda t: t.update({k: v.half() for k, v in t.items()}), "vqgan.safetensors")
     files = checkpoints.find(tmp_path / "model")
-    model = checkpoints.load_transformer(files, 4, 8192, operations=operations, dtype=torch.float16)
+    model, _ = checkpoints.load_transformer(files, 4, 8192, operations=operations, dtype=torch.float16)
     assert isinstance(model.image_head, operations.Linear)
     assert {p.dtype for p in model.parameters()} == {torch.float16}
     assert {p.dtype for p in checkpoints.load_image_tokenizer(files).parameters()} == {torch.float32}

@@ -1,9 +1,14 @@
 """The VQGAN against transformers' encoder and against a plain functional decoder."""
 
+import weakref
+
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from ar_core import memory, strips
 from ar_core.image_tokenizer import ImageTokenizer, ImageTokenizerConfig
 
 SMALL = ImageTokenizerConfig(ch=32, ch_mult=(1, 1, 2), num_res_blocks=2, z_channels=32, embed_dim=8, n_embed=64)
@@ -114,3 +119,77 @@ def test_chameleons_dimensions_have_the_published_numbers_of_parameters():
     count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
     assert (count(model), count(model.encoder), count(model.decoder)) == (68_718_467, 27_194_880, 39_294_851)
     assert model.config.factor == 16
+
+
+# ---------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize("numbers", [1, 3000, 20000])
+@pytest.mark.parametrize("patch", [1, 2])
+def test_strips_give_the_same_pixels_and_codes(numbers, patch, monkeypatch):
+    model = random_tokenizer(ImageTokenizerConfig(32, (1, 1, 2), 2, 32, 8, 64, patch=patch))
+    images, codes = torch.rand(2, 24, 40, 3), torch.randint(0, 64, (2, 7, 5))
+    expected = model.encode(images), model.decode(codes)
+    monkeypatch.setattr(strips, "STRIP", numbers)
+    assert torch.equal(model.encode(images), expected[0])
+    torch.testing.assert_close(model.decode(codes), expected[1], atol=1e-5, rtol=1e-5)
+
+
+def test_strips_keep_out_of_training(monkeypatch):
+    monkeypatch.setattr(strips, "STRIP", 1)
+    model = random_tokenizer()
+    model.reconstruct(torch.randn(1, 8, 5, 3)).square().sum().backward()
+    assert all(p.grad is not None for p in model.decoder.parameters())
+
+
+class Peak(TorchDispatchMode):
+    """Bytes of the tensors that lived at the same time, at most."""
+
+    def __init__(self):
+        super().__init__()
+        self.living, self.most = {}, 0
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        result = operation(*arguments, **(options or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in self.living:
+                storage = tensor.untyped_storage()
+                self.living[storage._cdata] = storage.nbytes()
+                weakref.finalize(storage, self.living.pop, storage._cdata)
+                self.most = max(self.most, sum(self.living.values()))
+        return result
+
+
+@pytest.mark.parametrize("strip", [2**14, 2**16])
+def test_an_image_takes_no_more_memory_than_announced(strip, monkeypatch):
+    config = ImageTokenizerConfig(ch=64, ch_mult=(1, 1, 2), num_res_blocks=1, z_channels=8, embed_dim=4, n_embed=16)
+    model, size = random_tokenizer(config), (128, 96)
+    plain, tight = Peak(), Peak()
+    codes = torch.randint(0, 16, (1, 24, 32))
+    with plain:
+        model.decode(codes)
+    monkeypatch.setattr(strips, "STRIP", strip)
+    monkeypatch.setattr(memory, "STRIP", strip)
+    with tight:
+        model.decode(codes)
+    announced = memory.image_bytes(config, size)
+    assert 0.6 * announced < tight.most <= announced and tight.most < 0.7 * plain.most
+    with Peak() as encoding:
+        model.encode(torch.rand(1, size[1], size[0], 3))
+    assert encoding.most <= announced
+
+
+def test_a_picture_is_decoded_on_the_cpu_where_memory_runs_out(monkeypatch):
+    model = random_tokenizer()
+    codes = torch.randint(0, 64, (1, 5, 3))
+    expected, attempts, decode = model.decode(codes), [], ImageTokenizer._decode
+
+    def short_of_memory(self, codes):
+        attempts.append(self)
+        if self is model:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return decode(self, codes)
+
+    monkeypatch.setattr(ImageTokenizer, "_decode", short_of_memory)
+    assert torch.equal(model.decode(codes), expected)
+    assert len(attempts) == 2 and attempts[1].quantize.embedding.weight.device.type == "cpu"

@@ -3,8 +3,9 @@
 import torch
 
 from ar_core.families import LUMINA_768, MINIATURE
-from ar_core.image_tokenizer import ImageTokenizerConfig
-from ar_core.memory import FLOAT32, PROMPT_TOKENS, image_bytes, sampling_bytes, training_bytes, weight_bytes
+from ar_core.image_tokenizer import ImageTokenizer, ImageTokenizerConfig
+from ar_core.memory import FLOAT32, PROMPT_TOKENS, image_bytes, picture_bytes, sampling_bytes, training_bytes, weight_bytes
+from ar_core.quantization import quantize
 from ar_core.training.budget import trainable_parameters
 from ar_core.transformer import KVCache, Transformer, TransformerConfig
 
@@ -36,3 +37,12 @@ def test_more_of_anything_needs_more():
     assert training() < training(2) and training() < training(checkpointing=False)
     assert training(count=1000) - training() == 1000 * 4 * FLOAT32
     assert image_bytes(ImageTokenizerConfig(), (512, 512)) < image_bytes(ImageTokenizerConfig(), SIZE)
+
+
+def test_a_12_gb_card_holds_the_7b_in_int8_with_a_picture_of_768_px():
+    """Computed. 11 GiB: what a card sold with 12 GB leaves beside a desktop."""
+    vq, transformer = ImageTokenizerConfig(), Transformer(TransformerConfig(), device="meta", dtype=torch.bfloat16)
+    need = lambda: weight_bytes(transformer) + picture_bytes(transformer, vq, PROTOCOL, SIZE, 1, 4.0)  # noqa: E731
+    assert need() > 12 * 2**30
+    quantize(transformer)
+    assert need() + weight_bytes(ImageTokenizer(vq, device="meta")) < 11 * 2**30

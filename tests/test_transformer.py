@@ -205,3 +205,16 @@ def test_the_linear_layer_for_decoding_is_the_same_product(shape):
         assert torch.allclose(layer(x), torch.nn.functional.linear(x, layer.weight), atol=1e-6)
     layer(x.requires_grad_()).sum().backward()  # and it still learns
     assert x.grad is not None and layer.weight.grad is not None
+
+
+def test_one_token_at_a_time_in_bfloat16_is_as_close_as_many():
+    """On a CPU one query is computed as two: the first must be the answer, whatever the cache holds beyond."""
+    model = random_transformer(num_key_value_heads=2)
+    ids = torch.randint(0, VOCABULARY, (2, 9), generator=torch.Generator().manual_seed(3))
+    expected = logits(model, ids)
+    model = model.bfloat16()
+    cache = KVCache(model.config, 2, 16, dtype=torch.bfloat16)
+    steps = [logits(model, ids[:, i : i + 1], positions=torch.full((2, 1), i), cache=cache) for i in range(ids.shape[1])]
+    together = logits(model, ids)
+    error = lambda got: float((got - expected).abs().mean() / expected.std())  # noqa: E731
+    assert error(torch.cat(steps, 1)) < 2 * error(together) + 1e-3 and error(together) < 0.1

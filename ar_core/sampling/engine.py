@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..families import Protocol, Size
 from ..transformer import KVCache, Transformer
+from .graphs import Graphs
 from .rule import guide
 
 BUCKET = 128  # attention reads the cache up to the next multiple: few shapes, little waste
@@ -21,11 +22,11 @@ class Engine:
 
     def __init__(
         self, transformer: Transformer, protocol: Protocol, prompts: list[list[int]], size: Size, cfg: float,
-        rows: Tensor | None = None, spare: int = 0,
+        rows: Tensor | None = None, spare: int = 0, graphs: bool = False,
     ):  # fmt: skip
         """`prompts`: one list of ids per image; `rows`: learned vectors over the reserved tokens (R, hidden).
 
-        `spare`: slots of the cache behind the image's last token, for looking ahead.
+        `spare`: slots of the cache behind the image's last token, for looking ahead. `graphs`: replay steps on CUDA.
         """
         self.transformer, self.protocol, self.cfg, self.rows = transformer, protocol, cfg, rows
         self.images = len(prompts)
@@ -39,6 +40,7 @@ class Engine:
         slots = max(map(len, sequences)) + grid_rows * (columns + 1) + spare
         self.cache = KVCache(transformer.config, len(sequences), slots, self.device, self.dtype)
         self.sequences = sequences
+        self.graphs = Graphs(transformer.parameters, self.device) if graphs and self.device.type == "cuda" else None
 
     def prefill(self) -> Tensor:
         """Start (over): read prompts and headers; returns the guided logits (images, codes) of the first code."""
@@ -56,9 +58,9 @@ class Engine:
         ids = tokens if self.cfg == 1 else torch.cat([tokens, tokens])
         positions = self.lengths[:, None] + torch.arange(count, device=self.device)
         self.longest += count
-        hidden = self._forward(ids, positions, min(-(-self.longest // BUCKET) * BUCKET, self.cache.slots))
+        logits = self._step(ids, positions, self.longest)
         self.lengths = self.lengths + count
-        return self._guided(hidden)
+        return logits
 
     def last_of_header(self) -> Tensor:
         """The token (images, 1) after which the first code comes."""
@@ -74,7 +76,17 @@ class Engine:
         starts = self.lengths - 1 + (done if self.cfg == 1 else torch.cat([done, done]))
         positions = starts[:, None] + torch.arange(tokens.shape[1], device=self.device)
         longest = self.longest + most + tokens.shape[1] - 1
-        return self._guided(self._forward(ids, positions, min(-(-longest // BUCKET) * BUCKET, self.cache.slots)))
+        return self._step(ids, positions, longest)
+
+    def _step(self, ids: Tensor, positions: Tensor, longest: int) -> Tensor:
+        """Guided logits after each token; no row is longer than `longest` with them."""
+        slots = min(-(-longest // BUCKET) * BUCKET, self.cache.slots)
+        if self.graphs:
+            return self.graphs(self._logits, ids, positions, slots)
+        return self._logits(ids, positions, slots)
+
+    def _logits(self, ids: Tensor, positions: Tensor, slots: int) -> Tensor:
+        return self._guided(self._forward(ids, positions, slots))
 
     def _forward(self, ids: Tensor, positions: Tensor, slots: int) -> Tensor:
         embeddings = self.transformer.embed(ids, self.rows, self.protocol.identifier_base)

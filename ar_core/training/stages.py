@@ -92,6 +92,11 @@ class StageTrainer:
         if model.applied:
             names = ", ".join(i.name for i in model.identifiers)
             raise PersonalizationError(f"The model is already personalized ({names}). Train on the model as it was loaded.")
+        if model.transformer.quantized and settings.method == "full" and settings.strategy != "embedding_only":
+            raise PersonalizationError(
+                "Full q/k/v training needs the weights in 16 or 32 bits, and this model holds them in int8. "
+                "Load it in another precision, or choose the method LoRA."
+            )
         self.model, self.subject, self.settings, self.runs = model, subject, settings, Path(runs)
         self.identifier = check_identifier_name(identifier)
         self.progress, self.cancel, self.samples, self.on_sample = progress, cancel, samples, on_sample
@@ -149,6 +154,8 @@ class StageTrainer:
             "settings": {name: settings[name] for name in _DECIDES[stage] if not (name == "rank" and self.settings.method == "full")},
             "start": tensor_hash(start.vectors) if start else None,
         }  # fmt: skip
+        if self.model.transformer.quantized:
+            fields["weights"] = "int8"
         return Run(self.runs, f"{self.subject.class_name}-{stage}", fields)
 
     def _trainable(self, stage: str, start: Personalization | None) -> Trainable:

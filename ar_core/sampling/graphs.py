@@ -1,0 +1,96 @@
+"""CUDA graphs: a decoding step recorded once and replayed without Python, one recording per shape.
+
+A step with few rows is many short kernels, and starting them takes a CPU longer than a large card takes to run them.
+Off by default: it has not been run on a graphics card yet (docs/performance.md). `python -m benchmarks.decode --graphs`
+compares it with plain steps there.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Step = Callable[[Tensor, Tensor, int], Tensor]  # ids, positions, slots of the cache -> logits
+Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]  # a step -> how to replay it, where its result lies
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A captured step with the buffers it reads and writes."""
+
+    ids: Tensor
+    positions: Tensor
+    replay: Callable[[], None]
+    result: Tensor
+
+
+class Graphs:
+    """A step that is replayed where it can be.
+
+    The first call of a shape runs plainly: libraries make their workspaces then, which a capture cannot. The second
+    is recorded. A recording holds addresses; all are dropped as soon as one of `weights` lies elsewhere (patched,
+    moved, offloaded), and nothing is recorded while one of them is not on the device. Where recording fails, steps
+    stay plain.
+    """
+
+    def __init__(self, weights: Callable[[], Iterable[Tensor]], device: torch.device, capture: Capture | None = None):
+        self.weights, self.device = weights, device
+        self.capture: Capture | None = capture or CudaCapture()
+        self.seen: set[tuple] = set()
+        self.recordings: dict[tuple, Recording] = {}
+        self.addresses: tuple[int, ...] = ()
+
+    def __call__(self, step: Step, ids: Tensor, positions: Tensor, slots: int) -> Tensor:
+        """What `step` returns; always the same function of its arguments and the weights, with the same side effects."""
+        key = (*ids.shape, slots)
+        if self._resident() and key in self.seen and self._recorded(key, step, ids, positions, slots):
+            return replayed(self.recordings[key], ids, positions)
+        self.seen.add(key)
+        return step(ids, positions, slots)
+
+    def _resident(self) -> bool:
+        """Whether every weight is on the device; forgets all recordings if one has moved."""
+        weights = list(self.weights())
+        addresses = tuple(weight.data_ptr() for weight in weights)
+        if addresses != self.addresses:
+            self.addresses = addresses
+            self.seen.clear()
+            self.recordings.clear()
+        return all(weight.device.type == self.device.type for weight in weights)
+
+    def _recorded(self, key: tuple, step: Step, ids: Tensor, positions: Tensor, slots: int) -> bool:
+        """Whether there is a recording for `key`, made now if need be."""
+        if key not in self.recordings and self.capture:
+            ids, positions = ids.clone(), positions.clone()
+            try:
+                replay, result = self.capture(lambda: step(ids, positions, slots))
+            except RuntimeError as error:
+                warnings.warn(f"CUDA graphs are off: recording failed ({error}).", stacklevel=2)
+                self.capture = None
+            else:
+                self.recordings[key] = Recording(ids, positions, replay, result)
+        return key in self.recordings
+
+
+def replayed(recording: Recording, ids: Tensor, positions: Tensor) -> Tensor:
+    recording.ids.copy_(ids)
+    recording.positions.copy_(positions)
+    recording.replay()
+    return recording.result.clone()  # the next replay of any recording may write there
+
+
+class CudaCapture:
+    """torch's capture; all recordings share one pool of memory, since no two run at a time."""
+
+    def __init__(self):
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self.pool):
+            result = step()
+        return graph.replay, result

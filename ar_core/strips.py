@@ -1,0 +1,63 @@
+"""Convolutions of large maps, strip by strip: the same numbers in a fraction of the memory.
+
+A 3x3 convolution needs one row more on either side, and a group norm the mean and variance of the whole map. Both are
+known before the first strip, so tiles leave no seams; what is saved is every copy of a whole map in between.
+Small maps and everything that is trained go through torch's own layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STRIP = 2**23  # numbers per strip, 32 MiB in float32; a map up to this size is computed at once
+
+
+def activated(norm: nn.GroupNorm, conv: nn.Conv2d, x: Tensor, onto: Tensor | None = None) -> Tensor:
+    """conv(silu(norm(x))) for a 3x3 `conv`; added to `onto`, in place, where given."""
+    if at_once(x):
+        result = conv(F.silu(norm(x)))
+        return result if onto is None else onto + result
+    scale, shift = as_scale_and_shift(norm, x)
+    make = lambda rows: conv(F.silu(torch.addcmul(shift, rows, scale), inplace=True))  # noqa: E731
+    return by_strips(make, x, onto)
+
+
+def enlarged(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """conv of x at twice the size, nearest neighbour."""
+    make = lambda rows: conv(F.interpolate(rows, scale_factor=2.0, mode="nearest"))  # noqa: E731
+    return make(x) if at_once(x) else by_strips(make, x, times=2)
+
+
+def at_once(x: Tensor) -> bool:
+    return torch.is_grad_enabled() or x.numel() <= STRIP
+
+
+def as_scale_and_shift(norm: nn.GroupNorm, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The group norm of x (B, C, H, W) as x * scale + shift, both (B, C, 1, 1)."""
+    batch, channels = x.shape[:2]
+    variance, mean = torch.var_mean(x.reshape(batch, norm.num_groups, -1), dim=-1, correction=0, keepdim=True)
+    inverse = (variance + norm.eps).rsqrt()
+    scale = norm.weight.view(norm.num_groups, -1) * inverse
+    shift = norm.bias.view(norm.num_groups, -1) - mean * scale
+    return scale.reshape(batch, channels, 1, 1), shift.reshape(batch, channels, 1, 1)
+
+
+def by_strips(make: Callable[[Tensor], Tensor], x: Tensor, onto: Tensor | None = None, times: int = 1) -> Tensor:
+    """make(x), for a `make` that gives `times` as many rows and columns and looks one row far; added to `onto` where given."""
+    height, result = x.shape[2], onto
+    step = max(1, STRIP // (times**2 * x[:, :, 0].numel()))
+    for first in range(0, height, step):
+        last = min(first + step, height)
+        above, below = max(first - 1, 0), min(last + 1, height)  # the map's own border is padded by the convolution
+        made = make(x[:, :, above:below])[:, :, times * (first - above) : times * (last - above)]
+        if onto is not None:
+            onto[:, :, first:last].add_(made)
+            continue
+        if result is None:
+            result = made.new_empty(*made.shape[:2], times * height, made.shape[3])
+        result[:, :, times * first : times * last] = made
+    return result

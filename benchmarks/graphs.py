@@ -1,0 +1,62 @@
+"""Recorded CUDA steps against plain ones: `python -m benchmarks.decode --graphs`."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from ar_core.sampling import graphs, jacobi, sequential
+from ar_core.sampling.settings import WINDOWS
+
+from . import decode
+
+TOKENS = 64
+
+
+def check(device: torch.device, pixels: int) -> None:
+    """Are the codes of a whole picture equal, what does a recording cost, and how much faster are replayed steps?"""
+    if device.type != "cuda":
+        raise SystemExit("--graphs needs CUDA: there is no graphics card here, so nothing was compared.")
+    print(decode.machine(device))
+    for name, dtype in (("bf16", torch.bfloat16), ("int8", torch.bfloat16)):
+        model = decode.Model.random(device, pixels).to(dtype, int8=name == "int8")
+        for window in (1, max(WINDOWS)):
+            report(f"{name}, window {window}", model, window)
+
+
+def report(title: str, model: decode.Model, window: int) -> None:
+    plain = whole_picture(model, window, model.engine(window))
+    engine = model.engine(window, graphs=True)
+    engine.graphs.capture = capture = TimedCapture()
+    equal = float((whole_picture(model, window, engine) == plain).float().mean())
+    if window == 1:
+        times = [decode.time_ours(model, TOKENS, replay).seconds for replay in (False, True)]
+    else:
+        times = [decode.time_jacobi(model, window, TOKENS, replay) for replay in (False, True)]
+    print(
+        f"{title}: {100 * equal:.1f} % equal codes, {times[0] / times[1]:.2f}x faster, {len(capture.seconds)} recordings of "
+        f"{1e3 * sum(capture.seconds) / max(1, len(capture.seconds)):.0f} ms, peak memory {decode.peak_memory(model.device):.2f} GiB"
+    )
+
+
+def whole_picture(model: decode.Model, window: int, engine) -> torch.Tensor:
+    settings = decode.replace(model.settings, window=window)
+    way = sequential.decode if window == 1 else jacobi.decode
+    return way(engine, settings).codes
+
+
+class TimedCapture(graphs.CudaCapture):
+    """torch's capture, with the seconds that each took."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def __call__(self, step):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        recorded = super().__call__(step)
+        torch.cuda.synchronize()
+        self.seconds.append(time.perf_counter() - start)
+        return recorded

@@ -1,0 +1,120 @@
+"""What a precision costs in quality, on the miniature, against float32:
+
+    python -m benchmarks.precision [--scenes N] [--pictures N] [--json FILE]
+
+Loss: nats per code of drawn scenes that were held out from training, given their captions and all earlier codes; the
+difference to float32 with its standard error over scenes. Same top code: how often both precisions find the same code
+likeliest there. Pictures: one code at a time at guidance 4, same prompts and seeds; how many codes are
+equal, and how many come before the first that is not (behind it two pictures are different samples, not worse ones).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ar_core.memory import weight_bytes
+from ar_core.miniature.drawing import draw
+from ar_core.miniature.scenes import describe, random_scene
+from ar_core.model import LuminaModel
+from ar_core.photos import stack
+from ar_core.sampling import SamplingSettings
+from ar_core.training.examples import Batch, make_batch
+
+from .decode import MINIATURE_CFG, MINIATURE_PROMPTS, machine
+
+REFERENCE = "fp32"
+PRECISIONS = {
+    REFERENCE: {"dtype": torch.float32}, "bf16": {"dtype": torch.bfloat16},
+    "int8, the rest fp32": {"dtype": torch.float32, "int8": True}, "int8, the rest bf16": {"dtype": torch.bfloat16, "int8": True},
+}  # fmt: skip
+BATCH = 8
+
+
+@dataclass
+class Seen:
+    """What one precision makes of the same scenes and prompts."""
+
+    losses: Tensor  # (scenes,) nats per code
+    top: Tensor  # (scenes, codes) likeliest code
+    pictures: Tensor  # (pictures, codes)
+    weights: int  # bytes of the transformer
+
+
+def scenes(model: LuminaModel, count: int) -> list[tuple[list[int], Tensor]]:
+    """Captions' ids and codes (rows, columns) of held-out scenes."""
+    rng = random.Random("precision")
+    drawn = [random_scene(rng, held_out=True) for _ in range(count)]
+    size = model.family.recipe.size
+    codes = torch.cat([model.encode(stack([draw(scene, size[0])])) for scene in drawn])
+    return [(model.text.prompt_ids(describe(scene), size), grid) for scene, grid in zip(drawn, codes, strict=True)]
+
+
+@torch.inference_mode()
+def forced(model: LuminaModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Loss of each sequence (B,) and the likeliest codes (B, codes)."""
+    transformer, scored = model.transformer, batch.targets >= 0
+    embeddings = transformer.embed(batch.ids).to(transformer.model.norm.weight.dtype)
+    logits = transformer.image_logits(transformer(embeddings)[scored])
+    losses = F.cross_entropy(logits, batch.targets[scored], reduction="none")
+    return losses.view(len(batch.ids), -1).mean(1), logits.argmax(-1).view(len(batch.ids), -1)
+
+
+def look(model: LuminaModel, pairs: list[tuple[list[int], Tensor]], pictures: int) -> Seen:
+    size = model.family.recipe.size
+    parts = [forced(model, make_batch(pairs[i : i + BATCH], model.family.protocol, size)) for i in range(0, len(pairs), BATCH)]
+    losses, top = (torch.cat(part) for part in zip(*parts, strict=True))
+    drawn = []
+    for number in range(pictures):
+        settings = SamplingSettings.resolve(model.family, cfg=MINIATURE_CFG, seed=number, window=1)
+        drawn.append(model.generate(MINIATURE_PROMPTS[number % len(MINIATURE_PROMPTS)], settings)[0].codes.flatten())
+    return Seen(losses, top, torch.stack(drawn), weight_bytes(model.transformer))
+
+
+def compared(seen: Seen, reference: Seen) -> dict[str, float]:
+    difference = seen.losses - reference.losses
+    equal = seen.pictures == reference.pictures
+    return {
+        "loss": float(seen.losses.mean()),
+        "loss_difference": float(difference.mean()),
+        "loss_difference_error": float(difference.std()) / math.sqrt(len(difference)),
+        "same_top_code": float((seen.top == reference.top).float().mean()),
+        "equal_codes": float(equal.float().mean()),
+        "codes_before_first_difference": statistics.median(equal.int().cumprod(1).sum(1).tolist()),
+        "weights_mib": seen.weights / 2**20,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--pictures", type=int, default=12)
+    parser.add_argument("--json", type=Path, help="write the numbers here")
+    arguments = parser.parse_args()
+    print(f"{machine(torch.device('cpu'))}\n{arguments.scenes} held-out scenes, {arguments.pictures} pictures")
+    models = {name: LuminaModel.load("miniature", **options) for name, options in PRECISIONS.items()}
+    pairs = scenes(models[REFERENCE], arguments.scenes)
+    seen = {name: look(model, pairs, arguments.pictures) for name, model in models.items()}
+    results = {name: compared(found, seen[REFERENCE]) for name, found in seen.items()}
+    print("| precision | weights | loss per code | difference | same top code | equal codes | before the first difference (median) |")
+    print("|---|---|---|---|---|---|---|")
+    for name, r in results.items():
+        print(
+            f"| {name} | {r['weights_mib']:.1f} MiB | {r['loss']:.4f} | {r['loss_difference']:+.4f} ± {r['loss_difference_error']:.4f} | "
+            f"{100 * r['same_top_code']:.1f} % | {100 * r['equal_codes']:.0f} % | {r['codes_before_first_difference']:.0f} |"
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"machine": machine(torch.device("cpu")), **results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

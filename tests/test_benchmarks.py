@@ -1,0 +1,43 @@
+"""What the benchmarks say must follow from what they measured; nothing is timed here."""
+
+import sys
+
+import pytest
+import torch
+
+from benchmarks import decode, memory, plot, precision
+
+MEASURED = {"sequential_over_naive": 2.0, "best_exact_over_naive": 3.0, "jacobi_by_window": {16: 0.5}}
+SUMMARY = {
+    "fp32": MEASURED, "int8": {**MEASURED, "jacobi_by_window": {}}, "miniature_by_window": {1: {"steps_ratio": 1.0}, 16: {"steps_ratio": 3.2}},
+    "machine": "a machine", "tokens": 16, "size": "512x512", "repetitions": 3, "sequential_over_naive": 2.0,
+}  # fmt: skip
+
+
+def test_the_plot_shows_every_ratio():
+    (_, naive), (_, jacobi), (_, steps) = plot.panels(SUMMARY)
+    assert naive["fp32, one at a time"] == 2.0 and naive["int8 over bf16, best exact setting"] == 3.0
+    assert jacobi == {"fp32, window 16": 0.5} and steps == {"window 1": 1.0, "window 16": 3.2}
+    image = plot.draw_ratios(SUMMARY)
+    assert image.width == plot.WIDTH and all(colour in {pixel for _, pixel in image.getcolors(10**6)} for colour in plot.LINES[:3])
+
+
+def test_a_12_gb_card_is_said_to_hold_pictures_in_int8_only():
+    assert memory.fitting(memory.CARDS[12], int8=False) == "nothing"
+    assert "one picture up to 768 px" in memory.fitting(memory.CARDS[12], int8=True)
+
+
+def test_precisions_are_compared_code_by_code():
+    reference = precision.Seen(torch.tensor([1.0, 2.0]), torch.tensor([[1, 2], [3, 4]]), torch.tensor([[5, 6, 7, 8]]), 2**20)
+    other = precision.Seen(torch.tensor([1.5, 2.5]), torch.tensor([[1, 2], [3, 9]]), torch.tensor([[5, 6, 0, 8]]), 2**20)
+    found = precision.compared(other, reference)
+    assert found["loss_difference"] == 0.5 and found["same_top_code"] == 0.75
+    assert found["equal_codes"] == 0.75 and found["codes_before_first_difference"] == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the sentence is for machines without CUDA")
+@pytest.mark.parametrize("option", [["--graphs"], ["--memory-cap", "8"]])
+def test_what_needs_cuda_says_so(option, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["decode", *option])
+    with pytest.raises(SystemExit, match=f"{option[0]} needs CUDA"):
+        decode.main()
