@@ -169,8 +169,8 @@ LUMINA_1024 = replace(
     protocol=replace(LUMINA_PROTOCOL, sizes=frontier(1024)), recipe=replace(PAPER_RECIPE, size=(1024, 1024)),
 )  # fmt: skip
 
-# Views move the camera as the drawn world's own does. `python -m ar_core.miniature.choose_steps` found the layers' steps
-# level from 40 on; 80 was taken by eye (docs/log.md).
+# Views move the camera as the drawn world's own does. Steps: `python -m ar_core.miniature.choose_steps`, on subjects that no
+# table reports; equal for all strategies, so that they can be compared. Guidance: docs/log.md.
 MINIATURE = Family(
     "miniature", "the miniature (drawn scenes, 96 px)",
     Protocol(

@@ -61,7 +61,7 @@ def test_the_whole_job(photos, subject, tmp_path, capsys):
     assert image.size == MINIATURE.recipe.size
     assert image.text["prompt"] == "a photo of [V] dog on the beach"
     settings = json.loads(image.text["settings"])
-    assert settings["cfg"] == 4.0 and settings["top_k"] == 20 and settings["seed"] == 1
+    assert settings["cfg"] == 2.0 and settings["top_k"] == 20 and settings["seed"] == 1
     assert settings["personalizations"] == [{"identifier": "[V]", "class": "dog", "strength": 1.0}]
     assert "trainedAlgorithmicMedia" in image.text["DigitalSourceType"]
     assert str(photos) not in str(image.text)

@@ -124,7 +124,7 @@ class Benchmark:
     def _asked(self, unit: Unit) -> dict:
         settings = self.settings[unit.way, unit.seed]
         asked = {
-            "model": self.model.fingerprint, "training": settings and settings.describe(), "sampling": self.sampling[unit.seed].describe(),
+            "model": self.model.fingerprint, "precision": self.model.transformer.precision, "training": settings and settings.describe(), "sampling": self.sampling[unit.seed].describe(),
             "images_per_prompt": self.plan.images_per_prompt, "prompts": [p.template for p in self.data.prompts(unit.subject)],
         }  # fmt: skip
         return json.loads(json.dumps(asked))
