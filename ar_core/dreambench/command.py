@@ -173,6 +173,6 @@ def share_of(subjects: list) -> tuple[list, int, int, Callable[[], None]]:
         return subjects, 0, 1, lambda: None
     from accelerate import PartialState  # only needed with several processes
 
-    state = PartialState()
+    state = PartialState(cpu=not torch.cuda.is_available())  # left to itself it does not join processes without a graphics card
     with state.split_between_processes(list(range(len(subjects)))) as mine:
         return [subjects[i] for i in mine], state.process_index, state.num_processes, state.wait_for_everyone
