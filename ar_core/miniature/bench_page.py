@@ -23,7 +23,6 @@ from ..sheets import grid, loss_curves
 from . import single_photo
 
 CELL = 112
-SINGLE_SUBJECTS = 4
 
 Scored = Mapping[str, Sequence[SubjectScores]]
 
@@ -57,7 +56,7 @@ def write(
     """Write `page`, the same as JSON beside it, and pictures into a folder of its name."""
     sheets = page.with_suffix("")
     sheets.mkdir(parents=True, exist_ok=True)
-    chosen = data.subjects[-SINGLE_SUBJECTS:]
+    chosen = (data.subjects[0], data.subjects[-1])  # one that captions could name, one that they could not
     losses = single_photo.curves(model, chosen, single_steps(model, plan), out / "_runs", progress, cancel)
     falls = {name: {kind: single_photo.fall(values) for kind, values in kinds.items()} for name, kinds in losses.items()}
     lines = [*introduction(model, data, plan), "", comparison(scored, names), "", *between_seeds(scored), "", *claims(scored), ""]

@@ -32,7 +32,7 @@ from .judges import SIDE, answers, blurred, identity_lesson
 from .scenes import PLACES, TEMPLATES, Scene, random_scene, with_article
 from .words import captions
 
-STEPS = {"identity": 2600, "pairs": 3000}
+STEPS = {"identity": 2600, "pairs": 4800}
 BATCH, ALIKE = 64, 4  # pictures per lesson; every group of `ALIKE` shares most of what its captions say
 VISION = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 384, "image_size": SIDE, "patch_size": 8}
 READING = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 384, "max_position_embeddings": 40}
