@@ -31,7 +31,7 @@ class Prompts(io.ComfyNode):
                     tooltip="One prompt per line; empty lines are skipped. [V] stands for the subject; its class word is added where it is missing.",
                 ),
                 io.Combo.Input(
-                    "source", options=[LINES, *DREAMBENCH, *DRAWN],
+                    "source", options=[LINES, *DREAMBENCH, *DRAWN], optional=True,  # graphs made before it existed go on running
                     tooltip="The lines above, or a benchmark's list instead. DreamBench's 25 prompts for objects or for live subjects are read from "
                     "your copy of its `dataset` folder (prompts_and_classes.txt) in ComfyUI's input folder; the miniature's 10 are built in.",
                 ),
