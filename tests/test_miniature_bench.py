@@ -110,7 +110,9 @@ def test_all_weights_stay_small():
 
 
 def scores(name: str, value: float) -> SubjectScores:
-    pictures = tuple(ScoredPicture(name, "a mug", f"x/{name}/00_{seed}_00.png", "", (value + seed / 10,) * 3, 0.0, False) for seed in (0, 1))
+    pictures = tuple(
+        ScoredPicture(name, "a mug", f"x/{name}/00_{seed}_00.png", "", (value + seed / 10,) * 3, 0.0, False) for seed in (0, 1)
+    )
     return SubjectScores(name, MINIATURE.measures, pictures, {"mini-ID": 0.9, "mini-CLIP-I": 0.9}, 0.0, float("nan"))
 
 

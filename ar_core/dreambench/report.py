@@ -101,7 +101,12 @@ def as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: dict[
 
 def as_markdown(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: dict[str, str]) -> str:
     measures = subjects[0].measures
-    lines = [*_said(subjects, names), *_head("", measures), *(_line(row.method, row.values, measures) for row in rows), *_published(measures)]
+    lines = [
+        *_said(subjects, names),
+        *_head("", measures),
+        *(_line(row.method, row.values, measures) for row in rows),
+        *_published(measures),
+    ]
     lines += ["", *_head("subject", (*measures, "copies suspected", "diversity"))]
     for subject in subjects:
         cells = [*(f"{subject.mean(m):.3f}" for m in measures), f"{subject.copied:.0%}", _cell((subject.diversity,) * 3, False)]

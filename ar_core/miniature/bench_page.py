@@ -121,11 +121,18 @@ def between_seeds(scored: Scored) -> list[str]:
 
 
 def claims(scored: Scored) -> list[str]:
-    lines = ["## What the paper says, and what the miniature shows", "", "| the paper (numbers on the 7B) | difference here | |", "|---|---|---|"]
+    lines = [
+        "## What the paper says, and what the miniature shows",
+        "",
+        "| the paper (numbers on the 7B) | difference here | |",
+        "|---|---|---|",
+    ]
     for claim in answerable(scored):
         mean, low, high = _difference(scored, claim)
         measure = scored[claim.more][0].measures[claim.measure]
-        lines.append(f"| {claim.text} | {claim.more} − {claim.less}, {measure}: {mean:+.3f} ({low:+.3f} to {high:+.3f}) | {verdict(scored, claim)} |")
+        lines.append(
+            f"| {claim.text} | {claim.more} − {claim.less}, {measure}: {mean:+.3f} ({low:+.3f} to {high:+.3f}) | {verdict(scored, claim)} |"
+        )
     return lines
 
 

@@ -34,7 +34,9 @@ def main() -> None:
     judges = train(arguments.folder, arguments.judge_steps)
     print(f"| {arguments.strategy}, {arguments.method}: steps | identity | place | both |\n|---|---|---|---|")
     for steps in arguments.steps:
-        effort = Effort(subjects=tuple(TUNING), seeds=tuple(range(arguments.seeds)), training={"layer_steps": steps, "method": arguments.method})
+        effort = Effort(
+            subjects=tuple(TUNING), seeds=tuple(range(arguments.seeds)), training={"layer_steps": steps, "method": arguments.method}
+        )
         sheets = arguments.folder / "sheets" / f"{arguments.strategy}_{arguments.method}_{steps:03d}_steps"
         evaluation = Evaluation(model, *judges, effort, arguments.folder, sheets, lambda line: None)
         found = evaluation.personalization((arguments.strategy,))[arguments.strategy]

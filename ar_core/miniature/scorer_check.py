@@ -1,6 +1,6 @@
 """Shows on held-out scenes how well the miniature's scorers tell subjects, places and colours apart; writes their card.
 
-    python -m ar_core.miniature.scorer_check
+python -m ar_core.miniature.scorer_check
 """
 
 from __future__ import annotations

@@ -34,7 +34,14 @@ from .words import captions
 
 STEPS = {"identity": 2600, "pairs": 4800}
 BATCH, ALIKE = 64, 4  # pictures per lesson; every group of `ALIKE` shares most of what its captions say
-VISION = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 384, "image_size": SIDE, "patch_size": 8}
+VISION = {
+    "hidden_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 384,
+    "image_size": SIDE,
+    "patch_size": 8,
+}
 READING = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 384, "max_position_embeddings": 40}
 TOKENS, START, END = 600, "<|startoftext|>", "<|endoftext|>"
 Log = Callable[[str], None]
