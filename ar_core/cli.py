@@ -110,8 +110,8 @@ def parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="the whole job on the miniature; leaves pictures")
     demo.add_argument("--out", type=Path, default=Path("demo"))
-    demo.add_argument("--photos", type=Path, help="default: a drawn cat")
-    demo.add_argument("--class-name", default="cat")
+    demo.add_argument("--photos", type=Path, help="default: a drawn dog")
+    demo.add_argument("--class-name", default="dog")
     demo.set_defaults(run=run_demo)
 
     score = commands.add_parser("score", help="score pictures as DreamBench does: DINO, CLIP-I, CLIP-T")

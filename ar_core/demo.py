@@ -15,7 +15,7 @@ from .sampling import SamplingSettings
 from .sheets import grid, loss_curves
 from .training import TrainingSettings, personalize, prepare_subject
 
-EXAMPLE = "cream_cat"
+EXAMPLE = "lilac_dog"
 PROMPTS = ("a photo of [V] {} on the beach", "a photo of [V] {} in the snow", "a photo of [V] {} in the garden")
 CELL = 256
 SEED = 1
