@@ -43,7 +43,7 @@ def changed(nodes: dict, **changes) -> dict:
 def sampled(nodes: dict, model: list, name: str = "draw", **inputs) -> dict:
     """`nodes` with a sampler on `model` and a preview of its pictures."""
     values = {
-        "prompt": "a photo of a dog", "shape": "1:1", "cfg": 4.0, "top_k": 0, "temperature": 1.0, "seed": 1, "batch_size": 1, "decoding": "auto", **inputs,
+        "prompt": "a photo of a dog", "shape": "1:1", "cfg": 0.0, "top_k": 0, "temperature": 1.0, "seed": 1, "batch_size": 1, "decoding": "auto", **inputs,
     }  # fmt: skip
     return {
         **nodes, name: node("Sampler", ar_model=model, **values),
