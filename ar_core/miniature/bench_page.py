@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ..control import Cancel, Progress
@@ -21,6 +19,7 @@ from ..dreambench.ways import WAYS
 from ..model import LuminaModel
 from ..sheets import grid, loss_curves
 from . import single_photo
+from .evaluate import machine
 
 CELL = 112
 
@@ -175,7 +174,3 @@ def contact_sheet(data: DataSet, plan: Plan, out: Path, number: int) -> Image.Im
         rows.append([photos[row % len(photos)], *pictures])
     short = [prompt.removeprefix(f"a {subject.class_name} ")[:14] for prompt in prompts]
     return grid(rows, cell=CELL, columns=["photo", *short], labels=[f"{way}: {WAYS[way].meaning}" for way in plan.ways], title=subject.name)
-
-
-def machine() -> str:
-    return f"{platform.machine()} {platform.system()}, torch {torch.__version__}"

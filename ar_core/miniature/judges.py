@@ -8,7 +8,6 @@ place that the other one sees.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -19,9 +18,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .checkpointing import load_training, save_training
 from .drawing import draw
 from .scenes import ACCESSORIES, CLASSES, COLOURS, PATTERNS, PLACES, Scene, Subject, random_scene, random_subject, wild_scene
+from .small_training import Lesson, train_small
 
 SIDE = 64  # pixels that the judges look at
 ATTRIBUTES = {
@@ -29,7 +28,6 @@ ATTRIBUTES = {
 }  # fmt: skip
 BATCH, WIDTH = 64, 128
 KINDS_AT_ONCE = 4  # classes in one batch of identities: most of the others are then of one's own class, as when judging
-Lesson = Callable[[int, int], tuple[Tensor, Tensor]]  # step, seed -> pictures (B, 3, 64, 64) and their labels
 
 
 def answers(scene: Scene) -> dict[str, str]:
@@ -159,19 +157,4 @@ def train(folder: Path, steps: int, seed: int = 0, log=print) -> tuple[Attribute
 
 def _train(kind: type[nn.Module], lesson: Lesson, path: Path, steps: int, seed: int, log):
     torch.manual_seed(seed)
-    judge = kind()
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=1.0, weight_decay=0.01)
-    start, average = load_training(path, judge, [optimizer], {}) if path.exists() else 0, None
-    for step in range(start, steps):
-        for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * min(1.0, (step + 1) / 50, max(0.01, (steps - step) / (0.5 * steps)))
-        loss = judge.loss(*lesson(step, seed))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
-        if step % 100 == 0:
-            log(f"{path.stem} step {step}/{steps} loss {average:.3f}")
-        if step % 200 == 199 or step + 1 == steps:
-            save_training(path, step + 1, steps, judge, [optimizer], {})
-    return judge.eval()
+    return train_small(kind(), lesson, path, steps, rate=2e-3, warm_up=50, weight_decay=0.01, seed=seed, log=log)

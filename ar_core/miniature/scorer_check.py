@@ -11,15 +11,11 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-from PIL import Image
-
 from ..dreambench.encoders import MINIATURE, MINIATURE_SCORERS, Encoders
 from ..dreambench.report import write_text
 from ..model import LuminaModel
-from .bench_page import machine
 from .drawing import draw
-from .evaluate import REFERENCES, SIZE, held_out_scenes, reconstructed, rows_of, same_class, wilson
+from .evaluate import REFERENCES, SIZE, held_out_scenes, machine, reconstructed, rows_of, same_class, wilson
 from .judges import anyone
 from .scenes import ACCESSORIES, CLASSES, COLOURS, PATTERNS, PLACES, Scene, random_scene, with_article
 
@@ -99,15 +95,11 @@ def shown(encoders: Encoders, model: LuminaModel, count: int) -> dict[str, dict[
     result = {}
     for kind, pictures in (("drawings", drawings), ("reconstructions", reconstructed(model, drawings))):
         hits: dict[str, list[int]] = {}
-        for picture, ask in zip(_vectors(encoders, pictures), asked):
+        for picture, ask in zip(encoders.look(pictures)[1], asked):
             for name, (sentences, right) in ask.items():
                 hits.setdefault(name, []).append(int((encoders.read(sentences) @ picture).argmax()) == right)
         result[kind] = {name: wilson(sum(found), len(found)) for name, found in hits.items()}
     return result
-
-
-def _vectors(encoders: Encoders, pictures: list[Image.Image]) -> torch.Tensor:
-    return encoders.look(pictures)[1]
 
 
 def questions(scene: Scene) -> dict[str, tuple[list[str], int]]:

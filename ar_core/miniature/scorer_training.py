@@ -26,10 +26,10 @@ from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast, PreTrainedTokenizerFast, ViTConfig, ViTModel
 
 from ..dreambench.encoders import MINIATURE_SCORERS, SCORER_INPUT
-from .checkpointing import load_training, save_training
 from .drawing import draw
 from .judges import SIDE, answers, blurred, identity_lesson
 from .scenes import PLACES, TEMPLATES, Scene, random_scene, with_article
+from .small_training import train_small
 from .words import captions
 
 STEPS = {"identity": 2600, "pairs": 4800}
@@ -54,7 +54,7 @@ class IdentityScorer(nn.Module):
 
     def loss(self, pictures: Tensor) -> Tensor:
         """`pictures` (B, 3, SIDE, SIDE) in 0..1, of which 2i and 2i + 1 show one subject."""
-        vectors = F.normalize(self.vit(pixel_values=normalised(pictures)).last_hidden_state[:, 0], dim=-1)
+        vectors = F.normalize(self.vit(pixel_values=SCORER_INPUT.normalised(pictures)).last_hidden_state[:, 0], dim=-1)
         similar = vectors[0::2] @ vectors[1::2].T / 0.1
         target = torch.arange(len(similar))
         return (F.cross_entropy(similar, target) + F.cross_entropy(similar.T, target)) / 2
@@ -72,7 +72,7 @@ class PairScorer(nn.Module):
 
     def loss(self, pictures: Tensor, ids: Tensor, mask: Tensor, true: Tensor) -> Tensor:
         """`true` (B, B): whether caption j happens to be right about picture i; such pairs are no negatives."""
-        seen = self.clip.visual_projection(self.clip.vision_model(pixel_values=normalised(pictures)).pooler_output)
+        seen = self.clip.visual_projection(self.clip.vision_model(pixel_values=SCORER_INPUT.normalised(pictures)).pooler_output)
         read = self.clip.text_projection(self.clip.text_model(input_ids=ids, attention_mask=mask).pooler_output)
         scale = self.clip.logit_scale.exp().clamp_max(50)
         similar = scale * F.normalize(seen, dim=-1) @ F.normalize(read, dim=-1).T
@@ -136,10 +136,6 @@ def worn(scene: Scene) -> dict[str, str]:
     return {"words": scene.subject.words, "worn": scene.subject.accessory_words}
 
 
-def normalised(pictures: Tensor) -> Tensor:
-    return SCORER_INPUT.normalised(pictures)
-
-
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """A BPE in CLIP's format: word ends are marked, START before and END behind every sentence."""
     raw = Tokenizer(models.BPE(unk_token=END, end_of_word_suffix="</w>"))
@@ -159,22 +155,9 @@ def train(name: str, folder: Path, steps: int, seed: int = 0, log: Log = print) 
     torch.manual_seed(seed)
     scorer = {"identity": IdentityScorer, "pairs": PairScorer}[name]()
     path = folder / f"{name}_scorer.safetensors"
-    optimizer = torch.optim.AdamW(scorer.parameters(), lr=1.0, weight_decay=0.05, betas=(0.9, 0.98))
-    start, average = load_training(path, scorer, [optimizer], {}) if path.exists() else 0, None
-    for step in range(start, steps):
-        for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * min(1.0, (step + 1) / 200, max(0.01, (steps - step) / (0.5 * steps)))
-        loss = scorer.loss(*scorer.lesson(step, seed))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
-        optimizer.step()
-        average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
-        if step % 100 == 0:
-            log(f"{name} step {step}/{steps} loss {average:.3f}")
-        if step % 200 == 199 or step + 1 == steps:
-            save_training(path, step + 1, steps, scorer, [optimizer], {})
-    return scorer.eval()
+    return train_small(
+        scorer, scorer.lesson, path, steps, rate=1e-3, warm_up=200, weight_decay=0.05, betas=(0.9, 0.98), clip_norm=1.0, seed=seed, log=log
+    )
 
 
 def main() -> None:
