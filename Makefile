@@ -12,7 +12,7 @@ test: $(ENV)/ready
 
 $(ENV)/ready: requirements.txt constraints.txt
 	$(PYTHON) -m venv $(ENV)
-	$(RUN) -m pip install --quiet -r requirements.txt pytest -c constraints.txt
+	$(RUN) -m pip install --quiet -r requirements.txt pytest bitsandbytes -c constraints.txt
 	touch $@
 
 .PHONY: demo test

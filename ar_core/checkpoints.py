@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from .image_tokenizer import ImageTokenizer, ImageTokenizerConfig
-from .quantization import Int8, quantize
+from .quantization import QuantizedLinear, quantize
 from .transformer import Transformer, TransformerConfig
 
 VQ_FILES = ("vqgan.safetensors", "vqvae.safetensors", "vqgan.ckpt")
@@ -184,16 +184,17 @@ def _norm_groups(files: Files) -> int:
 
 def load_transformer(
     files: Files, head_first: int, head_size: int, *, operations=nn, device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None, int8: bool = False,
+    dtype: torch.dtype | None = None, quantized: str | None = None,
 ) -> tuple[Transformer, str]:  # fmt: skip
     """The transformer with its image head, on `device` in `dtype`, frozen, and its fingerprint. Raises CheckpointError.
 
-    There is never a second copy in memory, and of the output head only the image codes' rows are read. `int8`: the
-    layers' projections are rounded one by one as they are read; the fingerprint is that of the weights in the files.
+    There is never a second copy in memory, and of the output head only the image codes' rows are read. `quantized`: the
+    layers' projections are rounded to this scheme one by one as they are read; the fingerprint is that of the weights in
+    the files. Raises QuantizationError.
     """
     model = Transformer(transformer_config(files, head_first, head_size), operations=operations, device="meta")
-    if int8:
-        quantize(model)
+    if quantized:
+        quantize(model, quantized)
     named = Fingerprint(model.config)
     entries = _transformer_entries(files, model.config)
     return _filled(model, named.noting(entries), files.folder, device, dtype), named.text()
@@ -227,15 +228,16 @@ def _filled(model: nn.Module, entries: Iterable[Entry], source: Path, device, dt
     for path, key, name, value in entries:
         if name not in wanted:
             raise CheckpointError(f"{path} holds {key}, which this model does not have or another file holds too. Copy the files again.")
-        _check_shape(path, key, value.shape, wanted.pop(name).shape)
+        place, _, leaf = name.rpartition(".")
+        owner, parameter = model.get_submodule(place), wanted.pop(name)
+        small = isinstance(owner, QuantizedLinear)
+        _check_shape(path, key, value.shape, owner.weight_shape if small else parameter.shape)
         extremes = torch.stack(torch.aminmax(value)).to(dtype)  # NaN where any number is
         if not extremes.isfinite().all():
             raise CheckpointError(f"{path} holds a weight in {key} that is not a finite number as {extremes.dtype}. Copy the file again.")
-        place, _, leaf = name.rpartition(".")
-        owner = model.get_submodule(place)
-        if isinstance(owner, Int8):
+        if small:
             owner.store(value.to(device, dtype))
-            wanted.pop(f"{place}.scale")
+            wanted.pop(f"{place}.{owner.scale_name}")
         else:
             setattr(owner, leaf, nn.Parameter(value.to(device, dtype), requires_grad=False))
     if wanted:

@@ -17,7 +17,7 @@ from .control import Cancelled, Progress
 from .dreambench.command import dreambench_options, run_dreambench, run_score, score_options
 from .families import FAMILIES, MINIATURE, PAPER_RECIPE, PAPER_SOURCES, Recipe
 from .memory import picture_bytes, weight_bytes
-from .model import INT8, PRECISIONS, LuminaModel
+from .model import PRECISIONS, LuminaModel
 from .personalization import Personalization
 from .photos import read_photos
 from .pngs import save_png
@@ -144,7 +144,7 @@ def _model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     command.add_argument(
         "--precision", choices=PRECISIONS, default="auto",
-        help="auto: bf16, on a CPU fp32; int8: the layers' weights in 8 bits, half the memory of bf16, LoRA only",
+        help="auto: bf16, on a CPU fp32; int8, 4-bit: the layers' weights in fewer bits, half or a third of the memory of bf16, LoRA only; 4-bit needs bitsandbytes",
     )  # fmt: skip
 
 
@@ -156,8 +156,9 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _load(options: argparse.Namespace) -> LuminaModel:
+    precision = PRECISIONS[options.precision]
     model = LuminaModel.load(
-        options.model, options.device, PRECISIONS[options.precision], int8=options.precision == INT8,
+        options.model, options.device, precision.dtype, quantized=precision.quantized,
         family=options.family, vq=options.vq, tokenizer=options.tokenizer,
     )  # fmt: skip
     print(f"model: {model.family.title}, fingerprint {model.fingerprint}, {model.transformer.precision}, on {model.device}")

@@ -9,6 +9,7 @@ from torch import nn
 
 from .families import Protocol, Size
 from .image_tokenizer import ImageTokenizerConfig
+from .quantization import SCHEMES
 from .sampling.settings import WINDOWS
 from .strips import STRIP
 from .transformer import KVCache, Transformer, TransformerConfig
@@ -20,6 +21,13 @@ WINDOW = max(WINDOWS)  # positions decoded at a time, at most
 
 def weight_bytes(module: nn.Module) -> int:
     return sum(p.numel() * p.element_size() for p in module.parameters())
+
+
+def quantized_bytes(transformer: Transformer, scheme: str) -> int:
+    """What `weight_bytes` would be after `quantize(transformer, scheme)`, within a thousandth."""
+    projections = [m.weight for m in transformer.model.layers.modules() if isinstance(m, nn.Linear)]
+    kept = weight_bytes(transformer) - sum(p.numel() * p.element_size() for p in projections)
+    return kept + round(sum(p.numel() for p in projections) * SCHEMES[scheme].bits / 8)
 
 
 def sampling_bytes(config: TransformerConfig, protocol: Protocol, size: Size, images: int, cfg: float, itemsize: int) -> int:
@@ -56,7 +64,7 @@ def picture_bytes(
 ) -> int:
     """All that drawing pictures needs beside the weights: previews are decoded while the cache is there.
 
-    `beside`: parameters of personalizations that are computed beside int8 weights.
+    `beside`: parameters of personalizations that are computed beside quantised weights.
     """
     itemsize, dimensions = transformer.image_head.weight.element_size(), transformer.config
     sampling = sampling_bytes(dimensions, protocol, size, images, cfg, itemsize)

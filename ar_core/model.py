@@ -17,6 +17,7 @@ from .control import Cancel, Progress, never, silent
 from .families import FAMILIES, LUMINA_512, LUMINA_768, LUMINA_1024, MINIATURE, Family, Size, family_by_name
 from .image_tokenizer import ImageTokenizer
 from .personalization import Personalization, PersonalizationError
+from .quantization import SCHEMES
 from .sampling import SamplingSettings, jacobi, sequential
 from .sampling.engine import Engine
 from .sampling.sequential import OnRow
@@ -26,9 +27,20 @@ from .transformer import Transformer
 
 MINIATURE_FOLDER = Path(__file__).parent / "miniature" / "weights"
 PREVIEW_SECONDS = 1.0
-INT8 = "int8"
-# What a model is held in by name; None: it depends on the device. int8 is for the layers' projections alone.
-PRECISIONS = {"auto": None, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, INT8: None}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a model is held in."""
+
+    dtype: torch.dtype | None = None  # None: it depends on the device
+    quantized: str | None = None  # a scheme for the layers' projections alone
+
+
+PRECISIONS = {
+    "auto": Precision(), "bf16": Precision(torch.bfloat16), "fp16": Precision(torch.float16), "fp32": Precision(torch.float32),
+    **{scheme: Precision(quantized=scheme) for scheme in SCHEMES},
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,22 +78,23 @@ class LuminaModel:
 
     @classmethod
     def load(
-        cls, path: Path | str = "miniature", device: str | torch.device = "cpu", dtype: torch.dtype | None = None, *, int8: bool = False,
-        family: str | None = None, vq: Path | str | None = None, tokenizer: Path | str | None = None, operations=layers,
+        cls, path: Path | str = "miniature", device: str | torch.device = "cpu", dtype: torch.dtype | None = None, *,
+        quantized: str | None = None, family: str | None = None, vq: Path | str | None = None, tokenizer: Path | str | None = None, operations=layers,
     ) -> LuminaModel:  # fmt: skip
         """Load any layout that `checkpoints` knows; "miniature" is the model that ships.
 
-        `dtype` None takes bfloat16 on an accelerator and float32 on a CPU. `int8` holds the layers' projections in 8 bits
-        and everything else in `dtype`, None being bfloat16 everywhere. Raises CheckpointError.
+        `dtype` None takes bfloat16 on an accelerator and float32 on a CPU. `quantized`, one of
+        `quantization.SCHEMES`, holds the layers' projections in 8 or 4 bits and everything else in `dtype`, None being
+        bfloat16 everywhere. Raises CheckpointError and QuantizationError.
         """
         folder = MINIATURE_FOLDER if str(path) == MINIATURE.name else Path(path)
         device = torch.device(device)
-        dtype = dtype or (torch.float32 if device.type == "cpu" and not int8 else torch.bfloat16)
+        dtype = dtype or (torch.float32 if device.type == "cpu" and not quantized else torch.bfloat16)
         files = checkpoints.find(folder, vq, tokenizer)
         chosen = family_by_name(family) if family else guess_family(folder, files.config)
         protocol = chosen.protocol
         transformer, fingerprint = checkpoints.load_transformer(
-            files, protocol.code_base, protocol.codes, operations=operations, device=device, dtype=dtype, int8=int8
+            files, protocol.code_base, protocol.codes, operations=operations, device=device, dtype=dtype, quantized=quantized
         )
         known = files.config.get("known_words")
         text = TextTokenizer.load(files.tokenizer, protocol, frozenset(known) if known else None)
@@ -111,9 +124,9 @@ class LuminaModel:
         """This model knowing one subject more, in prompts called `name` (default: the saved identifier).
 
         `strength` scales the change of the transformer; 0 is exactly the model as it was, with the identifier
-        left out of prompts: the "before". Beside int8 weights the change is computed anew in every step, else it is
+        left out of prompts: the "before". Beside quantised weights the change is computed anew in every step, else it is
         merged. Raises PersonalizationError for a file made for another base, a name already taken, no reserved tokens
-        left, or a full change of int8 weights.
+        left, or a full change of quantised weights.
         """
         knowing = self.knowing(personalization, strength, name)
         changes = tuple((a.personalization.adapter, a.strength) for a in knowing.applied if a.personalization.adapter and a.strength)
@@ -131,7 +144,7 @@ class LuminaModel:
             )
         if self.base.quantized and personalization.adapter is not None and personalization.adapter.method == "full":
             raise PersonalizationError(
-                f'"{name} {personalization.class_name}" changes q, k and v in full, which int8 weights cannot take. '
+                f'"{name} {personalization.class_name}" changes q, k and v in full, which {self.base.quantized} weights cannot take. '
                 "Load the model in another precision, or train the subject with the method LoRA."
             )
         if name in [i.name for i in self.identifiers]:
@@ -169,7 +182,7 @@ class LuminaModel:
         ids = [self.text.prompt_ids(prompt, settings.size, self.identifiers) for prompt in final]
         window = settings.window or auto_window(
             self.device.type, self.transformer.model.norm.weight.dtype, len(ids), self.transformer.config.hidden_size,
-            self.transformer.quantized,
+            bool(self.transformer.quantized),
         )  # fmt: skip
         settings = replace(settings, window=window)
         engine = Engine(self.transformer, self.family.protocol, ids, settings.size, settings.cfg, self.rows, window, graphs)

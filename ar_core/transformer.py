@@ -80,7 +80,7 @@ class Transformer(nn.Module):
         self.model = Body(config, operations, to)
         self.image_head = operations.Linear(config.hidden_size, config.head_size, bias=False, **to)
         self.gradient_checkpointing = False
-        self.quantized = False  # written by `quantization.quantize`
+        self.quantized: str | None = None  # how the layers' projections are held, written by `quantization.quantize`
         self.device: torch.device | None = None  # written by a host that moves the layers itself
 
     @property
@@ -92,7 +92,7 @@ class Transformer(nn.Module):
     def precision(self) -> str:
         """How numbers are held, e.g. "bfloat16", "int8 and bfloat16"."""
         dtype = str(self.image_head.weight.dtype).removeprefix("torch.")
-        return f"int8 and {dtype}" if self.quantized else dtype
+        return f"{self.quantized} and {dtype}" if self.quantized else dtype
 
     def embed(self, ids: Tensor, rows: Tensor | None = None, first_row_id: int = 0) -> Tensor:
         """Embeddings (B, T, hidden) of `ids` (B, T).

@@ -6,6 +6,7 @@ import time
 
 import torch
 
+from ar_core.quantization import SCHEMES
 from ar_core.sampling import graphs, jacobi, sequential
 from ar_core.sampling.settings import WINDOWS
 
@@ -19,8 +20,8 @@ def check(device: torch.device, pixels: int) -> None:
     if device.type != "cuda":
         raise SystemExit("--graphs needs CUDA: there is no graphics card here, so nothing was compared.")
     print(decode.machine(device))
-    for name, dtype in (("bf16", torch.bfloat16), ("int8", torch.bfloat16)):
-        model = decode.Model.random(device, pixels).to(dtype, int8=name == "int8")
+    for name, scheme in (("bf16", None), *((scheme, scheme) for scheme in SCHEMES)):
+        model = decode.Model.random(device, pixels).to(torch.bfloat16, scheme)
         for window in (1, max(WINDOWS)):
             report(f"{name}, window {window}", model, window)
 

@@ -5,6 +5,8 @@ python -m benchmarks.memory
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from ar_core.families import LUMINA_512, LUMINA_768, LUMINA_1024, Family
@@ -15,20 +17,21 @@ from ar_core.training.budget import trainable_parameters
 from ar_core.transformer import Transformer, TransformerConfig
 
 DTYPE = torch.bfloat16
-KINDS = {"bfloat16": False, "int8, the rest bfloat16": True}
+KINDS = {"bfloat16": None, "int8, the rest bfloat16": "int8", "4-bit, the rest bfloat16": "4-bit"}  # title -> scheme
 FAMILIES = (LUMINA_512, LUMINA_768, LUMINA_1024)
 CARDS = {8: 7.2, 12: 11.2, 16: 15.1, 24: 23.0}  # GB on the box -> GiB that are assumed free beside a desktop
 
 
-def transformer_7b(int8: bool) -> Transformer:
+@functools.cache
+def transformer_7b(scheme: str | None) -> Transformer:
     transformer = Transformer(TransformerConfig(), device="meta", dtype=DTYPE)
-    return quantize(transformer) if int8 else transformer
+    return quantize(transformer, scheme) if scheme else transformer
 
 
-def rows(family: Family, int8: bool = False) -> dict[str, float]:
+def rows(family: Family, scheme: str | None = None) -> dict[str, float]:
     """Bytes by use, weights included, with the recipe's size and micro batch."""
     recipe, protocol, config = family.recipe, family.protocol, TransformerConfig()
-    transformer, vq = transformer_7b(int8), ImageTokenizerConfig()
+    transformer, vq = transformer_7b(scheme), ImageTokenizerConfig()
     weights = weight_bytes(transformer) + weight_bytes(ImageTokenizer(vq, device="meta"))
     lora = trainable_parameters(transformer, "lora", recipe.lora_rank)
 
@@ -38,24 +41,24 @@ def rows(family: Family, int8: bool = False) -> dict[str, float]:
 
     found = {
         "weights": weights,
-        "one picture": weights + picture_bytes(transformer, vq, protocol, recipe.size, 1, recipe.cfg, lora if int8 else 0),
+        "one picture": weights + picture_bytes(transformer, vq, protocol, recipe.size, 1, recipe.cfg, lora if scheme else 0),
         "stage 1": training(0),
         f"stage 2, LoRA rank {recipe.lora_rank}": training(lora),
     }
-    return found if int8 else {**found, "stage 2, full q/k/v": training(trainable_parameters(transformer, "full", recipe.lora_rank))}
+    return found if scheme else {**found, "stage 2, full q/k/v": training(trainable_parameters(transformer, "full", recipe.lora_rank))}
 
 
-def fitting(free: float, int8: bool) -> str:
+def fitting(free: float, scheme: str | None) -> str:
     """What fits a card with `free` GiB without streaming, each use with the largest size."""
-    tables = {family.recipe.size[0]: rows(family, int8) for family in FAMILIES}
+    tables = {family.recipe.size[0]: rows(family, scheme) for family in FAMILIES}
     uses = [name for name in next(iter(tables.values())) if name != "weights"]
     sizes = {use: [pixels for pixels, table in tables.items() if table[use] <= free * 2**30] for use in uses}
     return ", ".join(f"{use} up to {max(fits)} px" for use, fits in sizes.items() if fits) or "nothing"
 
 
 def main() -> None:
-    for title, int8 in KINDS.items():
-        tables = [rows(family, int8) for family in FAMILIES]
+    for title, scheme in KINDS.items():
+        tables = [rows(family, scheme) for family in FAMILIES]
         print(f"| {title}, computed | " + " | ".join(f"{family.recipe.size[0]} px" for family in FAMILIES) + " |")
         print("|---|" + "---|" * len(FAMILIES))
         for name in tables[0]:
@@ -64,7 +67,7 @@ def main() -> None:
     print("| card, GiB assumed free, computed | " + " | ".join(KINDS) + " |")
     print("|---|" + "---|" * len(KINDS))
     for box, free in CARDS.items():
-        print(f"| {box} GB, {free} | " + " | ".join(fitting(free, int8) for int8 in KINDS.values()) + " |")
+        print(f"| {box} GB, {free} | " + " | ".join(fitting(free, scheme) for scheme in KINDS.values()) + " |")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw
 
+from ar_core.quantization import SCHEMES
 from ar_core.sheets import BACKGROUND, FAINT, GAP, INK, LINES, font, wrapped
 
 WIDTH, BAR, LABEL = 900, 22, 300  # pixels
@@ -15,7 +16,7 @@ def panels(summary: dict) -> list[Panel]:
     precisions = {name: value for name, value in summary.items() if isinstance(value, dict) and "sequential_over_naive" in value}
     over_naive = {}
     for name, found in precisions.items():
-        label = "int8 over bf16" if name == "int8" else name
+        label = f"{name} over bf16" if name in SCHEMES else name
         over_naive[f"{label}, one at a time"] = found["sequential_over_naive"]
         over_naive[f"{label}, best exact setting"] = found["best_exact_over_naive"]
     jacobi = {

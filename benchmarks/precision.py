@@ -35,7 +35,8 @@ from .decode import MINIATURE_CFG, MINIATURE_PROMPTS, machine
 REFERENCE = "fp32"
 PRECISIONS = {
     REFERENCE: {"dtype": torch.float32}, "bf16": {"dtype": torch.bfloat16},
-    "int8, the rest fp32": {"dtype": torch.float32, "int8": True}, "int8, the rest bf16": {"dtype": torch.bfloat16, "int8": True},
+    "int8, the rest fp32": {"dtype": torch.float32, "quantized": "int8"}, "int8, the rest bf16": {"dtype": torch.bfloat16, "quantized": "int8"},
+    "4-bit, the rest fp32": {"dtype": torch.float32, "quantized": "4-bit"}, "4-bit, the rest bf16": {"dtype": torch.bfloat16, "quantized": "4-bit"},
 }  # fmt: skip
 BATCH = 8
 

@@ -116,7 +116,7 @@ def make_resident(ar: ARModel, needed: int) -> None:
 
 def applied(ar: ARModel, personalization: Personalization, strength: float, name: str | None) -> ARModel:
     """`ar` knowing one subject more; every other branch of the graph keeps what it has."""
-    if ar.model.transformer.quantized:  # a patch would be rounded to int8: the change is computed beside the weights
+    if ar.model.transformer.quantized:  # nothing can be added to rounded weights: the change is computed beside them
         return ARModel(ar.model.personalized(personalization, strength, name), ar.transformer, ar.image_tokenizer)
     model = ar.model.knowing(personalization, strength, name)
     patcher = ar.transformer.clone()

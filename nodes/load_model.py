@@ -9,8 +9,9 @@ import torch
 from comfy_api.latest import io
 
 from ..ar_core import LuminaModel
-from ..ar_core.memory import picture_bytes, weight_bytes
-from ..ar_core.model import INT8, MINIATURE_FOLDER, PRECISIONS
+from ..ar_core.memory import picture_bytes, quantized_bytes, weight_bytes
+from ..ar_core.model import MINIATURE_FOLDER, PRECISIONS
+from ..ar_core.quantization import SCHEMES
 from . import host
 from .sockets import CATEGORY, ARModel, ARModelSocket
 
@@ -43,7 +44,7 @@ class LoadModel(io.ComfyNode):
                 io.Combo.Input(
                     "precision", options=list(PRECISIONS), default="auto",
                     tooltip="auto: bf16 on a graphics card (fp16 on cards without it), fp32 for the miniature on a CPU. fp32 needs twice the memory. "
-                    "int8: half the memory of bf16, slightly other pictures; learns and takes LoRA only.",
+                    "int8: half the memory of bf16, slightly other pictures; 4-bit: a third, needs the package bitsandbytes. Both learn and take LoRA only.",
                 ),
             ],
             outputs=[
@@ -66,10 +67,11 @@ class LoadModel(io.ComfyNode):
         if precision not in PRECISIONS:
             raise ValueError(f'precision is "{precision}"; choose one of: {", ".join(PRECISIONS)}.')
         path = MINIATURE_FOLDER if model_name == BUILT_IN else host.inside(model_name, host.MODELS)
-        dtype = PRECISIONS[precision] or best_dtype(path)
+        chosen = PRECISIONS[precision]
         with torch.inference_mode(False):
             model = LuminaModel.load(
-                path, memory.unet_offload_device(), dtype, int8=precision == INT8, operations=host.operations()
+                path, memory.unet_offload_device(), chosen.dtype or best_dtype(path), quantized=chosen.quantized,
+                operations=host.operations(),
             )  # fmt: skip
             ar = host.citizen(model)
         text = about(ar)
@@ -104,7 +106,18 @@ def about(ar: ARModel) -> str:
         return "\n".join([*lines, f"{need}: the model stays on it."])
     rows, columns = protocol.grid(recipe.size)
     seconds = rows * columns * (weights + beside - total) / BUS
-    return "\n".join([*lines, f"{need}: layers are streamed, about {host.duration(seconds)} of transfer per picture (estimated)."])
+    streamed = f"{need}: layers are streamed, about {host.duration(seconds)} of transfer per picture (estimated)."
+    return "\n".join(
+        [*lines, streamed, *([f"It would stay on the card in {fitting}."] if (fitting := smaller(ar, total - beside)) else [])]
+    )
+
+
+def smaller(ar: ARModel, free: int) -> str:
+    """The precisions in which the transformer's weights fit `free` bytes together with the image tokenizer's."""
+    if ar.model.transformer.quantized:
+        return ""
+    free -= weight_bytes(ar.model.image_tokenizer)
+    return " or ".join(scheme for scheme in SCHEMES if quantized_bytes(ar.model.transformer, scheme) <= free)
 
 
 def gib(count: float) -> str:

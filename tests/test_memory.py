@@ -44,5 +44,5 @@ def test_a_12_gb_card_holds_the_7b_in_int8_with_a_picture_of_768_px():
     vq, transformer = ImageTokenizerConfig(), Transformer(TransformerConfig(), device="meta", dtype=torch.bfloat16)
     need = lambda: weight_bytes(transformer) + picture_bytes(transformer, vq, PROTOCOL, SIZE, 1, 4.0)  # noqa: E731
     assert need() > 12 * 2**30
-    quantize(transformer)
+    quantize(transformer, "int8")
     assert need() + weight_bytes(ImageTokenizer(vq, device="meta")) < 11 * 2**30

@@ -4,7 +4,8 @@ A window of guessed tokens is fed at once. Every guess x was drawn from a known 
 gives the distribution p that it should have had, given the tokens before it. Speculative sampling (Leviathan et al.
 2023, arXiv 2211.17192) turns a draw from q into one from p and keeps x as often as possible. The leading kept guesses
 and the first corrected one are final: all that stood before them was final too. Those behind stay in the window as
-better guesses, now drawn from p, so their q becomes that p. (Keeping the old q looks similar and is wrong.)
+better guesses, now drawn from p, so their q becomes that p. (Keeping the old q looks similar and is wrong.) Positions
+that are new in the window are guessed from the p of the last one before them, for neighbours in a picture are alike.
 
 Every image advances by its own count. Shapes never change; the host reads one small tensor per step.
 """
@@ -64,7 +65,8 @@ def decode(
 
     engine.prefill()
     newest = engine.last_of_header()
-    guess, q = fresh(numbers.step(0), codes), torch.full((engine.images, window, codes), 1 / codes, device=engine.device)
+    q = torch.full((engine.images, window, codes), 1 / codes, device=engine.device)  # nothing is known: every code equally likely
+    guess = draw(q, numbers.step(0)[..., 2])
     finished, step = [0] * engine.images, 0
     while min(finished) < total:
         stop_if(cancel)
@@ -82,8 +84,8 @@ def decode(
         done = done + count
         moved = ahead + count[:, None]
         inside, moved = moved < window, moved.clamp_max(window - 1)
-        guess = torch.where(inside, corrected.gather(1, moved), fresh(drawn, codes))
-        q = torch.where(inside[..., None], p.gather(1, moved[..., None].expand_as(p)), 1 / codes)
+        q = p.gather(1, moved[..., None].expand_as(p))
+        guess = torch.where(inside, corrected.gather(1, moved), draw(q, drawn[..., 2]))
 
         before, finished, step = min(finished), done.tolist(), step + 1
         progress(min(finished), total, "sampling")
@@ -96,11 +98,6 @@ def decode(
 def as_grid(tokens: Tensor, rows: int, columns: int) -> Tensor:
     """Codes (images, rows, columns) of a stream with row ends in it."""
     return tokens[:, : rows * (columns + 1)].view(-1, rows, columns + 1)[..., :columns]
-
-
-def fresh(numbers: Tensor, codes: int) -> Tensor:
-    """Guesses for positions of which nothing is known: every code equally likely."""
-    return (numbers[..., 2] * codes).long().clamp_max(codes - 1)
 
 
 class RandomNumbers:

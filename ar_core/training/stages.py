@@ -94,7 +94,7 @@ class StageTrainer:
             raise PersonalizationError(f"The model is already personalized ({names}). Train on the model as it was loaded.")
         if model.transformer.quantized and settings.method == "full" and settings.strategy != "embedding_only":
             raise PersonalizationError(
-                "Full q/k/v training needs the weights in 16 or 32 bits, and this model holds them in int8. "
+                f"Full q/k/v training needs the weights in 16 or 32 bits, and this model holds them in {model.transformer.quantized}. "
                 "Load it in another precision, or choose the method LoRA."
             )
         self.model, self.subject, self.settings, self.runs = model, subject, settings, Path(runs)
@@ -155,7 +155,7 @@ class StageTrainer:
             "start": tensor_hash(start.vectors) if start else None,
         }  # fmt: skip
         if self.model.transformer.quantized:
-            fields["weights"] = "int8"
+            fields["weights"] = self.model.transformer.quantized
         return Run(self.runs, f"{self.subject.class_name}-{stage}", fields)
 
     def _trainable(self, stage: str, start: Personalization | None) -> Trainable:

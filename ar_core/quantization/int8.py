@@ -1,18 +1,15 @@
-"""Weights in 8 bits: what a layer's linear projections hold instead of 16 or 32, with torch alone.
+"""Weights in 8 bits, with torch alone.
 
-Every output channel has one scale: weight = int8 * scale, symmetric, rounded to nearest. Activations keep their type.
-Only the layers' projections are stored so (93 % of the 7B); embeddings, norms and the head of image codes are not.
-
-The weights stay as they are: whatever is learned on top of them is computed beside them (`adapters.attached`).
+Every output channel has one scale: weight = int8 * scale, symmetric, rounded to nearest.
 """
 
 from __future__ import annotations
 
-import functools
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+
+from .linear import QuantizedLinear
 
 LEVELS = 127
 BLOCK = 2**20  # weights that a CPU turns into activations' type at a time: 2 to 4 MiB stay in its cache
@@ -21,16 +18,16 @@ PACKED, PACKED_ROWS = getattr(torch, "_weight_int8pack_mm", None), 8
 PACKED_INPUTS = 16  # it reads past the end of a row whose length is no multiple of this
 
 
-class Int8:
-    """Mixed into a host's Linear: it keeps its name, its place and its shape; `weight` is int8, `scale` has one number per row."""
+class Int8(QuantizedLinear):
+    """`weight` is int8 (out, in), `scale` has one number per row, of the weights' type and rounded before it divides."""
+
+    scale_name, bits = "scale", 8
 
     def store(self, weight: Tensor) -> None:
-        """Take over `weight` (out, in), any floating type; the scales are of that type and rounded before they divide."""
         scale = (weight.abs().amax(1).float() / LEVELS).to(weight.dtype)
         scale = torch.where(scale == 0, 1, scale)  # a row of zeros
         rounded = (weight.float() / scale.float()[:, None]).round_().clamp_(-LEVELS, LEVELS)
-        self.weight = nn.Parameter(rounded.to(torch.int8), requires_grad=False)
-        self.scale = nn.Parameter(scale, requires_grad=False)
+        self.keep(rounded.to(torch.int8), scale)
 
     def forward(self, x: Tensor) -> Tensor:
         return Product.apply(x, self.weight.to(x.device), self.scale.to(x))
@@ -61,24 +58,3 @@ def on_cpu(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
         return PACKED(x.contiguous(), weight, scale)
     blocks = weight.split(max(1, BLOCK // weight.shape[1]))
     return torch.cat([F.linear(x, block.to(x.dtype)) for block in blocks], 1) * scale
-
-
-@functools.cache
-def int8_class(linear: type[nn.Linear]) -> type[nn.Linear]:
-    """`linear` with int8 weights; still a subclass, so that a host streams it like its own."""
-    return type(f"Int8{linear.__name__}", (Int8, linear), {})
-
-
-def quantize(transformer: nn.Module) -> nn.Module:
-    """Turn the projections of `transformer`'s layers into int8, one after the other, in place; returns it.
-
-    Also for a transformer on meta, which is filled later through `Int8.store`.
-    """
-    for module in list(transformer.model.layers.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.Linear):
-                small = int8_class(type(child))(child.in_features, child.out_features, bias=False, device="meta", dtype=child.weight.dtype)
-                small.store(child.weight.detach())
-                setattr(module, name, small)
-    transformer.quantized = True
-    return transformer
