@@ -53,6 +53,7 @@ class KVCache:
         shape = (config.num_hidden_layers, rows, slots, config.num_key_value_heads, config.head_dim)
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
+        self.rows = torch.arange(rows, device=device)[:, None]
 
     @property
     def slots(self) -> int:
@@ -64,9 +65,8 @@ class KVCache:
 
     def write(self, layer: int, positions: Tensor, keys: Tensor, values: Tensor, slots: int) -> tuple[Tensor, Tensor]:
         """Store (rows, T, kv_heads, head_dim) at `positions` (rows, T); returns the layer's first `slots` slots."""
-        rows = torch.arange(len(positions), device=positions.device)[:, None]
-        self.keys[layer].index_put_((rows, positions), keys.to(self.keys.dtype))
-        self.values[layer].index_put_((rows, positions), values.to(self.values.dtype))
+        self.keys[layer].index_put_((self.rows, positions), keys.to(self.keys.dtype))
+        self.values[layer].index_put_((self.rows, positions), values.to(self.values.dtype))
         return self.keys[layer, :, :slots], self.values[layer, :, :slots]
 
 
@@ -119,14 +119,14 @@ class Transformer(nn.Module):
         """
         if cache is None:
             positions = torch.arange(embeddings.shape[1], device=embeddings.device)[None]
-            visible = None
+            mask = None
         else:
             slots = slots or cache.slots
-            visible = torch.arange(slots, device=positions.device) <= positions[:, None, :, None]
-        rotary = rotary_table(positions, self.config.head_dim, self.config.rope_theta)
+            mask = causal_mask(positions, slots, embeddings.dtype)
+        rotary = rotary_table(positions, self.config.head_dim, self.config.rope_theta, embeddings.dtype)
         x = embeddings
         for index, layer in enumerate(self.model.layers):
-            step = lambda x, layer=layer, index=index: layer(x, rotary, index, positions, visible, cache, slots)  # noqa: E731
+            step = lambda x, layer=layer, index=index: layer(x, rotary, index, positions, mask, cache, slots)  # noqa: E731
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(step, x, use_reentrant=False)
             else:
@@ -171,7 +171,7 @@ class SelfAttention(nn.Module):
         self.q_norm = HeadNorm(config.qk_norm_groups, self.head_dim, to)
         self.k_norm = HeadNorm(min(config.qk_norm_groups, self.kv_heads), self.head_dim, to)
 
-    def forward(self, x, rotary, index, positions, visible, cache, slots) -> Tensor:
+    def forward(self, x, rotary, index, positions, mask, cache, slots) -> Tensor:
         rows, new, _ = x.shape
         q = rotate(self.q_norm(self.q_proj(x).view(rows, new, self.heads, self.head_dim)), rotary)
         k = rotate(self.k_norm(self.k_proj(x).view(rows, new, self.kv_heads, self.head_dim)), rotary)
@@ -182,7 +182,7 @@ class SelfAttention(nn.Module):
             q = q.expand(-1, 2, -1, -1)  # torch's CPU kernel takes five times longer for one query than for two (docs/log.md)
         attended = F.scaled_dot_product_attention(
             q.transpose(1, 2), k.to(q.dtype).transpose(1, 2), v.to(q.dtype).transpose(1, 2),
-            attn_mask=visible, is_causal=visible is None, enable_gqa=self.heads != self.kv_heads,
+            attn_mask=mask, is_causal=mask is None, enable_gqa=self.heads != self.kv_heads,
         )  # fmt: skip
         return self.o_proj(attended[:, :, :new].transpose(1, 2).reshape(rows, new, -1))
 
@@ -200,9 +200,10 @@ class HeadNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.weight.to(x), self.bias.to(x)
-        if len(weight) > 1:
-            repeats = x.shape[2] // len(weight)
-            weight, bias = weight.repeat_interleave(repeats, 0), bias.repeat_interleave(repeats, 0)
+        if len(weight) == 1:
+            return F.layer_norm(x, x.shape[-1:], weight[0], bias[0], eps=1e-5)
+        repeats = x.shape[2] // len(weight)
+        weight, bias = weight.repeat_interleave(repeats, 0), bias.repeat_interleave(repeats, 0)
         return F.layer_norm(x, x.shape[-1:], eps=1e-5) * weight + bias
 
 
@@ -217,15 +218,21 @@ class FeedForward(nn.Module):
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
-def rotary_table(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (B, T, 1, head_dim / 2), float32, of rotary position embedding (Su et al. 2021)."""
+def causal_mask(positions: Tensor, slots: int, dtype: torch.dtype) -> Tensor:
+    """What is added to attention scores: 0 for slots up to a token's own position, else -inf. (B, 1, T, slots)"""
+    later = torch.arange(slots, device=positions.device) > positions[:, None, :, None]
+    return torch.zeros(later.shape, device=positions.device, dtype=dtype).masked_fill_(later, float("-inf"))
+
+
+def rotary_table(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and signed sines (B, T, 1, head_dim) of rotary position embedding (Su et al. 2021), computed in float32."""
     exponents = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
     angles = positions[:, :, None, None].float() * theta**-exponents
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([cos, cos], -1).to(dtype), torch.cat([-sin, sin], -1).to(dtype)
 
 
 def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     """Turn channel pairs (i, i + head_dim / 2) of x (B, T, heads, head_dim) by their positions' angles."""
-    cos, sin = (table.to(x.dtype) for table in rotary)
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+    cos, sin = rotary
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)  # rolled: each channel meets its partner

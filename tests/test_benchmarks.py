@@ -1,11 +1,13 @@
 """What the benchmarks say must follow from what they measured; nothing is timed here."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
-from benchmarks import decode, memory, plot, precision
+from ar_core.transformer import TransformerConfig
+from benchmarks import decode, launches, memory, plot, precision
 
 MEASURED = {"sequential_over_naive": 2.0, "best_exact_over_naive": 3.0, "jacobi_by_window": {16: 0.5}}
 SUMMARY = {
@@ -39,6 +41,20 @@ def test_precisions_are_compared_code_by_code():
     found = precision.compared(other, reference)
     assert found["loss_difference"] == 0.5 and found["same_top_code"] == 0.75
     assert found["equal_codes"] == 0.75 and found["codes_before_first_difference"] == 2
+
+
+@pytest.mark.parametrize("window, most", [(1, 24), (64, 25)])
+def test_a_step_stays_on_the_device_and_a_layer_starts_few_operations(window, most):
+    seen = launches.step(replace(TransformerConfig(), num_hidden_layers=1), window)
+    assert not seen.elsewhere and seen.counted["linear.default"] == 8
+    assert launches.per_layer(window).total() <= most
+
+
+def test_what_leaves_the_device_is_found():
+    with launches.Launches() as seen:
+        torch.zeros(2, device="meta").view(2, 1).add_(1)
+        torch.ones(2).add(1)
+    assert seen.counted["add_.Tensor"] == 1 and "view.default" not in seen.counted and len(seen.elsewhere) == 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the sentence is for machines without CUDA")

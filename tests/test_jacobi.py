@@ -146,6 +146,18 @@ def test_where_q_covers_p_the_target_itself_is_drawn():
     assert not kept and corrected == 1  # a residual of zero: p instead
 
 
+def test_the_host_reads_one_small_tensor_per_step(monkeypatch):
+    reads = []
+    for name in ("tolist", "item", "cpu", "numpy", "__bool__", "__int__", "__float__"):
+        original = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda self, *a, original=original, name=name: (reads.append((name, self.numel())), original(self, *a))[1]
+        )
+    decoded = jacobi.decode(engine(PROMPTS, 8, settings(window=8), PROTOCOL), settings(window=8))
+    expected = [("tolist", len(PROMPTS))] * decoded.steps + [("cpu", decoded.codes.numel())]
+    assert reads == expected
+
+
 def test_previews_progress_and_cancel():
     chosen, rows, seen = settings(window=8), [], []
     decoded = jacobi.decode(

@@ -1,0 +1,80 @@
+"""How many operations a decoding step of the 7B starts on a graphics card, counted without one:
+
+    python -m benchmarks.launches
+
+A large card takes a few microseconds for each of them whatever its size, so their number bounds the speed of small
+steps. Counted on tensors without content (torch's "meta" device): what does nothing but view is left out. It also shows
+that a step reads nothing back and moves nothing from the host, for neither exists on such tensors.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from ar_core.families import LUMINA_768
+from ar_core.sampling.engine import Engine
+from ar_core.sampling.rule import probabilities
+from ar_core.transformer import Transformer, TransformerConfig
+
+WINDOW, PROMPT = 64, 40
+
+
+class Launches(TorchDispatchMode):
+    """Counts operations by name whose result is new memory or changed memory; finds those that leave the device."""
+
+    def __init__(self, device: str = "meta"):
+        super().__init__()
+        self.device, self.counted, self.elsewhere = device, Counter(), []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        given, made = tensors((args, kwargs)), tensors(result)
+        if any(t.device.type != self.device for t in given + made):
+            self.elsewhere.append(str(operation))
+        if operation._schema.is_mutable or not {storage(t) for t in made} <= {storage(t) for t in given}:
+            self.counted[str(operation).removeprefix("aten.")] += 1
+        return result
+
+
+def tensors(tree) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+@torch.inference_mode()
+def step(config: TransformerConfig, window: int) -> Launches:
+    """One step with guidance, from the tokens to the distributions, of a model with these dimensions."""
+    transformer = Transformer(config, device="meta", dtype=torch.bfloat16)
+    family = LUMINA_768
+    engine = Engine(transformer, family.protocol, [[0] * PROMPT], family.recipe.size, family.recipe.cfg, spare=window)
+    engine.prefill()
+    tokens, done = torch.zeros(1, window, dtype=torch.long, device="meta"), torch.zeros(1, dtype=torch.long, device="meta")
+    with Launches() as seen:
+        probabilities(engine.look_ahead(tokens, done, 0), family.recipe.top_k, family.recipe.temperature)
+    return seen
+
+
+def per_layer(window: int) -> Counter:
+    """What one layer more adds."""
+    few, more = (step(replace(TransformerConfig(), num_hidden_layers=layers), window).counted for layers in (1, 2))
+    return more - few
+
+
+def main() -> None:
+    for window in (1, WINDOW):
+        seen, layer = step(TransformerConfig(), window), per_layer(window)
+        names = ", ".join(f"{count} {name}" for name, count in layer.most_common())
+        print(f"window {window}: {seen.counted.total()} operations per step, {layer.total()} per layer ({names})")
+
+
+if __name__ == "__main__":
+    main()
