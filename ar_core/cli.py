@@ -100,6 +100,9 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument(
         "--cuda-graphs", action="store_true", help="replay recorded steps on an NVIDIA card (experimental: not yet measured)"
     )
+    sample.add_argument(
+        "--compile", action="store_true", help="run steps through torch.compile: a minute at first, for many pictures on a graphics card"
+    )
     sample.set_defaults(run=run_sample)
 
     info = commands.add_parser("info", help="what a model or a personalization is; --recipe paper lists the paper's values")
@@ -238,7 +241,9 @@ def run_sample(options: argparse.Namespace) -> None:
     for number, prompt in enumerate(options.prompt):
         if unknown := model.text.unknown_words(prompt):
             print(f"note: the model never saw the words {', '.join(unknown)}")
-        images = model.generate([prompt] * options.n, settings, progress=bar, cancel=cancel, graphs=options.cuda_graphs)
+        images = model.generate(
+            [prompt] * options.n, settings, progress=bar, cancel=cancel, graphs=options.cuda_graphs, compiled=options.compile
+        )
         print(f"prompt: {images[0].prompt}")
         for k, image in enumerate(images):
             path = options.out / f"{number:02d}_{settings.seed}_{k:02d}.png"

@@ -60,16 +60,18 @@ def image_bytes(config: ImageTokenizerConfig, size: Size) -> int:
 
 
 def picture_bytes(
-    transformer: Transformer, config: ImageTokenizerConfig, protocol: Protocol, size: Size, images: int, cfg: float, beside: int = 0
-) -> int:
-    """All that drawing pictures needs beside the weights: previews are decoded while the cache is there.
+    transformer: Transformer, config: ImageTokenizerConfig, protocol: Protocol, size: Size, images: int, cfg: float, *,
+    beside: int = 0, previews: bool = True,
+) -> int:  # fmt: skip
+    """All that drawing pictures needs beside the weights.
 
-    `beside`: parameters of personalizations that are computed beside quantised weights.
+    `beside`: parameters of personalizations that are computed beside quantised weights. `previews` are decoded while the
+    cache is there, finished pictures when it is gone.
     """
     itemsize, dimensions = transformer.image_head.weight.element_size(), transformer.config
-    sampling = sampling_bytes(dimensions, protocol, size, images, cfg, itemsize)
+    sampling, image = sampling_bytes(dimensions, protocol, size, images, cfg, itemsize), image_bytes(config, size)
     one_projection = dimensions.hidden_size * dimensions.intermediate_size * itemsize if transformer.quantized else 0
-    return sampling + image_bytes(config, size) + one_projection + beside * itemsize
+    return (sampling + image if previews else max(sampling, image)) + one_projection + beside * itemsize
 
 
 def _layer_width(config: TransformerConfig) -> int:

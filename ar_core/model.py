@@ -170,12 +170,13 @@ class LuminaModel:
     def generate(
         self, prompts: str | Sequence[str], settings: SamplingSettings, *, first_image: int = 0, progress: Progress = silent,
         cancel: Cancel = never, on_preview: Callable[[Tensor], None] | None = None, graphs: bool = False,
+        compiled: bool = False,
     ) -> list[Generated]:  # fmt: skip
         """Sample one image per prompt, all in one batch.
 
-        Image k uses the random numbers of image `first_image` + k of the seed. `on_preview` receives the growing
-        images at most once a second, grey where nothing is drawn yet. `graphs`: see `sampling.graphs`; without CUDA
-        it changes nothing. Raises TextError for a prompt that cannot be read.
+        Image k uses the random numbers of image `first_image` + k of the seed. `on_preview` receives the first
+        image (1, H, W, 3) as it grows, at most once a second, grey where nothing is drawn yet. `graphs`: see `sampling.graphs`; without CUDA
+        it changes nothing. `compiled`: through torch.compile. Raises TextError for a prompt that cannot be read.
         """
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         final = [resolve(prompt, self.identifiers) for prompt in prompts]
@@ -185,11 +186,12 @@ class LuminaModel:
             bool(self.transformer.quantized),
         )  # fmt: skip
         settings = replace(settings, window=window)
-        engine = Engine(self.transformer, self.family.protocol, ids, settings.size, settings.cfg, self.rows, window, graphs)
-        show = on_preview and self._preview(on_preview)
         decode = sequential.decode if window == 1 else jacobi.decode
         with self.personalizing():
-            decoded = decode(engine, settings, first_image=first_image, progress=progress, cancel=cancel, on_row=show)
+            decoded = decode(  # the engine and its cache are gone before pictures are made
+                Engine(self.transformer, self.family.protocol, ids, settings.size, settings.cfg, self.rows, window, graphs, compiled),
+                settings, first_image=first_image, progress=progress, cancel=cancel, on_row=on_preview and self._preview(on_preview),
+            )  # fmt: skip
         images, codes = self.decode(decoded.codes), decoded.codes
         return [Generated(images[k : k + 1], codes[k : k + 1], final[k], settings, decoded.steps) for k in range(len(final))]
 
@@ -215,9 +217,9 @@ class LuminaModel:
             nonlocal last
             if time.monotonic() - last < PREVIEW_SECONDS:
                 return
-            images = self.decode(codes)
-            images[:, rows * self.family.protocol.factor :] = 0.5
-            show(images)
+            image = self.decode(codes[:1])
+            image[:, rows * self.family.protocol.factor :] = 0.5
+            show(image)
             last = time.monotonic()
 
         return on_row

@@ -179,12 +179,13 @@ class SelfAttention(nn.Module):
         if cache is not None:
             k, v = cache.write(index, positions, k, v, slots)
         if new == 1 and q.device.type == "cpu" and q.dtype == torch.bfloat16:
-            q = q.expand(-1, 2, -1, -1)  # torch's CPU kernel takes five times longer for one query than for two (docs/log.md)
+            q = q.repeat(1, 2, 1, 1)  # torch's CPU kernel takes five times longer for one query than for two (docs/log.md)
         attended = F.scaled_dot_product_attention(
             q.transpose(1, 2), k.to(q.dtype).transpose(1, 2), v.to(q.dtype).transpose(1, 2),
             attn_mask=mask, is_causal=mask is None, enable_gqa=self.heads != self.kv_heads,
         )  # fmt: skip
-        return self.o_proj(attended[:, :, :new].transpose(1, 2).reshape(rows, new, -1))
+        joined = attended[:, :, :new].transpose(1, 2).reshape(rows, new, -1)
+        return self.o_proj(joined.contiguous())  # for rows with gaps between them torch would copy the weights
 
 
 class HeadNorm(nn.Module):

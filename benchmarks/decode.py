@@ -87,9 +87,9 @@ class Model:
         transformer = self.transformer.to(dtype)
         return replace(self, transformer=quantize(transformer, scheme) if scheme else transformer, head=self.head.to(dtype))
 
-    def engine(self, window: int = 1, graphs: bool = False) -> Engine:
+    def engine(self, window: int = 1, **options: bool) -> Engine:
         protocol, settings = LUMINA_512.protocol, self.settings
-        return Engine(self.transformer, protocol, [PROMPT], settings.size, settings.cfg, spare=window, graphs=graphs)
+        return Engine(self.transformer, protocol, [PROMPT], settings.size, settings.cfg, spare=window, **options)
 
     @property
     def layer_weights(self) -> int:
@@ -205,16 +205,16 @@ def time_naive(model: Model, count: int) -> Clock:
     return clock
 
 
-def time_ours(model: Model, count: int, graphs: bool = False) -> Clock:
+def time_ours(model: Model, count: int, **options: bool) -> Clock:
     clock = Clock(model.device, count)
     try:
-        sequential.decode(model.engine(graphs=graphs), model.settings, progress=clock.tick, cancel=clock.finished)
+        sequential.decode(model.engine(**options), model.settings, progress=clock.tick, cancel=clock.finished)
     except Cancelled:  # the image goes on, the measurement does not
         pass
     return clock
 
 
-def time_jacobi(model: Model, window: int, count: int, graphs: bool = False) -> float:
+def time_jacobi(model: Model, window: int, count: int, **options: bool) -> float:
     """Seconds per code, with a simulated rate of kept guesses."""
     settings, ticks = replace(model.settings, window=window), []
 
@@ -225,7 +225,7 @@ def time_jacobi(model: Model, window: int, count: int, graphs: bool = False) -> 
 
     try:
         jacobi.decode(
-            model.engine(window, graphs), settings, progress=tick, cancel=lambda: bool(ticks) and ticks[-1][1] >= ticks[0][1] + count,
+            model.engine(window, **options), settings, progress=tick, cancel=lambda: bool(ticks) and ticks[-1][1] >= ticks[0][1] + count,
             coupling=Simulated(SIMULATED[window]),
         )  # fmt: skip
     except Cancelled:
@@ -399,7 +399,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     parser.add_argument("--size", type=int, default=512, help="side of the image in pixels (512)")
     parser.add_argument("--memory-cap", type=float, metavar="GB", help="CUDA: use no more memory than this")
-    parser.add_argument("--graphs", action="store_true", help="CUDA: compare recorded with plain steps, and nothing else")
+    parser.add_argument("--graphs", action="store_true", help="CUDA: compare recorded and compiled with plain steps, and nothing else")
     return parser.parse_args()
 
 

@@ -41,7 +41,8 @@ def rows(family: Family, scheme: str | None = None) -> dict[str, float]:
 
     found = {
         "weights": weights,
-        "one picture": weights + picture_bytes(transformer, vq, protocol, recipe.size, 1, recipe.cfg, lora if scheme else 0),
+        "one picture": weights
+        + picture_bytes(transformer, vq, protocol, recipe.size, 1, recipe.cfg, beside=lora if scheme else 0, previews=False),
         "stage 1": training(0),
         f"stage 2, LoRA rank {recipe.lora_rank}": training(lora),
     }

@@ -20,6 +20,7 @@ from server import PromptServer
 
 from ..ar_core import Cancelled, LuminaModel, Personalization
 from ..ar_core.adapters import Adapter, LowRankAdapter
+from ..ar_core.memory import weight_bytes
 from .sockets import ARModel
 
 MODELS, SUBJECTS, SCORERS, RUNS = "lumina_mgpt", "lumina_mgpt_subjects", "lumina_mgpt_scorers", "_runs"
@@ -112,6 +113,23 @@ def make_resident(ar: ARModel, needed: int) -> None:
     """Load both parts, patched, with `needed` bytes beside them; other models make room."""
     with torch.inference_mode(False):
         memory.load_models_gpu([ar.transformer, ar.image_tokenizer], memory_required=needed)
+
+
+def card_bytes() -> int | None:
+    """What a graphics card offers to models; None on a CPU, which streams nothing."""
+    device = memory.get_torch_device()
+    return None if memory.is_device_cpu(device) else memory.get_total_memory(device) - memory.extra_reserved_memory()
+
+
+def weights(ar: ARModel) -> int:
+    """Bytes of both parts."""
+    return weight_bytes(ar.model.transformer) + weight_bytes(ar.model.image_tokenizer)
+
+
+def fits(ar: ARModel, needed: int) -> bool:
+    """Whether both parts and `needed` bytes beside them are on the card at once: else layers would be streamed."""
+    total = card_bytes()
+    return total is None or weights(ar) + needed <= total
 
 
 def applied(ar: ARModel, personalization: Personalization, strength: float, name: str | None) -> ARModel:

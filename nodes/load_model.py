@@ -89,18 +89,18 @@ def best_dtype(path: Path) -> torch.dtype:
 
 def about(ar: ARModel) -> str:
     """What was loaded, and whether one picture fits beside the weights."""
-    model, device = ar.model, memory.get_torch_device()
+    model = ar.model
     recipe, protocol = model.family.recipe, model.family.protocol
-    weights = weight_bytes(model.transformer) + weight_bytes(model.image_tokenizer)
-    beside = picture_bytes(model.transformer, model.image_tokenizer.config, protocol, recipe.size, 1, recipe.cfg)
+    weights = host.weights(ar)
+    beside = picture_bytes(model.transformer, model.image_tokenizer.config, protocol, recipe.size, 1, recipe.cfg, previews=False)
     width, height = recipe.size
     lines = [
         f"{model.family.title}, {model.transformer.precision}, {gib(weights)} of weights, fingerprint {model.fingerprint}",
         f"licence: {model.family.licence}",
     ]
-    if memory.is_device_cpu(device):
+    total = host.card_bytes()
+    if total is None:
         return "\n".join([*lines, "Runs on the CPU."])
-    total = memory.get_total_memory(device) - memory.extra_reserved_memory()
     need = f"A picture of {width}x{height} needs {gib(weights + beside)}, this card has {gib(total)}"
     if weights + beside <= total:
         return "\n".join([*lines, f"{need}: the model stays on it."])

@@ -80,24 +80,26 @@ class Sampler(io.ComfyNode):
             seed=seed[0], window=DECODING[decoding[0]],
         )  # fmt: skip
         finals = [ar.model.check_prompt(text, settings.size) for text in prompt]  # a bad one stops the list before it starts
-        host.make_resident(ar, memory_needed(ar, settings, batch_size[0]))
+        previews = host.fits(ar, memory_needed(ar, settings, batch_size[0], previews=True))
+        host.make_resident(ar, memory_needed(ar, settings, batch_size[0], previews))
         reporter, drawn, started = host.Reporter(), [], time.monotonic()
         try:
             with reporter.interruptible():
                 for number, text in enumerate(prompt, 1):
-                    drawn.append(cls._sample(ar, text, settings, batch_size[0], reporter, f"picture {number} of {len(prompt)}"))
+                    label = f"picture {number} of {len(prompt)}"
+                    drawn.append(cls._sample(ar, text, settings, batch_size[0], reporter, label, previews))
         except host.Interrupted:
             cls._keep(drawn)
             raise
-        host.show_text(describe(ar, drawn, prompt, time.monotonic() - started))
+        host.show_text(describe(ar, drawn, prompt, time.monotonic() - started, previews))
         return io.NodeOutput([pictures(images) for images in drawn], finals)
 
     @classmethod
     def _sample(
-        cls, ar: ARModel, text: str, settings: SamplingSettings, count: int, reporter: host.Reporter, label: str
+        cls, ar: ARModel, text: str, settings: SamplingSettings, count: int, reporter: host.Reporter, label: str, previews: bool
     ) -> list[Generated]:
         drawn = ar.model.generate(
-            [text] * count, settings, cancel=reporter.cancel, on_preview=lambda images: reporter.show(unstack(images[:1])[0]),
+            [text] * count, settings, cancel=reporter.cancel, on_preview=(lambda image: reporter.show(unstack(image)[0])) if previews else None,
             progress=lambda done, total, message: reporter.progress(done, total, label),
         )  # fmt: skip
         reporter.show(unstack(drawn[0].images)[0])
@@ -114,20 +116,22 @@ def pictures(drawn: list[Generated]) -> torch.Tensor:
     return torch.cat([image.images for image in drawn]).to(host.memory.intermediate_device())
 
 
-def memory_needed(ar: ARModel, settings: SamplingSettings, count: int) -> int:
+def memory_needed(ar: ARModel, settings: SamplingSettings, count: int, previews: bool) -> int:
     model = ar.model
     beside = sum(p.numel() for adapter, _ in model.beside for p in adapter.parameters())
     return picture_bytes(
-        model.transformer, model.image_tokenizer.config, model.family.protocol, settings.size, count, settings.cfg, beside
+        model.transformer, model.image_tokenizer.config, model.family.protocol, settings.size, count, settings.cfg, beside=beside, previews=previews
     )  # fmt: skip
 
 
-def describe(ar: ARModel, drawn: list[list[Generated]], prompts: list[str], seconds: float) -> str:
+def describe(ar: ARModel, drawn: list[list[Generated]], prompts: list[str], seconds: float, previews: bool) -> str:
     first, codes = drawn[0][0], sum(image.codes.numel() for images in drawn for image in images)
     values, steps = first.settings.describe(), sum(images[0].steps for images in drawn)
     text = f"{values['size']}, cfg {values['cfg']}, top-k {values['top_k']}, temperature {values['temperature']}"
     text += (
         f"\n{codes / seconds:.0f} codes per second, {codes / steps / len(drawn[0]):.1f} per step and picture (window {values['window']})"
     )
+    if not previews:
+        text += "\nno previews: there is no room for them beside the model"
     unknown = sorted({word for prompt in prompts for word in ar.model.text.unknown_words(prompt)})
     return text + (f"\nthe model never saw the words {', '.join(unknown)}" if unknown else "")

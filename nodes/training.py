@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from PIL import Image
 
 from ..ar_core import SamplingSettings, StageResult, TrainingSettings, prepare_subject
-from ..ar_core.memory import picture_bytes, training_bytes
+from ..ar_core.memory import image_bytes, picture_bytes, training_bytes
 from ..ar_core.photos import stack, unstack
 from ..ar_core.sheets import grid, loss_curves
 from ..ar_core.training.budget import trainable_parameters
@@ -45,14 +45,16 @@ def train(ar: ARModel, subject: SubjectPhotosValue, stage: str, settings: Traini
     """Run one stage with everything a user sees of it."""
     view = View()
     steps = settings.embedding_steps if stage == EMBEDDING else settings.layer_steps
-    host.make_resident(ar, memory_needed(ar, stage, settings))
+    learning, drawing = memory_needed(ar, stage, settings)
+    samples = SAMPLES if host.fits(ar, drawing) else 0  # better none than layers streamed in every step
+    host.make_resident(ar, max(learning, drawing) if samples else learning)
     with view.interruptible():
         prepared = prepare_subject(
             ar.model, subject.photos, subject.class_name, runs=host.runs_folder(), progress=view.progress, cancel=view.cancel
         )
         trainer = StageTrainer(
             ar.model, prepared, settings, host.runs_folder(), progress=view.progress, cancel=view.cancel,
-            samples=SAMPLES, on_sample=view.on_sample,
+            samples=samples, on_sample=view.on_sample,
         )  # fmt: skip
         view.trainer = trainer
         result = trainer.run(stage, steps, start)
@@ -60,8 +62,8 @@ def train(ar: ARModel, subject: SubjectPhotosValue, stage: str, settings: Traini
     return io.NodeOutput(result.personalization, {"loss": drawable(result.losses)}, labelled(ar, result))
 
 
-def memory_needed(ar: ARModel, stage: str, settings: TrainingSettings) -> int:
-    """Training, or one sample on the way: whichever takes more."""
+def memory_needed(ar: ARModel, stage: str, settings: TrainingSettings) -> tuple[int, int]:
+    """Bytes beside the weights for reading the photos and learning, and for drawing one sample on the way."""
     model, recipe = ar.model, ar.model.family.recipe
     config, protocol, size = model.transformer.config, model.family.protocol, recipe.size
     parameters = 0 if stage == EMBEDDING else trainable_parameters(model.transformer, settings.method, settings.rank)
@@ -69,8 +71,9 @@ def memory_needed(ar: ARModel, stage: str, settings: TrainingSettings) -> int:
         config, protocol, size, settings.micro_batch, settings.gradient_checkpointing, host.itemsize(ar), parameters
     )  # fmt: skip
     cfg = SamplingSettings.resolve(model.family).cfg
-    drawing = picture_bytes(model.transformer, model.image_tokenizer.config, protocol, size, 1, cfg) + 16 * parameters
-    return max(learning, drawing)
+    image_tokenizer = model.image_tokenizer.config
+    drawing = picture_bytes(model.transformer, image_tokenizer, protocol, size, 1, cfg, previews=False) + 16 * parameters
+    return max(learning, image_bytes(image_tokenizer, size)), drawing
 
 
 class View(host.Reporter):
@@ -101,8 +104,9 @@ def cell(images: torch.Tensor, label: str) -> Image.Image:
 
 
 def labelled(ar: ARModel, result: StageResult) -> torch.Tensor:
-    """The samples as a batch (n, H, W, 3), each with its step below it."""
-    return stack([cell(ar.model.decode(codes), f"step {step}") for step, codes in sorted(result.samples.items())])
+    """The samples as a batch (n, H, W, 3), each with its step below it; a grey one says that there was no room for any."""
+    cells = [cell(ar.model.decode(codes), f"step {step}") for step, codes in sorted(result.samples.items())]
+    return stack(cells or [cell(torch.full((1, CELL, CELL, 3), 0.5), "no room for samples")])
 
 
 def drawable(losses: list[float]) -> list[float]:

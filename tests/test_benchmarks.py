@@ -32,7 +32,7 @@ def test_a_12_gb_card_is_said_to_hold_pictures_in_int8_only():
 def test_an_8_gb_card_is_said_to_learn_and_draw_in_4_bits():
     assert memory.fitting(memory.CARDS[8], "int8") == "nothing"
     found = memory.fitting(memory.CARDS[8], "4-bit")
-    assert all(use in found for use in ("one picture up to 512 px", "stage 1 up to", "stage 2, LoRA"))
+    assert all(use in found for use in ("one picture up to 768 px", "stage 1 up to", "stage 2, LoRA"))
 
 
 def test_precisions_are_compared_code_by_code():

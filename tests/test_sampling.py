@@ -1,6 +1,7 @@
 """Sampling against the slowest possible statement of what it should do: plain loops, no cache, no batch."""
 
 import math
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -358,12 +359,24 @@ def test_previews_grow_from_the_top_and_are_grey_below(monkeypatch):
     monkeypatch.setattr(model_file, "PREVIEW_SECONDS", 0.0)
     model, seen = toy_model(), []
     settings = SamplingSettings.resolve(model.family, seed=2)
-    image = model.generate("a photo of a dog", settings, on_preview=seen.append)[0].images
+    image = model.generate(["a photo of a dog", "a photo of a cat"], settings, on_preview=seen.append)[0].images
     assert len(seen) == 4 and torch.equal(seen[-1], image)
     assert (seen[0][:, 8:] == 0.5).all() and not (seen[0][:, :8] == 0.5).all()
     monkeypatch.setattr(model_file, "PREVIEW_SECONDS", 1000.0)
     model.generate("a photo of a dog", settings, on_preview=seen.append)
     assert len(seen) == 4  # decoding pixels is not free: at most once in so many seconds
+
+
+def test_the_cache_is_gone_when_pictures_are_made(monkeypatch):
+    from ar_core import model as model_file
+
+    engines, alive = [], []
+    decode = model_file.LuminaModel.decode
+    monkeypatch.setattr(model_file, "Engine", lambda *a: engines.append(weakref.ref(engine := Engine(*a))) or engine)
+    monkeypatch.setattr(model_file.LuminaModel, "decode", lambda self, codes: (alive.append(engines[-1]()), decode(self, codes))[1])
+    for window in (1, 4):
+        toy_model().generate("a photo of a dog", SamplingSettings.resolve(toy_model().family, window=window))
+    assert alive == [None, None]
 
 
 def test_a_prompt_is_checked_without_drawing():

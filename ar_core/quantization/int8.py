@@ -30,26 +30,29 @@ class Int8(QuantizedLinear):
         self.keep(rounded.to(torch.int8), scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        return Product.apply(x, self.weight.to(x.device), self.scale.to(x))
+        weight, scale = self.weight.to(x.device), self.scale.to(x)
+        return Product.apply(x, weight, scale) if torch.is_grad_enabled() else product(x, weight, scale)
 
 
 class Product(torch.autograd.Function):
-    """x (..., in), weight (out, in) int8, scale (out) of x's type -> (..., out).
-
-    A function of its own so that training keeps the int8 weights for its way back and not their 16-bit copy.
-    """
+    """`product` whose way back keeps the int8 weights and not their 16-bit copy."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
         ctx.save_for_backward(weight, scale)
-        if x.device.type != "cpu" or x.dtype == torch.float16:  # float16 would overflow before an output is scaled
-            return F.linear(x, weight * scale[:, None])
-        return on_cpu(x.reshape(-1, x.shape[-1]), weight, scale).reshape(*x.shape[:-1], -1)
+        return product(x, weight, scale)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
         weight, scale = ctx.saved_tensors
         return gradient @ (weight * scale[:, None]), None, None
+
+
+def product(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    """x (..., in), weight (out, in) int8, scale (out) of x's type -> (..., out)."""
+    if x.device.type != "cpu" or x.dtype == torch.float16:  # float16 would overflow before an output is scaled
+        return F.linear(x, weight * scale[:, None])
+    return on_cpu(x.reshape(-1, x.shape[-1]), weight, scale).reshape(*x.shape[:-1], -1)
 
 
 def on_cpu(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:

@@ -6,6 +6,9 @@ positions from 0). Rows have different lengths; every row knows where its next t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, partial
+
 import torch
 from torch import Tensor
 
@@ -22,11 +25,12 @@ class Engine:
 
     def __init__(
         self, transformer: Transformer, protocol: Protocol, prompts: list[list[int]], size: Size, cfg: float,
-        rows: Tensor | None = None, spare: int = 0, graphs: bool = False,
+        rows: Tensor | None = None, spare: int = 0, graphs: bool = False, compiled: bool = False,
     ):  # fmt: skip
         """`prompts`: one list of ids per image; `rows`: learned vectors over the reserved tokens (R, hidden).
 
         `spare`: slots of the cache behind the image's last token, for looking ahead. `graphs`: replay steps on CUDA.
+        `compiled`: run steps through torch.compile, whose first steps of a shape take long.
         """
         self.transformer, self.protocol, self.cfg, self.rows = transformer, protocol, cfg, rows
         self.images = len(prompts)
@@ -40,6 +44,7 @@ class Engine:
         slots = max(map(len, sequences)) + grid_rows * (columns + 1) + spare
         self.cache = KVCache(transformer.config, len(sequences), slots, self.device, self.dtype)
         self.sequences = sequences
+        self.compiled = compiled
         self.graphs = Graphs(transformer.parameters, self.device) if graphs and self.device.type == "cuda" else None
 
     def prefill(self) -> Tensor:
@@ -81,9 +86,10 @@ class Engine:
     def _step(self, ids: Tensor, positions: Tensor, longest: int) -> Tensor:
         """Guided logits after each token; no row is longer than `longest` with them."""
         slots = min(-(-longest // BUCKET) * BUCKET, self.cache.slots)
+        logits = partial(through_compiler(Engine._logits), self) if self.compiled else self._logits
         if self.graphs:
-            return self.graphs(self._logits, ids, positions, slots)
-        return self._logits(ids, positions, slots)
+            return self.graphs(logits, ids, positions, slots)
+        return logits(ids, positions, slots)
 
     def _logits(self, ids: Tensor, positions: Tensor, slots: int) -> Tensor:
         return self._guided(self._forward(ids, positions, slots))
@@ -95,3 +101,9 @@ class Engine:
     def _guided(self, hidden: Tensor) -> Tensor:
         logits = self.transformer.image_logits(hidden)
         return logits if self.cfg == 1 else guide(*logits.chunk(2), self.cfg)
+
+
+@cache
+def through_compiler(function: Callable) -> Callable:
+    """`function` through torch.compile: once for all engines, which share what was compiled for a shape."""
+    return torch.compile(function)

@@ -18,7 +18,7 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
     """-inf everywhere but at the k largest logits of the last dimension (and what ties with the k-th)."""
     if k >= logits.shape[-1]:
         return logits
-    threshold = logits.topk(k, dim=-1).values[..., -1:]
+    threshold = logits.topk(k, dim=-1, sorted=False).values.amin(-1, keepdim=True)  # sorting would be the greater part
     return logits.masked_fill(logits < threshold, float("-inf"))
 
 

@@ -72,7 +72,7 @@ def auto_window(device: str, dtype: torch.dtype, images: int, hidden: int, quant
     if device == "cpu" and hidden > SMALL and (quantized or dtype == torch.float32):
         return 1
     if device == "cpu":
-        return 16 if images == 1 else 4 if images <= 4 else 1
+        return (8 if hidden > SMALL else 16) if images == 1 else 4 if images <= 4 else 1
     if dtype == torch.float32:
         return 16 if images == 1 else 8
     return 64 if images == 1 else 32 if images <= 4 else 16

@@ -72,12 +72,3 @@ def test_a_full_change_is_refused(scheme, learned, comfy):
     assert f"holds them in {scheme}" in comfy.run(small(scheme, tune__method="full q/k/v")).error
     nodes = {**graph(tune__method="full q/k/v"), "small": small(scheme)["model"]}
     assert f"{scheme} weights cannot take" in comfy.run(sampled(applied(nodes, model="small"), ["apply", 0], prompt=PROMPT)).error
-
-
-def test_a_card_that_is_too_small_hears_what_would_fit(comfy, pack):
-    loader, core = pack("nodes.load_model"), pack("ar_core.memory")
-    ar = comfy.run({"model": graph()["model"], "seen": {"class_type": "PreviewAny", "inputs": {"source": ["model", 1]}}}).outputs["model"][
-        0
-    ][0]
-    free = core.weight_bytes(ar.model.image_tokenizer) + core.quantized_bytes(ar.model.transformer, "int8")
-    assert loader.smaller(ar, free) == "int8 or 4-bit" and loader.smaller(ar, free - 1) == "4-bit" and loader.smaller(ar, 0) == ""

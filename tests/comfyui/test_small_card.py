@@ -1,0 +1,67 @@
+"""A graphics card on which not everything fits: what can be left out is, before layers are streamed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import Comfy
+from test_graphs import applied, graph, pictures, sampled, trained  # noqa: F401
+
+LOADED = {"model": graph()["model"], "seen": {"class_type": "PreviewAny", "inputs": {"source": ["model", 1]}}}
+
+
+@pytest.fixture
+def card(pack, monkeypatch):
+    """Lets the pack believe in a card of so many bytes."""
+    host = pack("nodes.host")
+    return lambda size: monkeypatch.setattr(host, "card_bytes", lambda: size)
+
+
+def test_the_loader_says_what_is_streamed_and_what_would_fit(comfy, pack, card):
+    ar = comfy.run(LOADED).outputs["model"][0][0]
+    loader, host, core = pack("nodes.load_model"), pack("nodes.host"), pack("ar_core.memory")
+    card(2**40)
+    assert "the model stays on it" in loader.about(ar)
+    card(host.weights(ar))
+    assert "layers are streamed" in loader.about(ar) and "It would stay on the card in int8 or 4-bit." in loader.about(ar)
+    card(0)
+    assert "layers are streamed" in loader.about(ar) and "would stay" not in loader.about(ar)
+    free = core.weight_bytes(ar.model.image_tokenizer) + core.quantized_bytes(ar.model.transformer, "int8")
+    assert loader.smaller(ar, free) == "int8 or 4-bit" and loader.smaller(ar, free - 1) == "4-bit"
+
+
+def test_previews_are_left_out_and_the_picture_is_the_same(trained, comfy, pack, card, monkeypatch):  # noqa: F811
+    host, asked = pack("nodes.host"), []
+    monkeypatch.setattr(pack("ar_core.model"), "PREVIEW_SECONDS", 0.0)
+    resident = host.make_resident
+    monkeypatch.setattr(host, "make_resident", lambda ar, needed: (asked.append(needed), resident(ar, needed))[1])
+    nodes = sampled(applied(graph()), ["apply", 0], prompt="a photo of [V] cat")
+
+    def drawn():
+        outcome = Comfy(comfy.base).run(nodes)
+        return pictures(outcome)[0], [text for event, data in outcome.sent if event == "text" for text in data[1:]]
+
+    expected, said = drawn()
+    assert not any("no previews" in text for text in said)
+    card(0)
+    seen, said = drawn()
+    assert any("no previews" in text for text in said) and asked[-1] < asked[-2]
+    assert torch.equal(seen, expected)
+
+
+def test_samples_of_a_training_are_left_out_and_what_is_learned_is_the_same(comfy, pack, card, monkeypatch, tmp_path):
+
+    def learned(runs):
+        monkeypatch.setattr(pack("nodes.host"), "runs_folder", lambda: tmp_path / runs)
+        outcome = Comfy(comfy.base).run(graph())
+        assert outcome.ok, outcome.error
+        personalization, _, samples = (outcome.outputs["tune"][i][0] for i in range(3))
+        return personalization, samples
+
+    expected, samples = learned("with")
+    assert len(samples) > 1
+    card(0)
+    got, samples = learned("without")
+    assert len(samples) == 1 and samples.min() < samples.max()  # one grey cell with a line of text
+    assert torch.equal(got.vectors, expected.vectors)
+    assert all(torch.equal(got.adapter.change(name), expected.adapter.change(name)) for name in expected.adapter.names())
