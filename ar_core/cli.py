@@ -101,7 +101,9 @@ def parser() -> argparse.ArgumentParser:
         "--cuda-graphs", action="store_true", help="replay recorded steps on an NVIDIA card (experimental: not yet measured)"
     )
     sample.add_argument(
-        "--compile", action="store_true", help="run steps through torch.compile: a minute at first, for many pictures on a graphics card"
+        "--compile",
+        action="store_true",
+        help="run steps through torch.compile: a minute at first (for graphics cards, not yet measured; slower on a CPU)",
     )
     sample.set_defaults(run=run_sample)
 

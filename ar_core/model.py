@@ -183,7 +183,7 @@ class LuminaModel:
         ids = [self.text.prompt_ids(prompt, settings.size, self.identifiers) for prompt in final]
         window = settings.window or auto_window(
             self.device.type, self.transformer.model.norm.weight.dtype, len(ids), self.transformer.config.hidden_size,
-            bool(self.transformer.quantized),
+            self.transformer.quantized,
         )  # fmt: skip
         settings = replace(settings, window=window)
         decode = sequential.decode if window == 1 else jacobi.decode

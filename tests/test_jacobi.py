@@ -187,7 +187,7 @@ def test_the_window_is_chosen_from_a_fixed_table():
     assert image.settings.window == auto_window("cpu", torch.float32, 1, 16) == 16
     for device, dtype, images in itertools.product(("cpu", "cuda", "mps"), (torch.float32, torch.bfloat16), (1, 2, 4, 16)):
         assert auto_window(device, dtype, images, 4096) in WINDOWS
-    assert auto_window("cpu", torch.bfloat16, 1, 4096, quantized=True) == 1 < auto_window("cpu", torch.bfloat16, 1, 4096)
+    assert auto_window("cpu", torch.bfloat16, 1, 4096, "int8") == 1 < auto_window("cpu", torch.bfloat16, 1, 4096)
     with pytest.raises(ValueError, match="window is 5"):
         SamplingSettings.resolve(model.family, window=5)
 

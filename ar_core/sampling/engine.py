@@ -18,6 +18,7 @@ from .graphs import Graphs
 from .rule import guide
 
 BUCKET = 128  # attention reads the cache up to the next multiple: few shapes, little waste
+ALIGNED = 16  # slots; an attention mask of another length would be padded in every layer on a graphics card
 
 
 class Engine:
@@ -42,7 +43,7 @@ class Engine:
         self.dtype = transformer.model.norm.weight.dtype
         grid_rows, columns = protocol.grid(size)
         slots = max(map(len, sequences)) + grid_rows * (columns + 1) + spare
-        self.cache = KVCache(transformer.config, len(sequences), slots, self.device, self.dtype)
+        self.cache = KVCache(transformer.config, len(sequences), up_to(slots, ALIGNED), self.device, self.dtype)
         self.sequences = sequences
         self.compiled = compiled
         self.graphs = Graphs(transformer.parameters, self.device) if graphs and self.device.type == "cuda" else None
@@ -85,7 +86,7 @@ class Engine:
 
     def _step(self, ids: Tensor, positions: Tensor, longest: int) -> Tensor:
         """Guided logits after each token; no row is longer than `longest` with them."""
-        slots = min(-(-longest // BUCKET) * BUCKET, self.cache.slots)
+        slots = min(up_to(longest, BUCKET), self.cache.slots)
         logits = partial(through_compiler(Engine._logits), self) if self.compiled else self._logits
         if self.graphs:
             return self.graphs(logits, ids, positions, slots)
@@ -101,6 +102,11 @@ class Engine:
     def _guided(self, hidden: Tensor) -> Tensor:
         logits = self.transformer.image_logits(hidden)
         return logits if self.cfg == 1 else guide(*logits.chunk(2), self.cfg)
+
+
+def up_to(number: int, step: int) -> int:
+    """The next multiple of `step`."""
+    return -(-number // step) * step
 
 
 @cache

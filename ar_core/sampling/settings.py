@@ -63,13 +63,13 @@ def uniforms(seed: int, image: int, count: int) -> Tensor:
     return torch.rand(count, generator=generator)
 
 
-def auto_window(device: str, dtype: torch.dtype, images: int, hidden: int, quantized: bool = False) -> int:
+def auto_window(device: str, dtype: torch.dtype, images: int, hidden: int, quantized: str | None = None) -> int:
     """The window that pays on a device class ("cpu", "cuda", …): a fixed table, so that pictures do not depend on a measurement.
 
     A window costs hardly more than one position as long as reading the weights takes longer than multiplying with
     them; a CPU reaches that point with few rows (docs/performance.md), a graphics card with a hundred in 16 bits.
     """
-    if device == "cpu" and hidden > SMALL and (quantized or dtype == torch.float32):
+    if device == "cpu" and hidden > SMALL and (quantized == "int8" or dtype == torch.float32):
         return 1
     if device == "cpu":
         return (8 if hidden > SMALL else 16) if images == 1 else 4 if images <= 4 else 1
