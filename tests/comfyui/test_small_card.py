@@ -19,13 +19,17 @@ def card(pack, monkeypatch):
 
 def test_the_loader_says_what_is_streamed_and_what_would_fit(comfy, pack, card):
     ar = comfy.run(LOADED).outputs["model"][0][0]
-    loader, host, core = pack("nodes.load_model"), pack("nodes.host"), pack("ar_core.memory")
-    card(2**40)
-    assert "the model stays on it" in loader.about(ar)
-    card(host.weights(ar))
-    assert "layers are streamed" in loader.about(ar) and "It would stay on the card in int8 or 4-bit." in loader.about(ar)
-    card(0)
-    assert "layers are streamed" in loader.about(ar) and "would stay" not in loader.about(ar)
+    loader, core = pack("nodes.load_model"), pack("ar_core.memory")
+
+    def about(size):
+        card(size)
+        return loader.about(ar)
+
+    size = 2**30
+    while "the model stays on it" in about(size):
+        size -= 2**20
+    assert size < 2**30 and "layers are streamed" in about(size) and "It would stay on the card in int8 or 4-bit." in about(size)
+    assert "layers are streamed" in about(0) and "would stay" not in about(0)
     free = core.weight_bytes(ar.model.image_tokenizer) + core.quantized_bytes(ar.model.transformer, "int8")
     assert loader.smaller(ar, free) == "int8 or 4-bit" and loader.smaller(ar, free - 1) == "4-bit"
 
@@ -59,9 +63,9 @@ def test_samples_of_a_training_are_left_out_and_what_is_learned_is_the_same(comf
         return personalization, samples
 
     expected, samples = learned("with")
-    assert len(samples) > 1
+    assert samples.std() > 0.1
     card(0)
     got, samples = learned("without")
-    assert len(samples) == 1 and samples.min() < samples.max()  # one grey cell with a line of text
+    assert (samples[0, 40:80, 40:80] == samples[0, 40, 40]).all() and samples.std() > 0  # a grey cell with a line of text
     assert torch.equal(got.vectors, expected.vectors)
     assert all(torch.equal(got.adapter.change(name), expected.adapter.change(name)) for name in expected.adapter.names())
