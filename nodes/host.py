@@ -179,6 +179,7 @@ class Reporter:
         self.bar, self.stopped = comfy.utils.ProgressBar(1), False
         self.preview: Image.Image | None = None
         self.clock = Clock()
+        show_text("getting ready")  # the frontend draws a text over a preview that came before it
 
     def progress(self, done: int, total: int, message: str) -> None:
         if left := self.clock.left(done, total):

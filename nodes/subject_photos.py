@@ -112,5 +112,5 @@ def folder_of(choice: str) -> Path:
 
 
 def example_class(choice: str) -> str | None:
-    """ "example: cream_cat" shows a cat."""
+    """ "example: lilac_dog" shows a dog."""
     return choice.rsplit("_", 1)[-1] if choice.startswith(EXAMPLE) else None
