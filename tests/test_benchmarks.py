@@ -1,13 +1,15 @@
 """What the benchmarks say must follow from what they measured; nothing is timed here."""
 
+import json
 import sys
 from dataclasses import replace
 
 import pytest
+import tiny
 import torch
 
 from ar_core.transformer import TransformerConfig
-from benchmarks import decode, launches, memory, plot, precision
+from benchmarks import decode, full_size, launches, memory, plot, precision, random_checkpoint
 
 MEASURED = {"sequential_over_naive": 2.0, "best_exact_over_naive": 3.0, "jacobi_by_window": {16: 0.5}}
 SUMMARY = {
@@ -55,6 +57,33 @@ def test_what_leaves_the_device_is_found():
         torch.zeros(2, device="meta").view(2, 1).add_(1)
         torch.ones(2).add(1)
     assert seen.counted["add_.Tensor"] == 1 and "view.default" not in seen.counted and len(seen.elsewhere) == 2
+
+
+@pytest.mark.parametrize("precision", ["bf16", "4-bit"])
+def test_a_written_checkpoint_is_loaded_timed_and_trained(precision, tmp_path, monkeypatch):
+    random_checkpoint.write(tmp_path / "random-512", tiny.SIZE, tiny.VQ)
+    monkeypatch.setattr(full_size, "bandwidth", lambda device: 1e9)
+    options = [
+        "--precision",
+        precision,
+        "--images",
+        "1",
+        "2",
+        "--windows",
+        "1",
+        "4",
+        "--codes",
+        "2",
+        "--train",
+        "--json",
+        str(tmp_path / "json"),
+    ]
+    monkeypatch.setattr(sys, "argv", ["full_size", str(tmp_path / "random-512"), *options])
+    full_size.main()
+    found = json.loads((tmp_path / "json").read_text())
+    assert [(step["images"], step["window"]) for step in found["steps"]] == [(1, 1), (1, 4), (2, 1), (2, 4)]
+    assert all(step["seconds"] > 0 for step in found["steps"]) and set(found["training_s"]) == {"stage 1", "stage 2, LoRA"}
+    assert precision.startswith("b") or found["precision"] == "4-bit and bfloat16"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the sentence is for machines without CUDA")

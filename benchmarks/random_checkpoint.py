@@ -1,0 +1,109 @@
+"""Random weights in the exact layout of Lumina-mGPT's files: what can be tried without the real ones.
+
+    python -m benchmarks.random_checkpoint FOLDER
+
+writes a model of the 7B's dimensions (14 GB, a few minutes). It draws noise, and needs as much memory and time as the real one.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor
+
+from ar_core.families import LUMINA_PROTOCOL
+from ar_core.image_tokenizer import ImageTokenizer, ImageTokenizerConfig
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    hidden: int
+    layers: int
+    heads: int
+    inner: int
+    vocabulary: int = 65536
+
+
+SEVEN_B = Dimensions(4096, 32, 32, 11008)
+SHARDS = 4
+
+
+def config(size: Dimensions) -> dict:
+    """config.json."""
+    return {
+        "model_type": "chameleon", "architectures": ["ChameleonXLLMXForConditionalGeneration"], "vocab_size": size.vocabulary,
+        "hidden_size": size.hidden, "intermediate_size": size.inner, "num_hidden_layers": size.layers, "num_attention_heads": size.heads,
+        "num_key_value_heads": size.heads, "model_parallel_size": 1, "swin_norm": False, "rope_theta": 10000.0, "rms_norm_eps": 1e-5,
+    }  # fmt: skip
+
+
+def shapes(size: Dimensions) -> dict[str, tuple[int, ...]]:
+    """Every tensor of the transformer; one q/k norm for all heads, no image tokenizer."""
+    found = {
+        "model.embed_tokens.weight": (size.vocabulary, size.hidden), "model.norm.weight": (size.hidden,),
+        "lm_head.weight": (size.vocabulary, size.hidden),
+    }  # fmt: skip
+    for layer in range(size.layers):
+        prefix, square, norm = f"model.layers.{layer}.", (size.hidden, size.hidden), (1, size.hidden // size.heads)
+        found |= {f"{prefix}{name}.weight": (size.hidden,) for name in ("input_layernorm", "post_attention_layernorm")}
+        found |= {f"{prefix}self_attn.{name}_proj.weight": square for name in "qkvo"}
+        found |= {f"{prefix}self_attn.{name}_norm.{part}": norm for name in "qk" for part in ("weight", "bias")}
+        found |= {f"{prefix}mlp.{name}_proj.weight": (size.inner, size.hidden) for name in ("gate", "up")}
+        found[f"{prefix}mlp.down_proj.weight"] = square[:1] + (size.inner,)
+    return found
+
+
+def tensors(size: Dimensions, seed: int = 0, std: float = 0.02) -> Iterator[tuple[str, Tensor]]:
+    """Names and values in bfloat16, one after the other: scales around 1, everything else around 0."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, shape in shapes(size).items():
+        value = torch.empty(shape).normal_(std=std, generator=generator)
+        yield name, (value + 1 if "norm.weight" in name else value).bfloat16()
+
+
+@functools.cache
+def tokenizer_text() -> str:
+    """A byte-level tokenizer with Chameleon's names and ids: control tokens below 16384, text from there on."""
+    names = ["<s>", "<pad>", "</s>", "<unk>"]
+    names += [f"IMGIMG{''.join(chr(65 + int(d)) for d in str(i))}Z" for i in range(8192)]
+    names += [f"<reserved{i - 4:05d}>" for i in range(len(names), LUMINA_PROTOCOL.first_text)]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("Ġ", "d"), ("o", "g"), ("Ġd", "og"), ("Ġ", "a")]
+    vocabulary = {name: i for i, name in enumerate([*names, *alphabet, *map("".join, merges)])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(names)
+    return tokenizer.to_str()
+
+
+def write(folder: Path, size: Dimensions = SEVEN_B, vq: ImageTokenizerConfig | None = None) -> None:
+    """A whole model folder, a shard at a time; config.json comes last, so that half a folder is no model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = list(shapes(size))
+    shard_of = {name: f"model-{1 + SHARDS * i // len(names):05d}-of-{SHARDS:05d}.safetensors" for i, name in enumerate(names)}
+    held: dict[str, Tensor] = {}
+    for index, (name, value) in enumerate(tensors(size)):
+        held[name] = value
+        if index + 1 == len(names) or shard_of[names[index + 1]] != shard_of[name]:
+            save_file(held, folder / shard_of[name])
+            print(f"wrote {folder / shard_of[name]}", flush=True)
+            held = {}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shard_of}), encoding="utf-8")
+    (folder / "tokenizer.json").write_text(tokenizer_text(), encoding="utf-8")
+    torch.manual_seed(0)
+    save_file(ImageTokenizer(vq or ImageTokenizerConfig()).state_dict(), folder / "vqgan.safetensors")
+    (folder / "config.json").write_text(json.dumps(config(size)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
+    write(Path(sys.argv[1]))
