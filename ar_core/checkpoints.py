@@ -225,6 +225,7 @@ def _transformer_entries(files: Files, config: TransformerConfig) -> Iterator[En
 def _filled(model: nn.Module, entries: Iterable[Entry], source: Path, device, dtype: torch.dtype | None):
     """`model`, built on meta, with every parameter taken from `entries`, in evaluation mode and frozen."""
     wanted = dict(model.named_parameters())
+    shrinking = any(isinstance(module, QuantizedLinear) for module in model.modules())
     for path, key, name, value in entries:
         if name not in wanted:
             raise CheckpointError(f"{path} holds {key}, which this model does not have or another file holds too. Copy the files again.")
@@ -239,7 +240,8 @@ def _filled(model: nn.Module, entries: Iterable[Entry], source: Path, device, dt
             owner.store(value.to(device, dtype))
             wanted.pop(f"{place}.{owner.scale_name}")
         else:
-            setattr(owner, leaf, nn.Parameter(value.to(device, dtype), requires_grad=False))
+            # A value that is taken as it lies keeps the whole file in memory, which is only right where all are taken so.
+            setattr(owner, leaf, nn.Parameter(value.to(device, dtype, copy=shrinking), requires_grad=False))
     if wanted:
         first = next(iter(wanted)).replace("image_head", "lm_head")
         raise CheckpointError(f"{source} lacks {first} ({len(wanted)} tensors in all). Copy the model's files again.")
