@@ -55,6 +55,11 @@ class Files:
     vq: Path | None
     tokenizer: Path
 
+    @property
+    def size(self) -> int:
+        """Bytes of weights."""
+        return sum(path.stat().st_size for path in self.weights)
+
 
 # ---------------------------------------------------------------- finding and opening files
 

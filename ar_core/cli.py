@@ -149,7 +149,7 @@ def _model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     command.add_argument(
         "--precision", choices=PRECISIONS, default="auto",
-        help="auto: bf16, on a CPU fp32; int8, 4-bit: the layers' weights in fewer bits, half or a third of the memory of bf16, LoRA only; 4-bit needs bitsandbytes",
+        help="auto: bf16, for a small model on a CPU fp32; int8, 4-bit: the layers' weights in fewer bits, half or a third of the memory of bf16, LoRA only; 4-bit needs bitsandbytes",
     )  # fmt: skip
 
 

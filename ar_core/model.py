@@ -27,6 +27,7 @@ from .transformer import Transformer
 
 MINIATURE_FOLDER = Path(__file__).parent / "miniature" / "weights"
 PREVIEW_SECONDS = 1.0
+SMALL = 2**30  # bytes of weights; up to here float32 costs a CPU nothing
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,14 @@ class LuminaModel:
     ) -> LuminaModel:  # fmt: skip
         """Load any layout that `checkpoints` knows; "miniature" is the model that ships.
 
-        `dtype` None takes bfloat16 on an accelerator and float32 on a CPU. `quantized`, one of
-        `quantization.SCHEMES`, holds the layers' projections in 8 or 4 bits and everything else in `dtype`, None being
-        bfloat16 everywhere. Raises CheckpointError and QuantizationError.
+        `dtype` None takes bfloat16, but float32 for a small model on a CPU. `quantized`, one of `quantization.SCHEMES`,
+        holds the layers' projections in 8 or 4 bits and everything else in `dtype`, None being bfloat16 everywhere. Raises
+        CheckpointError and QuantizationError.
         """
         folder = MINIATURE_FOLDER if str(path) == MINIATURE.name else Path(path)
         device = torch.device(device)
-        dtype = dtype or (torch.float32 if device.type == "cpu" and not quantized else torch.bfloat16)
         files = checkpoints.find(folder, vq, tokenizer)
+        dtype = dtype or (torch.float32 if device.type == "cpu" and not quantized and files.size < SMALL else torch.bfloat16)
         chosen = family_by_name(family) if family else guess_family(folder, files.config)
         protocol = chosen.protocol
         transformer, fingerprint = checkpoints.load_transformer(

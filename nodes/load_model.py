@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import comfy.model_management as memory
 import torch
 from comfy_api.latest import io
@@ -16,7 +14,6 @@ from . import host
 from .sockets import CATEGORY, ARModel, ARModelSocket
 
 BUILT_IN = "miniature (built in)"
-SMALL = 2**30  # bytes of weights; up to here float32 costs a CPU nothing
 BUS = 12e9  # bytes per second from main memory to a graphics card: an assumption for the estimate alone
 
 
@@ -70,7 +67,7 @@ class LoadModel(io.ComfyNode):
         chosen = PRECISIONS[precision]
         with torch.inference_mode(False):
             model = LuminaModel.load(
-                path, memory.unet_offload_device(), chosen.dtype or best_dtype(path), quantized=chosen.quantized,
+                path, memory.unet_offload_device(), chosen.dtype or best_dtype(), quantized=chosen.quantized,
                 operations=host.operations(),
             )  # fmt: skip
             ar = host.citizen(model)
@@ -79,11 +76,11 @@ class LoadModel(io.ComfyNode):
         return io.NodeOutput(ar, text)
 
 
-def best_dtype(path: Path) -> torch.dtype:
+def best_dtype() -> torch.dtype | None:
+    """What the graphics card computes in; None on a CPU, where the size of the model decides."""
     device = memory.get_torch_device()
     if memory.is_device_cpu(device):
-        size = sum(file.stat().st_size for file in path.glob("model*.safetensors"))
-        return torch.float32 if size < SMALL else torch.bfloat16
+        return None
     return torch.bfloat16 if memory.should_use_bf16(device) else torch.float16
 
 

@@ -93,6 +93,13 @@ def test_the_fingerprint_names_the_weights_not_their_type(tmp_path, complete):
     assert LuminaModel.load(write_lumina(tmp_path / "y", seed=1)).fingerprint != complete.fingerprint
 
 
+def test_a_small_model_on_a_cpu_is_float32_and_a_large_one_bfloat16(tmp_path, monkeypatch):
+    folder = write_lumina(tmp_path / "model")
+    assert LuminaModel.load(folder).transformer.precision == "float32"
+    monkeypatch.setattr("ar_core.model.SMALL", checkpoints.find(folder).size)
+    assert LuminaModel.load(folder).transformer.precision == "bfloat16"
+
+
 def test_a_float32_file_has_one_fingerprint_in_every_type(tmp_path, complete):
     """Its values are rounded on loading in bfloat16, as the fingerprint rounds them."""
     changed(tmp_path / "model", lambda t: t.update({k: v.float() * 1.003 for k, v in t.items()}))
