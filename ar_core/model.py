@@ -26,7 +26,7 @@ from .text import Identifier, TextTokenizer, check_identifier_name, resolve
 from .transformer import Transformer
 
 MINIATURE_FOLDER = Path(__file__).parent / "miniature" / "weights"
-PREVIEW_SECONDS = 1.0
+PREVIEW_SECONDS, PREVIEW_PAUSE = 1.0, 9  # between previews: a second, or so many times what the last one took
 SMALL = 2**30  # bytes of weights; up to here float32 costs a CPU nothing
 
 
@@ -176,7 +176,7 @@ class LuminaModel:
         """Sample one image per prompt, all in one batch.
 
         Image k uses the random numbers of image `first_image` + k of the seed. `on_preview` receives the first
-        image (1, H, W, 3) as it grows, at most once a second, grey where nothing is drawn yet. `graphs`: see `sampling.graphs`; without CUDA
+        image (1, H, W, 3) as it grows, at most once a second and for a tenth of the time, grey where nothing is drawn yet. `graphs`: see `sampling.graphs`; without CUDA
         it changes nothing. `compiled`: through torch.compile. Raises TextError for a prompt that cannot be read.
         """
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
@@ -212,16 +212,18 @@ class LuminaModel:
         return final
 
     def _preview(self, show: Callable[[Tensor], None]) -> OnRow:
-        last = time.monotonic()
+        due = time.monotonic() + PREVIEW_SECONDS
 
         def on_row(codes: Tensor, rows: int) -> None:
-            nonlocal last
-            if time.monotonic() - last < PREVIEW_SECONDS:
+            nonlocal due
+            began = time.monotonic()
+            if began < due:
                 return
             image = self.decode(codes[:1])
             image[:, rows * self.family.protocol.factor :] = 0.5
             show(image)
-            last = time.monotonic()
+            ended = time.monotonic()
+            due = ended + max(PREVIEW_SECONDS, PREVIEW_PAUSE * (ended - began))
 
         return on_row
 

@@ -1,5 +1,6 @@
 """Sampling against the slowest possible statement of what it should do: plain loops, no cache, no batch."""
 
+import itertools
 import math
 import weakref
 from dataclasses import replace
@@ -357,6 +358,7 @@ def test_previews_grow_from_the_top_and_are_grey_below(monkeypatch):
     from ar_core import model as model_file
 
     monkeypatch.setattr(model_file, "PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr(model_file, "PREVIEW_PAUSE", 0)
     model, seen = toy_model(), []
     settings = SamplingSettings.resolve(model.family, seed=2)
     image = model.generate(["a photo of a dog", "a photo of a cat"], settings, on_preview=seen.append)[0].images
@@ -365,6 +367,17 @@ def test_previews_grow_from_the_top_and_are_grey_below(monkeypatch):
     monkeypatch.setattr(model_file, "PREVIEW_SECONDS", 1000.0)
     model.generate("a photo of a dog", settings, on_preview=seen.append)
     assert len(seen) == 4  # decoding pixels is not free: at most once in so many seconds
+
+
+def test_slow_previews_become_rare(monkeypatch):
+    from ar_core import model as model_file
+
+    clock, seen = itertools.count(step=2), []  # every look at the clock takes two seconds
+    monkeypatch.setattr(model_file.time, "monotonic", lambda: float(next(clock)))
+    show = toy_model()._preview(seen.append)
+    for _ in range(40):
+        show(torch.zeros(1, 4, 4, dtype=torch.long), 2)
+    assert len(seen) == 5  # each takes two seconds, and eighteen pass before the next
 
 
 def test_the_cache_is_gone_when_pictures_are_made(monkeypatch):

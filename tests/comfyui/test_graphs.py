@@ -280,6 +280,7 @@ def test_another_seed_neither_reloads_nor_trains(trained, comfy, steps):
 def test_pictures_grow_and_a_cancel_keeps_the_finished_ones(comfy, pack, monkeypatch):
     model = pack("ar_core.model")
     monkeypatch.setattr(model, "PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr(model, "PREVIEW_PAUSE", 0)
     nodes = {"model": graph()["model"], "lines": node("Prompts", lines="a red dog\na blue car\na green cat")}
     nodes = sampled(nodes, ["model", 0], prompt=["lines", 0])
     original, calls = pack("nodes.sampler").Sampler._sample.__func__, []

@@ -37,6 +37,7 @@ def test_the_loader_says_what_is_streamed_and_what_would_fit(comfy, pack, card):
 def test_previews_are_left_out_and_the_picture_is_the_same(trained, comfy, pack, card, monkeypatch):  # noqa: F811
     host, asked = pack("nodes.host"), []
     monkeypatch.setattr(pack("ar_core.model"), "PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr(pack("ar_core.model"), "PREVIEW_PAUSE", 0)
     resident = host.make_resident
     monkeypatch.setattr(host, "make_resident", lambda ar, needed: (asked.append(needed), resident(ar, needed))[1])
     nodes = sampled(applied(graph()), ["apply", 0], prompt="a photo of [V] cat")
