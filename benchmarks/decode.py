@@ -2,9 +2,7 @@
 
     python -m benchmarks.decode [--quick] [--json FILE] [--plot FILE] [--threads N] [--size PIXELS] [--memory-cap GB] [--graphs]
 
-Upstream's way (`Naive`): two unbatched forward passes per token (with and without the prompt), a cache that grows
-by concatenation, logits over the full vocabulary, a mask down to the image codes, top-k, softmax, multinomial,
-and forward passes for row ends too. Both use this project's layers, so the ratio holds nothing but the decoding.
+Upstream's way is described and built in `upstream.py`.
 
 The model has random weights: 101M parameters in its layers and Lumina's vocabulary. Timed are the steps from the
 first code of an image to the N-th (N is printed), after a prompt of 40 tokens; reading the prompt counts in the time to
@@ -20,233 +18,31 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
-from ar_core import layers
-from ar_core.control import Cancelled
-from ar_core.families import LUMINA_512, frontier
 from ar_core.model import LuminaModel
-from ar_core.quantization import SCHEMES, quantize
-from ar_core.sampling import SamplingSettings, jacobi, sequential
-from ar_core.sampling.engine import Engine
+from ar_core.quantization import SCHEMES
+from ar_core.sampling import SamplingSettings
 from ar_core.sampling.settings import WINDOWS
-from ar_core.transformer import Transformer, TransformerConfig
 
+from .machine import bandwidth, limit_memory, machine, peak_memory
 from .plot import draw_ratios
+from .timing import SIMULATED, time_jacobi, time_naive, time_ours
+from .upstream import CONFIG, PROMPT, Model, Naive
 
-CONFIG = TransformerConfig(
-    hidden_size=1024, intermediate_size=2752, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8
-)  # fmt: skip
-PROMPT = [0, *range(16384, 16384 + 38), 8710]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Both ways compute the same numbers in another order: the largest difference allowed, in standard deviations of the logits.
 AGREEMENT = {"fp32": 1e-3, "bf16": 0.25, "int8": 0.5, "4-bit": 2.0}
-# Tokens per step that guesses of each window give on Lumina-mGPT at 768 px: 2.2 published for 16, 4.2 for 64 (coupled);
-# the others are interpolated in log2(window). Simulated, not measured here.
-SIMULATED = {4: 1.4, 8: 1.8, 16: 2.2, 32: 3.2, 64: 4.2}
 MINIATURE_CFG = 4.0
 MINIATURE_PROMPTS = (
     "a photo of a red striped mug on a wooden floor", "a photo of a blue dog on the beach", "a green car in the city",
     "a photo of a yellow dotted rabbit in the garden",
 )  # fmt: skip
-
-
-@dataclass
-class Model:
-    """Random weights in one dtype; `head` is the full output head, which only the baseline needs."""
-
-    transformer: Transformer
-    head: nn.Linear
-    settings: SamplingSettings
-
-    @classmethod
-    def random(cls, device: torch.device, pixels: int, seed: int = 0) -> Model:
-        torch.manual_seed(seed)
-        transformer = Transformer(CONFIG, operations=layers, device=device).requires_grad_(False).eval()
-        head = nn.Linear(CONFIG.hidden_size, CONFIG.vocab_size, bias=False, device=device).requires_grad_(False)
-        head.weight[CONFIG.head_first : CONFIG.head_first + CONFIG.head_size] = transformer.image_head.weight
-        family = replace(LUMINA_512, protocol=replace(LUMINA_512.protocol, sizes=frontier(pixels)))
-        settings = SamplingSettings.resolve(family, size=(pixels, pixels), seed=seed)
-        return cls(transformer, head, settings)
-
-    @property
-    def device(self) -> torch.device:
-        return self.head.weight.device
-
-    def to(self, dtype: torch.dtype, scheme: str | None = None) -> Model:
-        """This model from now on in `dtype`; nothing of the former remains."""
-        transformer = self.transformer.to(dtype)
-        return replace(self, transformer=quantize(transformer, scheme) if scheme else transformer, head=self.head.to(dtype))
-
-    def engine(self, window: int = 1, **options: bool) -> Engine:
-        protocol, settings = LUMINA_512.protocol, self.settings
-        return Engine(self.transformer, protocol, [PROMPT], settings.size, settings.cfg, spare=window, **options)
-
-    @property
-    def layer_weights(self) -> int:
-        return sum(p.numel() for p in self.transformer.model.layers.parameters())
-
-    @property
-    def bytes_per_step(self) -> int:
-        """What no exact decoder can avoid reading for one code: the layers and the image codes' head."""
-        return sum(p.nbytes for p in (*self.transformer.model.layers.parameters(), self.transformer.image_head.weight))
-
-
-class GrowingCache:
-    """The cache of Hugging Face's default: one concatenation per layer, step, and of keys and values."""
-
-    def __init__(self):
-        self.layers: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def write(self, layer: int, positions: Tensor, keys: Tensor, values: Tensor, slots: int) -> tuple[Tensor, Tensor]:
-        if layer in self.layers:
-            old_keys, old_values = self.layers[layer]
-            keys, values = torch.cat([old_keys, keys], 1), torch.cat([old_values, values], 1)
-        self.layers[layer] = keys, values
-        return keys, values
-
-
-class Branch:
-    """One unbatched sequence: tokens in, logits over the full vocabulary out."""
-
-    def __init__(self, transformer: Transformer, head: nn.Linear):
-        self.transformer, self.head, self.cache, self.length = transformer, head, GrowingCache(), 0
-
-    def feed(self, tokens: Tensor) -> Tensor:
-        positions = torch.arange(self.length, self.length + len(tokens), device=tokens.device)[None]
-        self.length += len(tokens)
-        hidden = self.transformer(self.transformer.embed(tokens[None]), positions, self.cache, self.length)
-        return self.head(hidden[0, -1:])[0].float()
-
-
-class Naive:
-    """Upstream's inference for one image, token by token."""
-
-    def __init__(self, model: Model):
-        self.settings, self.device, self.protocol = model.settings, model.device, LUMINA_512.protocol
-        self.columns = self.protocol.grid(model.settings.size)[1]
-        self.branches = Branch(model.transformer, model.head), Branch(model.transformer, model.head)
-        header = self.protocol.header(model.settings.size)
-        self.starts = PROMPT + header, header
-        self.forbidden = torch.ones(CONFIG.vocab_size, dtype=torch.bool, device=self.device)
-        self.forbidden[self.protocol.code_base : self.protocol.code_base + self.protocol.codes] = False
-
-    def prefill(self) -> Tensor:
-        return self.guided([torch.tensor(start, device=self.device) for start in self.starts])
-
-    def advance(self, token: Tensor) -> Tensor:
-        return self.guided([token, token])
-
-    def guided(self, tokens: list[Tensor]) -> Tensor:
-        conditional, unconditional = (branch.feed(new) for branch, new in zip(self.branches, tokens, strict=True))
-        return self.settings.cfg * (conditional - unconditional) + unconditional
-
-    def draw(self, logits: Tensor) -> Tensor:
-        scores = logits.masked_fill(self.forbidden, float("-inf"))
-        threshold = scores.topk(self.settings.top_k).values[-1]
-        scores = scores.masked_fill(scores < threshold, float("-inf")) / self.settings.temperature
-        return torch.multinomial(torch.softmax(scores, -1), 1)
-
-    @torch.inference_mode()
-    def decode(self, count: int, tick: Callable[[int], None]) -> None:
-        """Draw `count` codes; `tick` hears of each."""
-        row_end = torch.tensor([self.protocol.row_end], device=self.device)
-        logits = self.prefill()
-        for index in range(count):
-            token = self.draw(logits)
-            tick(index + 1)
-            if index + 1 < count:
-                logits = self.advance(token)
-                if (index + 1) % self.columns == 0:
-                    logits = self.advance(row_end)
-
-
-@dataclass
-class Clock:
-    """Seconds per code, from the first code drawn to the last of `count`; `first`: seconds to the first code."""
-
-    device: torch.device
-    count: int
-    began: float = field(default_factory=time.perf_counter)
-    start: float = 0.0
-    seconds: float = 0.0
-    done: int = 0
-
-    @property
-    def first(self) -> float:
-        return self.start - self.began
-
-    def tick(self, done: int, *_) -> None:
-        self.done = done
-        if done in (1, self.count):
-            if self.device.type == "cuda":
-                torch.cuda.synchronize()
-            if done == 1:
-                self.start = time.perf_counter()
-            else:
-                self.seconds = (time.perf_counter() - self.start) / (self.count - 1)
-
-    def finished(self) -> bool:
-        return self.done >= self.count
-
-
-def time_naive(model: Model, count: int) -> Clock:
-    clock = Clock(model.device, count)
-    Naive(model).decode(count, clock.tick)
-    return clock
-
-
-def time_ours(model: Model, count: int, **options: bool) -> Clock:
-    clock = Clock(model.device, count)
-    try:
-        sequential.decode(model.engine(**options), model.settings, progress=clock.tick, cancel=clock.finished)
-    except Cancelled:  # the image goes on, the measurement does not
-        pass
-    return clock
-
-
-def time_jacobi(model: Model, window: int, count: int, **options: bool) -> float:
-    """Seconds per code, with a simulated rate of kept guesses."""
-    settings, ticks = replace(model.settings, window=window), []
-
-    def tick(done: int, *_) -> None:
-        if model.device.type == "cuda":
-            torch.cuda.synchronize()
-        ticks.append((time.perf_counter(), done))
-
-    try:
-        jacobi.decode(
-            model.engine(window, **options), settings, progress=tick, cancel=lambda: bool(ticks) and ticks[-1][1] >= ticks[0][1] + count,
-            coupling=Simulated(SIMULATED[window]),
-        )  # fmt: skip
-    except Cancelled:
-        pass
-    (start, first), (end, last) = ticks[0], ticks[-1]
-    return (end - start) / (last - first)
-
-
-class Simulated:
-    """The real coupling at its real cost; how many guesses are kept comes from a given rate instead."""
-
-    def __init__(self, tokens_per_step: float):
-        self.rate, self.owed = tokens_per_step, 0.0
-
-    def __call__(self, p, q, guess, numbers, positions):
-        corrected, _ = jacobi.speculative(p, q, guess, numbers, positions)
-        self.owed += self.rate
-        count = int(self.owed)
-        self.owed -= count
-        kept = torch.arange(guess.shape[1], device=guess.device) < count - 1
-        return corrected, kept.expand_as(guess)
 
 
 def count_steps(windows: tuple[int, ...]) -> dict[int, dict[str, float]]:
@@ -278,44 +74,6 @@ def disagreement(model: Model, baseline: Model, steps: int = 4) -> float:
         token = torch.tensor([first + 1000 * step], device=model.device)
         ours, theirs = engine.advance(token[None])[0, -1], naive.advance(token)[first:last]
     return worst
-
-
-def bandwidth(device: torch.device, repetitions: int = 7) -> float:
-    """Bytes per second that this machine reads from memory: the best of a few large sums and matrix-vector products."""
-    matrix = torch.ones(2**18 if device.type == "cuda" else 2**16, 2048, device=device)  # 2 GiB or 512 MiB, above any cache
-    vector, best = torch.ones(matrix.shape[1], device=device), 0.0
-    for read in (matrix.sum, lambda: matrix @ vector):
-        for _ in range(repetitions):
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            start = time.perf_counter()
-            read()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            best = max(best, matrix.nbytes / (time.perf_counter() - start))
-    return best
-
-
-def machine(device: torch.device) -> str:
-    processor = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        processor = names[0] if names else processor
-    card = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
-    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    return f"{card}{processor} ({cores}), {platform.platform()}, torch {torch.__version__}"
-
-
-def peak_memory(device: torch.device) -> float | None:
-    """GiB: on CUDA what torch held at most, else what this process took at most so far; None where nobody tells."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024) / 2**30
 
 
 def measure(
@@ -380,13 +138,6 @@ def all_precisions(model: Model, tokens: int, repetitions: int, read_speed: floa
         small = Model.random(model.device, model.settings.size[0]).to(dtype, scheme)
         results[scheme] = measure(scheme, small, baseline, tokens, repetitions, read_speed, () if quick else windows)
     return results
-
-
-def limit_memory(device: torch.device, gigabytes: float) -> None:
-    """Let torch have no more than this of the card, as if it were a smaller one."""
-    if device.type != "cuda":
-        raise SystemExit("--memory-cap needs CUDA: only there torch can be held to a part of the memory.")
-    torch.cuda.set_per_process_memory_fraction(min(1.0, gigabytes * 1e9 / torch.cuda.get_device_properties(device).total_memory), device)
 
 
 def arguments() -> argparse.Namespace:

@@ -29,7 +29,7 @@ from ar_core.model import PRECISIONS
 from ar_core.sampling import SamplingSettings, jacobi, sequential
 from ar_core.sampling.engine import Engine
 
-from .decode import bandwidth, limit_memory, machine, peak_memory
+from .machine import bandwidth, limit_memory, machine, peak_memory
 
 PROMPT = "a photo of a dog"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 
 import torch
@@ -10,7 +11,9 @@ from ar_core.quantization import SCHEMES
 from ar_core.sampling import graphs, jacobi, sequential
 from ar_core.sampling.settings import WINDOWS
 
-from . import decode
+from .machine import machine, peak_memory
+from .timing import time_jacobi, time_ours
+from .upstream import Model
 
 TOKENS = 64
 WAYS = {"plain": {}, "recorded": {"graphs": True}, "compiled": {"compiled": True}, "both": {"graphs": True, "compiled": True}}
@@ -20,14 +23,14 @@ def check(device: torch.device, pixels: int) -> None:
     """Are the codes of a whole picture equal, what does a recording cost, and how much faster are steps recorded, compiled, or both?"""
     if device.type != "cuda":
         raise SystemExit("--graphs needs CUDA: there is no graphics card here, so nothing was compared.")
-    print(decode.machine(device))
+    print(machine(device))
     for name, scheme in (("bf16", None), *((scheme, scheme) for scheme in SCHEMES)):
-        model = decode.Model.random(device, pixels).to(torch.bfloat16, scheme)
+        model = Model.random(device, pixels).to(torch.bfloat16, scheme)
         for window in (1, max(WINDOWS)):
             report(f"{name}, window {window}", model, window)
 
 
-def report(title: str, model: decode.Model, window: int) -> None:
+def report(title: str, model: Model, window: int) -> None:
     plain = whole_picture(model, window, model.engine(window))
     engine = model.engine(window, graphs=True)
     engine.graphs.capture = capture = TimedCapture()
@@ -36,24 +39,24 @@ def report(title: str, model: decode.Model, window: int) -> None:
     faster = ", ".join(f"{name} {seconds['plain'] / taken:.2f}x faster" for name, taken in seconds.items() if name != "plain")
     print(
         f"{title}: {faster}; {100 * equal:.1f} % equal codes when recorded, {len(capture.seconds)} recordings of "
-        f"{1e3 * sum(capture.seconds) / max(1, len(capture.seconds)):.0f} ms, peak memory {decode.peak_memory(model.device):.2f} GiB",
+        f"{1e3 * sum(capture.seconds) / max(1, len(capture.seconds)):.0f} ms, peak memory {peak_memory(model.device):.2f} GiB",
         flush=True,
     )
 
 
-def time(model: decode.Model, window: int, **options: bool) -> float:
+def time(model: Model, window: int, **options: bool) -> float:
     """Seconds per code, after a first run that compiles."""
 
     def once() -> float:
         if window == 1:
-            return decode.time_ours(model, TOKENS, **options).seconds
-        return decode.time_jacobi(model, window, TOKENS, **options)
+            return time_ours(model, TOKENS, **options).seconds
+        return time_jacobi(model, window, TOKENS, **options)
 
     return [once(), once()][-1]
 
 
-def whole_picture(model: decode.Model, window: int, engine) -> torch.Tensor:
-    settings = decode.replace(model.settings, window=window)
+def whole_picture(model: Model, window: int, engine) -> torch.Tensor:
+    settings = replace(model.settings, window=window)
     way = sequential.decode if window == 1 else jacobi.decode
     return way(engine, settings).codes
 

@@ -30,7 +30,8 @@ from ar_core.photos import stack
 from ar_core.sampling import SamplingSettings
 from ar_core.training.examples import Batch, make_batch
 
-from .decode import MINIATURE_CFG, MINIATURE_PROMPTS, machine
+from .decode import MINIATURE_CFG, MINIATURE_PROMPTS
+from .machine import machine
 
 REFERENCE = "fp32"
 PRECISIONS = {

@@ -1,0 +1,136 @@
+"""What upstream's inference does for every token, on random weights that our decoders can take too.
+
+Two unbatched forward passes per token (with and without the prompt), a cache that grows by concatenation, logits over the
+full vocabulary, a mask down to the image codes, top-k, softmax, multinomial, and forward passes for row ends too. Both ways
+use this project's layers, so that a ratio holds nothing but the decoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ar_core import layers
+from ar_core.families import LUMINA_512, frontier
+from ar_core.quantization import quantize
+from ar_core.sampling import SamplingSettings
+from ar_core.sampling.engine import Engine
+from ar_core.transformer import Transformer, TransformerConfig
+
+CONFIG = TransformerConfig(
+    hidden_size=1024, intermediate_size=2752, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8
+)  # fmt: skip
+PROMPT = [0, *range(16384, 16384 + 38), 8710]
+
+
+@dataclass
+class Model:
+    """Random weights in one dtype; `head` is the full output head, which only the baseline needs."""
+
+    transformer: Transformer
+    head: nn.Linear
+    settings: SamplingSettings
+
+    @classmethod
+    def random(cls, device: torch.device, pixels: int, seed: int = 0) -> Model:
+        torch.manual_seed(seed)
+        transformer = Transformer(CONFIG, operations=layers, device=device).requires_grad_(False).eval()
+        head = nn.Linear(CONFIG.hidden_size, CONFIG.vocab_size, bias=False, device=device).requires_grad_(False)
+        head.weight[CONFIG.head_first : CONFIG.head_first + CONFIG.head_size] = transformer.image_head.weight
+        family = replace(LUMINA_512, protocol=replace(LUMINA_512.protocol, sizes=frontier(pixels)))
+        settings = SamplingSettings.resolve(family, size=(pixels, pixels), seed=seed)
+        return cls(transformer, head, settings)
+
+    @property
+    def device(self) -> torch.device:
+        return self.head.weight.device
+
+    def to(self, dtype: torch.dtype, scheme: str | None = None) -> Model:
+        """This model from now on in `dtype`; nothing of the former remains."""
+        transformer = self.transformer.to(dtype)
+        return replace(self, transformer=quantize(transformer, scheme) if scheme else transformer, head=self.head.to(dtype))
+
+    def engine(self, window: int = 1, **options: bool) -> Engine:
+        protocol, settings = LUMINA_512.protocol, self.settings
+        return Engine(self.transformer, protocol, [PROMPT], settings.size, settings.cfg, spare=window, **options)
+
+    @property
+    def layer_weights(self) -> int:
+        return sum(p.numel() for p in self.transformer.model.layers.parameters())
+
+    @property
+    def bytes_per_step(self) -> int:
+        """What no exact decoder can avoid reading for one code: the layers and the image codes' head."""
+        return sum(p.nbytes for p in (*self.transformer.model.layers.parameters(), self.transformer.image_head.weight))
+
+
+class GrowingCache:
+    """The cache of Hugging Face's default: one concatenation per layer, step, and of keys and values."""
+
+    def __init__(self):
+        self.layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def write(self, layer: int, positions: Tensor, keys: Tensor, values: Tensor, slots: int) -> tuple[Tensor, Tensor]:
+        if layer in self.layers:
+            old_keys, old_values = self.layers[layer]
+            keys, values = torch.cat([old_keys, keys], 1), torch.cat([old_values, values], 1)
+        self.layers[layer] = keys, values
+        return keys, values
+
+
+class Branch:
+    """One unbatched sequence: tokens in, logits over the full vocabulary out."""
+
+    def __init__(self, transformer: Transformer, head: nn.Linear):
+        self.transformer, self.head, self.cache, self.length = transformer, head, GrowingCache(), 0
+
+    def feed(self, tokens: Tensor) -> Tensor:
+        positions = torch.arange(self.length, self.length + len(tokens), device=tokens.device)[None]
+        self.length += len(tokens)
+        hidden = self.transformer(self.transformer.embed(tokens[None]), positions, self.cache, self.length)
+        return self.head(hidden[0, -1:])[0].float()
+
+
+class Naive:
+    """Upstream's inference for one image, token by token."""
+
+    def __init__(self, model: Model):
+        self.settings, self.device, self.protocol = model.settings, model.device, LUMINA_512.protocol
+        self.columns = self.protocol.grid(model.settings.size)[1]
+        self.branches = Branch(model.transformer, model.head), Branch(model.transformer, model.head)
+        header = self.protocol.header(model.settings.size)
+        self.starts = PROMPT + header, header
+        self.forbidden = torch.ones(CONFIG.vocab_size, dtype=torch.bool, device=self.device)
+        self.forbidden[self.protocol.code_base : self.protocol.code_base + self.protocol.codes] = False
+
+    def prefill(self) -> Tensor:
+        return self.guided([torch.tensor(start, device=self.device) for start in self.starts])
+
+    def advance(self, token: Tensor) -> Tensor:
+        return self.guided([token, token])
+
+    def guided(self, tokens: list[Tensor]) -> Tensor:
+        conditional, unconditional = (branch.feed(new) for branch, new in zip(self.branches, tokens, strict=True))
+        return self.settings.cfg * (conditional - unconditional) + unconditional
+
+    def draw(self, logits: Tensor) -> Tensor:
+        scores = logits.masked_fill(self.forbidden, float("-inf"))
+        threshold = scores.topk(self.settings.top_k).values[-1]
+        scores = scores.masked_fill(scores < threshold, float("-inf")) / self.settings.temperature
+        return torch.multinomial(torch.softmax(scores, -1), 1)
+
+    @torch.inference_mode()
+    def decode(self, count: int, tick: Callable[[int], None]) -> None:
+        """Draw `count` codes; `tick` hears of each."""
+        row_end = torch.tensor([self.protocol.row_end], device=self.device)
+        logits = self.prefill()
+        for index in range(count):
+            token = self.draw(logits)
+            tick(index + 1)
+            if index + 1 < count:
+                logits = self.advance(token)
+                if (index + 1) % self.columns == 0:
+                    logits = self.advance(row_end)
