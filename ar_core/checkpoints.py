@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from .control import Cancel, Progress, never, silent, stop_if
 from .image_tokenizer import ImageTokenizer, ImageTokenizerConfig
 from .quantization import QuantizedLinear, quantize
 from .transformer import Transformer, TransformerConfig
@@ -189,7 +190,7 @@ def _norm_groups(files: Files) -> int:
 
 def load_transformer(
     files: Files, head_first: int, head_size: int, *, operations=nn, device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None, quantized: str | None = None,
+    dtype: torch.dtype | None = None, quantized: str | None = None, progress: Progress = silent, cancel: Cancel = never,
 ) -> tuple[Transformer, str]:  # fmt: skip
     """The transformer with its image head, on `device` in `dtype`, frozen, and its fingerprint. Raises CheckpointError.
 
@@ -198,14 +199,22 @@ def load_transformer(
     the files. Raises QuantizationError.
     """
     model = Transformer(transformer_config(files, head_first, head_size), operations=operations, device="meta")
+    count = len(list(model.parameters()))
     if quantized:
         quantize(model, quantized)
     named = Fingerprint(model.config)
-    entries = _transformer_entries(files, model.config)
+    entries = _reported(_transformer_entries(files, model.config), count, progress, cancel)
     return _filled(model, named.noting(entries), files.folder, device, dtype), named.text()
 
 
 Entry = tuple[Path, str, str, Tensor]  # file, key in it, parameter, value
+
+
+def _reported(entries: Iterable[Entry], count: int, progress: Progress, cancel: Cancel) -> Iterator[Entry]:
+    for done, entry in enumerate(entries, 1):
+        stop_if(cancel)
+        yield entry
+        progress(min(done, count), count, "reading weights")  # files may hold more than belongs to the model
 
 
 def _transformer_entries(files: Files, config: TransformerConfig) -> Iterator[Entry]:

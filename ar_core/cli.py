@@ -164,7 +164,7 @@ def _load(options: argparse.Namespace) -> LuminaModel:
     precision = PRECISIONS[options.precision]
     model = LuminaModel.load(
         options.model, options.device, precision.dtype, quantized=precision.quantized,
-        family=options.family, vq=options.vq, tokenizer=options.tokenizer,
+        family=options.family, vq=options.vq, tokenizer=options.tokenizer, progress=Bar(),
     )  # fmt: skip
     print(f"model: {model.family.title}, fingerprint {model.fingerprint}, {model.transformer.precision}, on {model.device}")
     return model
@@ -179,7 +179,7 @@ class Bar:
     def __call__(self, done: int, total: int, message: str) -> None:
         if self.bar is None or self.bar.total != total or done < self.bar.n:
             self.close()
-            self.bar = tqdm(total=total, leave=False, file=sys.stderr)
+            self.bar = tqdm(total=total, leave=False, file=sys.stderr, delay=1)
         self.bar.set_description(message, refresh=False)
         self.bar.update(done - self.bar.n)
         if done == total:

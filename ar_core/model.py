@@ -80,7 +80,8 @@ class LuminaModel:
     @classmethod
     def load(
         cls, path: Path | str = "miniature", device: str | torch.device = "cpu", dtype: torch.dtype | None = None, *,
-        quantized: str | None = None, family: str | None = None, vq: Path | str | None = None, tokenizer: Path | str | None = None, operations=layers,
+        quantized: str | None = None, family: str | None = None, vq: Path | str | None = None, tokenizer: Path | str | None = None,
+        operations=layers, progress: Progress = silent, cancel: Cancel = never,
     ) -> LuminaModel:  # fmt: skip
         """Load any layout that `checkpoints` knows; "miniature" is the model that ships.
 
@@ -95,8 +96,9 @@ class LuminaModel:
         chosen = family_by_name(family) if family else guess_family(folder, files.config)
         protocol = chosen.protocol
         transformer, fingerprint = checkpoints.load_transformer(
-            files, protocol.code_base, protocol.codes, operations=operations, device=device, dtype=dtype, quantized=quantized
-        )
+            files, protocol.code_base, protocol.codes, operations=operations, device=device, dtype=dtype, quantized=quantized,
+            progress=progress, cancel=cancel,
+        )  # fmt: skip
         known = files.config.get("known_words")
         text = TextTokenizer.load(files.tokenizer, protocol, frozenset(known) if known else None)
         image_tokenizer = checkpoints.load_image_tokenizer(files, device=device)

@@ -64,11 +64,11 @@ class LoadModel(io.ComfyNode):
         if precision not in PRECISIONS:
             raise ValueError(f'precision is "{precision}"; choose one of: {", ".join(PRECISIONS)}.')
         path = MINIATURE_FOLDER if model_name == BUILT_IN else host.inside(model_name, host.MODELS)
-        chosen = PRECISIONS[precision]
-        with torch.inference_mode(False):
+        chosen, reporter = PRECISIONS[precision], host.Reporter()
+        with torch.inference_mode(False), reporter.interruptible():
             model = LuminaModel.load(
                 path, memory.unet_offload_device(), chosen.dtype or best_dtype(), quantized=chosen.quantized,
-                operations=host.operations(),
+                operations=host.operations(), progress=reporter.progress, cancel=reporter.cancel,
             )  # fmt: skip
             ar = host.citizen(model)
         text = about(ar)

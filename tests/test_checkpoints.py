@@ -11,6 +11,7 @@ from tiny import VQ, config, vq_weights, weights, write_chameleon, write_lumina,
 
 from ar_core import LuminaModel, checkpoints
 from ar_core.checkpoints import CheckpointError
+from ar_core.control import Cancelled
 from ar_core.families import LUMINA_512, LUMINA_768
 from ar_core.image_tokenizer import ImageTokenizer, ImageTokenizerConfig
 from ar_core.sampling import SamplingSettings
@@ -91,6 +92,16 @@ def test_the_fingerprint_names_the_weights_not_their_type(tmp_path, complete):
     for dtype in (torch.bfloat16, torch.float16):
         assert LuminaModel.load(folder, dtype=dtype).fingerprint == complete.fingerprint
     assert LuminaModel.load(write_lumina(tmp_path / "y", seed=1)).fingerprint != complete.fingerprint
+
+
+@pytest.mark.parametrize("quantized", [None, "int8"])
+def test_reading_reports_and_stops(tmp_path, quantized):
+    folder, seen = write_lumina(tmp_path / "model", shards=2), []
+    model = LuminaModel.load(folder, quantized=quantized, progress=lambda *step: seen.append(step))
+    count = len([name for name, _ in model.transformer.named_parameters() if not name.endswith(".scale")])
+    assert seen == [(done, count, "reading weights") for done in range(1, count + 1)]
+    with pytest.raises(Cancelled):
+        LuminaModel.load(folder, quantized=quantized, cancel=lambda: len(seen) == count)
 
 
 def test_a_small_model_on_a_cpu_is_float32_and_a_large_one_bfloat16(tmp_path, monkeypatch):
