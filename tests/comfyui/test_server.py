@@ -50,7 +50,7 @@ def test_the_main_workflow_reports_previews_and_is_remembered(server):
     first = go(server, short("personalize_subject"))
     assert first.end == "execution_success", first.error or first.refused
     assert first.progress > 50 and first.previews > 2
-    assert "left of" in first.said("3") and "trained" in first.said("4") and "write [V] cat" in first.said("6")
+    assert "left of" in first.said("3") and "trained" in first.said("4") and "write [V] dog" in first.said("6")
     again = go(server, short("personalize_subject"))
     assert again.end == "execution_success" and again.executed == []
 
