@@ -103,10 +103,10 @@ def about(ar: ARModel) -> str:
         return "\n".join([*lines, f"{need}: the model stays on it."])
     rows, columns = protocol.grid(recipe.size)
     seconds = rows * columns * (weights + beside - total) / BUS
-    streamed = f"{need}: layers are streamed, about {host.duration(seconds)} of transfer per picture (estimated)."
-    return "\n".join(
-        [*lines, streamed, *([f"It would stay on the card in {fitting}."] if (fitting := smaller(ar, total - beside)) else [])]
-    )
+    lines.append(f"{need}: layers are streamed, about {host.duration(seconds)} of transfer per picture (estimated).")
+    if fitting := smaller(ar, total - beside):
+        lines.append(f"It would stay on the card in {fitting}.")
+    return "\n".join(lines)
 
 
 def smaller(ar: ARModel, free: int) -> str:
