@@ -1,5 +1,9 @@
 """4-bit weights: each block on the levels of NormalFloat, multiplied as what it stands for."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -50,3 +54,15 @@ def test_gradients_reach_the_input_alone():
     layer(x).backward(gradient)
     torch.testing.assert_close(x.grad, gradient @ stood_for(weight))
     assert layer.weight.grad is None and layer.absmax.grad is None
+
+
+def test_nothing_is_fetched_from_a_hub(tmp_path):
+    """In a process of its own, since bitsandbytes looks for the package `kernels` when it is imported."""
+    (tmp_path / "kernels.py").write_text("def get_kernel(*_, **__):\n    print('FETCHED')\n    raise ImportError\n")
+    code = "from ar_core import LuminaModel; LuminaModel.load(quantized='4-bit'); import kernels; print(kernels.get_kernel.__name__)"
+    path = [str(tmp_path), str(Path(__file__).parents[1])]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}; {code}"], capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["get_kernel"] and "kernels" not in done.stderr

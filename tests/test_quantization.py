@@ -14,7 +14,7 @@ from ar_core.adapters import DeltaAdapter, LowRankAdapter, attached, merged
 from ar_core.memory import quantized_bytes, weight_bytes
 from ar_core.model import MINIATURE_FOLDER
 from ar_core.personalization import Personalization, PersonalizationError
-from ar_core.quantization import SCHEMES, QuantizationError, QuantizedLinear, quantize
+from ar_core.quantization import SCHEMES, QuantizationError, QuantizedLinear, nf4, quantize
 from ar_core.sampling import SamplingSettings
 from ar_core.transformer import Transformer, TransformerConfig
 
@@ -164,6 +164,7 @@ def test_every_part_of_a_lora_learns(scheme):
 
 
 def test_without_its_package_a_precision_is_refused_with_a_sentence(monkeypatch, tmp_path):
+    nf4.bitsandbytes.cache_clear()
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(QuantizationError, match=r"4-bit needs the package bitsandbytes.*pip install bitsandbytes.*or choose int8"):
         LuminaModel.load("miniature", quantized="4-bit")

@@ -6,7 +6,11 @@ a kernel (few rows on a graphics card) and turns a layer into the activations' t
 
 from __future__ import annotations
 
+import functools
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -35,14 +39,30 @@ class NormalFloat4(QuantizedLinear):
         return library.matmul_4bit(x, self.weight.to(x.device).t(), state)
 
 
+@functools.cache
 def bitsandbytes():
     """The package. Raises QuantizationError."""
-    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
-    logger.setLevel(logging.ERROR)  # it warns at every start on a CPU that a kernel from a hub would be faster
     try:
-        import bitsandbytes
+        with without_hub():
+            import bitsandbytes
     except ImportError as error:
         raise QuantizationError(
             f"The precision 4-bit needs the package bitsandbytes ({error}). Install it (pip install bitsandbytes), or choose int8."
         ) from error
     return bitsandbytes
+
+
+@contextmanager
+def without_hub() -> Iterator[None]:
+    """While this lasts, the package `kernels` is not there: on some CPUs bitsandbytes would run code that it fetches from a hub.
+
+    Nor does it warn that this is missing.
+    """
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    with_kernels, sys.modules["kernels"] = sys.modules.get("kernels"), None
+    try:
+        yield
+    finally:
+        del sys.modules["kernels"]
+        if with_kernels is not None:
+            sys.modules["kernels"] = with_kernels
