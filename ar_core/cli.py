@@ -101,10 +101,9 @@ def parser() -> argparse.ArgumentParser:
         "--cuda-graphs", action="store_true", help="replay recorded steps on an NVIDIA card (experimental: not yet measured)"
     )
     sample.add_argument(
-        "--compile",
-        action="store_true",
+        "--compile", action="store_true",
         help="run steps through torch.compile: a minute at first (for graphics cards, not yet measured; slower on a CPU)",
-    )
+    )  # fmt: skip
     sample.set_defaults(run=run_sample)
 
     info = commands.add_parser("info", help="what a model or a personalization is; --recipe paper lists the paper's values")
@@ -149,7 +148,8 @@ def _model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     command.add_argument(
         "--precision", choices=PRECISIONS, default="auto",
-        help="auto: bf16, for a small model on a CPU fp32; int8, 4-bit: the layers' weights in fewer bits, half or a third of the memory of bf16, LoRA only; 4-bit needs bitsandbytes",
+        help="auto: bf16, for a small model on a CPU fp32; int8, 4-bit: the layers' weights in fewer bits, half or a third of the "
+        "memory of bf16, LoRA only; 4-bit needs bitsandbytes",
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from .transformer import Transformer
 
 MINIATURE_FOLDER = Path(__file__).parent / "miniature" / "weights"
 PREVIEW_SECONDS, PREVIEW_PAUSE = 1.0, 9  # between previews: a second, or so many times what the last one took
-SMALL = 2**30  # bytes of weights; up to here float32 costs a CPU nothing
+SMALL_BYTES = 2**30  # bytes of weights; up to here float32 costs a CPU nothing
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class LuminaModel:
         folder = MINIATURE_FOLDER if str(path) == MINIATURE.name else Path(path)
         device = torch.device(device)
         files = checkpoints.find(folder, vq, tokenizer)
-        dtype = dtype or (torch.float32 if device.type == "cpu" and not quantized and files.size < SMALL else torch.bfloat16)
+        dtype = dtype or (torch.float32 if device.type == "cpu" and not quantized and files.size < SMALL_BYTES else torch.bfloat16)
         chosen = family_by_name(family) if family else guess_family(folder, files.config)
         protocol = chosen.protocol
         transformer, fingerprint = checkpoints.load_transformer(
@@ -178,8 +178,9 @@ class LuminaModel:
         """Sample one image per prompt, all in one batch.
 
         Image k uses the random numbers of image `first_image` + k of the seed. `on_preview` receives the first
-        image (1, H, W, 3) as it grows, at most once a second and for a tenth of the time, grey where nothing is drawn yet. `graphs`: see `sampling.graphs`; without CUDA
-        it changes nothing. `compiled`: through torch.compile. Raises TextError for a prompt that cannot be read.
+        image (1, H, W, 3) as it grows, at most once a second and for a tenth of the time, grey where nothing is drawn
+        yet. `graphs`: see `sampling.graphs`; without CUDA it changes nothing. `compiled`: through torch.compile. Raises
+        TextError for a prompt that cannot be read.
         """
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         final = [resolve(prompt, self.identifiers) for prompt in prompts]

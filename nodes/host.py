@@ -132,6 +132,11 @@ def fits(ar: ARModel, needed: int) -> bool:
     return total is None or weights(ar) + needed <= total
 
 
+def affords(ar: ARModel, least: int, more: int) -> bool:
+    """Whether to ask for `more` bytes where `least` would do: not if only that would have layers streamed."""
+    return fits(ar, more) or not fits(ar, least)
+
+
 def applied(ar: ARModel, personalization: Personalization, strength: float, name: str | None) -> ARModel:
     """`ar` knowing one subject more; every other branch of the graph keeps what it has."""
     if ar.model.transformer.quantized:  # nothing can be added to rounded weights: the change is computed beside them

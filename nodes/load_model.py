@@ -99,17 +99,17 @@ def about(ar: ARModel) -> str:
     if total is None:
         return "\n".join([*lines, "Runs on the CPU."])
     need = f"A picture of {width}x{height} needs {gib(weights + beside)}, this card has {gib(total)}"
-    if weights + beside <= total:
+    if host.fits(ar, beside):
         return "\n".join([*lines, f"{need}: the model stays on it."])
     rows, columns = protocol.grid(recipe.size)
     seconds = rows * columns * (weights + beside - total) / BUS
     lines.append(f"{need}: layers are streamed, about {host.duration(seconds)} of transfer per picture (estimated).")
-    if fitting := smaller(ar, total - beside):
+    if fitting := fitting_precisions(ar, total - beside):
         lines.append(f"It would stay on the card in {fitting}.")
     return "\n".join(lines)
 
 
-def smaller(ar: ARModel, free: int) -> str:
+def fitting_precisions(ar: ARModel, free: int) -> str:
     """The precisions in which the transformer's weights fit `free` bytes together with the image tokenizer's."""
     if ar.model.transformer.quantized:
         return ""

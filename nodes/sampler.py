@@ -80,8 +80,9 @@ class Sampler(io.ComfyNode):
             seed=seed[0], window=DECODING[decoding[0]],
         )  # fmt: skip
         finals = [ar.model.check_prompt(text, settings.size) for text in prompt]  # a bad one stops the list before it starts
-        previews = host.fits(ar, memory_needed(ar, settings, batch_size[0], previews=True))
-        host.make_resident(ar, memory_needed(ar, settings, batch_size[0], previews))
+        without, with_previews = (memory_needed(ar, settings, batch_size[0], previews) for previews in (False, True))
+        previews = host.affords(ar, without, with_previews)
+        host.make_resident(ar, with_previews if previews else without)
         reporter, drawn, started = host.Reporter(), [], time.monotonic()
         try:
             with reporter.interruptible():

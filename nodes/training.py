@@ -46,7 +46,7 @@ def train(ar: ARModel, subject: SubjectPhotosValue, stage: str, settings: Traini
     view = View()
     steps = settings.embedding_steps if stage == EMBEDDING else settings.layer_steps
     learning, drawing = memory_needed(ar, stage, settings)
-    samples = SAMPLES if host.fits(ar, drawing) else 0  # better none than layers streamed in every step
+    samples = SAMPLES if host.affords(ar, learning, drawing) else 0
     host.make_resident(ar, max(learning, drawing) if samples else learning)
     with view.interruptible():
         prepared = prepare_subject(

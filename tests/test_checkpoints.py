@@ -107,7 +107,7 @@ def test_reading_reports_and_stops(tmp_path, quantized):
 def test_a_small_model_on_a_cpu_is_float32_and_a_large_one_bfloat16(tmp_path, monkeypatch):
     folder = write_lumina(tmp_path / "model")
     assert LuminaModel.load(folder).transformer.precision == "float32"
-    monkeypatch.setattr("ar_core.model.SMALL", checkpoints.find(folder).size)
+    monkeypatch.setattr("ar_core.model.SMALL_BYTES", checkpoints.find(folder).size)
     assert LuminaModel.load(folder).transformer.precision == "bfloat16"
 
 

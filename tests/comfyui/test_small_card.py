@@ -31,7 +31,7 @@ def test_the_loader_says_what_is_streamed_and_what_would_fit(comfy, pack, card):
     assert size < 2**30 and "layers are streamed" in about(size) and "It would stay on the card in int8 or 4-bit." in about(size)
     assert "layers are streamed" in about(0) and "would stay" not in about(0)
     free = core.weight_bytes(ar.model.image_tokenizer) + core.quantized_bytes(ar.model.transformer, "int8")
-    assert loader.smaller(ar, free) == "int8 or 4-bit" and loader.smaller(ar, free - 1) == "4-bit"
+    assert loader.fitting_precisions(ar, free) == "int8 or 4-bit" and loader.fitting_precisions(ar, free - 1) == "4-bit"
 
 
 def test_previews_are_left_out_and_the_picture_is_the_same(trained, comfy, pack, card, monkeypatch):  # noqa: F811
@@ -39,7 +39,7 @@ def test_previews_are_left_out_and_the_picture_is_the_same(trained, comfy, pack,
     monkeypatch.setattr(pack("ar_core.model"), "PREVIEW_SECONDS", 0.0)
     monkeypatch.setattr(pack("ar_core.model"), "PREVIEW_PAUSE", 0)
     resident = host.make_resident
-    monkeypatch.setattr(host, "make_resident", lambda ar, needed: (asked.append(needed), resident(ar, needed))[1])
+    monkeypatch.setattr(host, "make_resident", lambda ar, needed: (asked.append((ar, needed)), resident(ar, needed))[1])
     nodes = sampled(applied(graph()), ["apply", 0], prompt="a photo of [V] cat")
 
     def drawn():
@@ -48,10 +48,13 @@ def test_previews_are_left_out_and_the_picture_is_the_same(trained, comfy, pack,
 
     expected, said = drawn()
     assert not any("no previews" in text for text in said)
-    card(0)
+    ar, needed = asked[-1]
+    card(host.weights(ar) + needed - 1)
     seen, said = drawn()
-    assert any("no previews" in text for text in said) and asked[-1] < asked[-2]
+    assert any("no previews" in text for text in said) and asked[-1][1] < needed
     assert torch.equal(seen, expected)
+    card(0)  # layers are streamed anyway
+    assert not any("no previews" in text for text in drawn()[1]) and asked[-1][1] == needed
 
 
 def test_samples_of_a_training_are_left_out_and_what_is_learned_is_the_same(comfy, pack, card, monkeypatch, tmp_path):
@@ -63,9 +66,11 @@ def test_samples_of_a_training_are_left_out_and_what_is_learned_is_the_same(comf
         personalization, _, samples = (outcome.outputs["tune"][i][0] for i in range(3))
         return personalization, samples
 
+    host, asked = pack("nodes.host"), []
+    monkeypatch.setattr(pack("nodes.training"), "memory_needed", lambda ar, *_: (asked.append(ar), (1, 2))[1])
     expected, samples = learned("with")
     assert samples.std() > 0.1
-    card(0)
+    card(host.weights(asked[-1]) + 1)
     got, samples = learned("without")
     assert (samples[0, 40:80, 40:80] == samples[0, 40, 40]).all() and samples.std() > 0  # a grey cell with a line of text
     assert torch.equal(got.vectors, expected.vectors)
