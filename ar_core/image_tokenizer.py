@@ -7,6 +7,7 @@ the same code with pixels folded into patches first and fewer norm groups.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -78,12 +79,15 @@ class ImageTokenizer(nn.Module):
         return self.quantize.nearest(self.latents(pixels))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, h, w) to images (B, H, W, 3), float32 in 0..1; on the CPU where the device's memory runs out."""
+        """Codes (B, h, w) to images (B, H, W, 3), float32 in 0..1.
+
+        On the CPU where the device cannot, most likely for lack of memory: codes took too long to draw to be lost.
+        """
         try:
             return self._decode(codes)
-        except torch.OutOfMemoryError:
-            pass  # what the attempt held is released only behind this block
-        return self._on_cpu()._decode(codes)
+        except RuntimeError as error:  # what runs out of memory raises various kinds of it
+            logging.getLogger(__name__).warning("Pictures are decoded on the CPU, because the device could not: %s", error)
+        return self._on_cpu()._decode(codes)  # here, what the attempt held is released
 
     def _on_cpu(self) -> ImageTokenizer:
         copy = ImageTokenizer(self.config, with_encoder=hasattr(self, "encoder"), device="meta")

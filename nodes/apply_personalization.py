@@ -33,6 +33,7 @@ class ApplyPersonalization(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @host.explained
     def execute(cls, ar_model: ARModel, personalization: Personalization, strength: float, identifier: str) -> io.NodeOutput:
         applied = host.applied(ar_model, personalization, strength, identifier.strip() or None)
         newest = applied.model.applied[-1].identifier

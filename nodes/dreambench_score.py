@@ -49,6 +49,7 @@ class DreamBenchScore(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @host.explained
     def execute(
         cls, images: list[torch.Tensor], subject: list[SubjectPhotosValue], prompts: list[str], encoders: list[str]
     ) -> io.NodeOutput:

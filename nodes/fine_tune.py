@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..ar_core import Personalization, TrainingSettings
 from ..ar_core.training.stages import JOINT, LAYERS
-from . import training
+from . import host, training
 from .sockets import CATEGORY, ARModel, ARModelSocket, PersonalizationSocket, SubjectPhotosValue, SubjectSocket
 
 METHODS = {"LoRA": "lora", "full q/k/v": "full"}
@@ -38,6 +38,7 @@ class FineTuneTransformer(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @host.explained
     def execute(
         cls, ar_model: ARModel, subject: SubjectPhotosValue, method: str, rank: int, steps: int, learning_rate: float,
         training_seed: int, identifier_embedding: Personalization | None = None,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from server import PromptServer
 
 from ..ar_core import Cancelled, LuminaModel, Personalization
 from ..ar_core.adapters import Adapter, LowRankAdapter
-from ..ar_core.memory import weight_bytes
+from ..ar_core.memory import quantized_bytes, weight_bytes
+from ..ar_core.quantization import SCHEMES, QuantizedLinear
 from .sockets import ARModel
 
 MODELS, SUBJECTS, SCORERS, RUNS = "lumina_mgpt", "lumina_mgpt_subjects", "lumina_mgpt_scorers", "_runs"
@@ -95,9 +97,42 @@ class Patcher(ModelPatcher):
     detach = _outside_inference_mode("detach")
 
 
+class WholePatcher(Patcher):
+    """A Patcher for a module whose layers cannot be streamed: it is on the device as a whole, or not at all."""
+
+    def load(self, device_to=None, lowvram_model_memory=0, force_patch_weights=False, full_load=False):
+        super().load(device_to, lowvram_model_memory, force_patch_weights, full_load=True)
+
+    def partially_unload(self, device_to, memory_to_free=0, force_patch_weights=False):
+        return 0  # nothing was freed: ComfyUI then unloads the whole
+
+
+class Layers(comfy.ops.disable_weight_init):
+    """ComfyUI's layers: they can be streamed, cast and patched.
+
+    Later versions (DynamicVRAM, the default on NVIDIA cards) build layers without weights and fill them in
+    `load_state_dict`. Our loader fills them itself, tensor by tensor. A layer that has its own `_load_from_state_dict`
+    is built with its weight, on meta, in every version.
+    """
+
+    class Linear(comfy.ops.disable_weight_init.Linear):
+        def _load_from_state_dict(self, *arguments):
+            torch.nn.Linear._load_from_state_dict(self, *arguments)
+
+    class Embedding(comfy.ops.disable_weight_init.Embedding):
+        def _load_from_state_dict(self, *arguments):
+            torch.nn.Embedding._load_from_state_dict(self, *arguments)
+
+    class RMSNorm(torch.nn.RMSNorm):
+        """Fetches its few numbers itself: ComfyUI's would lie in a buffer that is overwritten before backward reads it."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.rms_norm(x, self.normalized_shape, self.weight.to(x), self.eps)
+
+
 def operations():
-    """ComfyUI's layers: they can be streamed, cast and patched."""
-    return comfy.ops.disable_weight_init
+    """The layers to build a transformer of."""
+    return Layers
 
 
 def citizen(model: LuminaModel) -> ARModel:
@@ -105,7 +140,7 @@ def citizen(model: LuminaModel) -> ARModel:
     return ARModel(
         model,
         Patcher(model.transformer, memory.get_torch_device(), memory.unet_offload_device()),
-        Patcher(model.image_tokenizer, memory.vae_device(), memory.vae_offload_device()),
+        WholePatcher(model.image_tokenizer, memory.vae_device(), memory.vae_offload_device()),
     )
 
 
@@ -135,6 +170,34 @@ def fits(ar: ARModel, needed: int) -> bool:
 def affords(ar: ARModel, least: int, more: int) -> bool:
     """Whether to ask for `more` bytes where `least` would do: not if only that would have layers streamed."""
     return fits(ar, more) or not fits(ar, least)
+
+
+def fitting_precisions(ar: ARModel, needed: int) -> str:
+    """The precisions in which this model would stay on the card with `needed` bytes beside it; "" where there is none."""
+    total = card_bytes()
+    if ar.model.transformer.quantized or total is None:
+        return ""
+    free = total - needed - weight_bytes(ar.model.image_tokenizer)
+    return " or ".join(scheme for scheme in SCHEMES if quantized_bytes(ar.model.transformer, scheme) <= free)
+
+
+def check_trainable(ar: ARModel, needed: int) -> None:
+    """Raises ValueError where gradients would be wrong: where layers that backward reads again are streamed.
+
+    ComfyUI copies a streamed weight into a buffer that the next layer's weight overwrites (or, with cudaMallocAsync,
+    may overwrite), long before backward needs it; torch does not notice. Quantised layers hold on to their own copy, and
+    of the table of embeddings backward reads nothing.
+    """
+    read_again = [m for m in ar.model.transformer.modules() if isinstance(m, torch.nn.Linear) and not isinstance(m, QuantizedLinear)]
+    if not any(getattr(module, "comfy_cast_weights", False) for module in read_again):
+        return
+    advice = f"In Load Lumina-mGPT choose the precision {fitting_precisions(ar, needed) or 'int8'}, and train with the method LoRA."
+    if ar.model.transformer.quantized:
+        advice = "Free memory on the card: close other programs and unload other models."
+    raise ValueError(
+        f"This card cannot hold the model in {ar.model.transformer.precision}: its layers would be streamed, and training through "
+        f"streamed layers would compute wrong gradients. {advice}"
+    )
 
 
 def applied(ar: ARModel, personalization: Personalization, strength: float, name: str | None) -> ARModel:
@@ -177,7 +240,8 @@ def itemsize(ar: ARModel) -> int:
 class Reporter:
     """Progress and Cancel of `ar_core`, shown on the running node.
 
-    Interrupts are remembered, not raised: the engine stops at its next step and saves first.
+    Interrupts that come with an update are remembered, not raised: the engine stops at its next step and saves first.
+    Later versions of ComfyUI also raise them inside a layer's forward; the engine saves then too.
     """
 
     def __init__(self) -> None:
@@ -209,13 +273,30 @@ class Reporter:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Turns the engine's Cancelled into ComfyUI's own interruption."""
+        """Turns the engine's Cancelled into ComfyUI's own interruption, and says on the node that it was stopped."""
         try:
             yield
         except Cancelled as stopped:
             show_text(str(stopped))
             memory.interrupt_current_processing(False)
             raise Interrupted from None
+        except Interrupted:
+            show_text("Stopped at your request; what was finished is kept.")
+            raise
+
+
+def explained(execute: Callable) -> Callable:
+    """A node's `execute` whose errors also stand on the node: the message that pops up in the browser leaves them out."""
+
+    @functools.wraps(execute)
+    def wrapped(*arguments, **inputs):
+        try:
+            return execute(*arguments, **inputs)
+        except Exception as error:
+            show_text(str(error) or type(error).__name__)
+            raise
+
+    return wrapped
 
 
 class Clock:

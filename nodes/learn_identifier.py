@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..ar_core import TrainingSettings
 from ..ar_core.training.stages import EMBEDDING
-from . import training
+from . import host, training
 from .sockets import CATEGORY, ARModel, ARModelSocket, SubjectPhotosValue, SubjectSocket
 
 
@@ -27,6 +27,7 @@ class LearnIdentifier(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @host.explained
     def execute(cls, ar_model: ARModel, subject: SubjectPhotosValue, steps: int, learning_rate: float, training_seed: int) -> io.NodeOutput:
         settings = TrainingSettings.resolve(
             ar_model.model.family, strategy="embedding_only", seed=training_seed,

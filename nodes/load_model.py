@@ -7,9 +7,8 @@ import torch
 from comfy_api.latest import io
 
 from ..ar_core import LuminaModel
-from ..ar_core.memory import picture_bytes, quantized_bytes, weight_bytes
+from ..ar_core.memory import picture_bytes
 from ..ar_core.model import MINIATURE_FOLDER, PRECISIONS
-from ..ar_core.quantization import SCHEMES
 from . import host
 from .sockets import CATEGORY, ARModel, ARModelSocket
 
@@ -60,6 +59,7 @@ class LoadModel(io.ComfyNode):
             return model_name  # execute says what is wrong
 
     @classmethod
+    @host.explained
     def execute(cls, model_name: str, precision: str) -> io.NodeOutput:
         if precision not in PRECISIONS:
             raise ValueError(f'precision is "{precision}"; choose one of: {", ".join(PRECISIONS)}.')
@@ -104,17 +104,9 @@ def about(ar: ARModel) -> str:
     rows, columns = protocol.grid(recipe.size)
     seconds = rows * columns * (weights + beside - total) / BUS
     lines.append(f"{need}: layers are streamed, about {host.duration(seconds)} of transfer per picture (estimated).")
-    if fitting := fitting_precisions(ar, total - beside):
+    if fitting := host.fitting_precisions(ar, beside):
         lines.append(f"It would stay on the card in {fitting}.")
     return "\n".join(lines)
-
-
-def fitting_precisions(ar: ARModel, free: int) -> str:
-    """The precisions in which the transformer's weights fit `free` bytes together with the image tokenizer's."""
-    if ar.model.transformer.quantized:
-        return ""
-    free -= weight_bytes(ar.model.image_tokenizer)
-    return " or ".join(scheme for scheme in SCHEMES if quantized_bytes(ar.model.transformer, scheme) <= free)
 
 
 def gib(count: float) -> str:

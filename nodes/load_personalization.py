@@ -62,6 +62,7 @@ class LoadPersonalization(io.ComfyNode):
             return file  # execute says what is wrong
 
     @classmethod
+    @host.explained
     def execute(cls, file: str) -> io.NodeOutput:
         loaded = Personalization.load(path_of(file))
         method = loaded.adapter.method if loaded.adapter else "embedding only"

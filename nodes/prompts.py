@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ..ar_core.dreambench.dataset import PROMPT_FILE, SLOTS, read_prompts
 from ..ar_core.miniature.bench_data import LIVE_PROMPTS, OBJECT_PROMPTS
+from . import host
 from .sockets import CATEGORY
 from .subject_photos import input_folder
 
@@ -48,6 +49,7 @@ class Prompts(io.ComfyNode):
         return path.stat().st_mtime if path else None
 
     @classmethod
+    @host.explained
     def execute(cls, lines: str, source: str = LINES) -> io.NodeOutput:
         if source in DRAWN:
             return io.NodeOutput(personal(DRAWN[source]))

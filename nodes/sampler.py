@@ -69,6 +69,7 @@ class Sampler(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @host.explained
     def execute(cls, ar_model, prompt, shape, cfg, top_k, temperature, seed, batch_size, decoding) -> io.NodeOutput:
         ar: ARModel = ar_model[0]
         if shape[0] not in SHAPES:
@@ -89,7 +90,7 @@ class Sampler(io.ComfyNode):
                 for number, text in enumerate(prompt, 1):
                     label = f"picture {number} of {len(prompt)}"
                     drawn.append(cls._sample(ar, text, settings, batch_size[0], reporter, label, previews))
-        except host.Interrupted:
+        except BaseException:  # stopped, or an error at a later prompt: what is drawn is kept
             cls._keep(drawn)
             raise
         host.show_text(describe(ar, drawn, prompt, time.monotonic() - started, previews))

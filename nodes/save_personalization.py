@@ -41,6 +41,7 @@ class SavePersonalization(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @host.explained
     def execute(cls, personalization: Personalization, name: str, consent: str) -> io.NodeOutput:
         if consent not in CONSENT:
             raise ValueError(f'consent is "{consent}"; choose one of: {", ".join(CONSENT)}.')

@@ -79,6 +79,7 @@ class SubjectPhotos(io.ComfyNode):
         return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
 
     @classmethod
+    @host.explained
     def execute(cls, folder: list[str], class_name: list[str], **photos: list[torch.Tensor]) -> io.NodeOutput:
         chosen = folder[0]
         connected = [image for i in range(1, SOCKETS + 1) for image in photos.get(f"photo_{i}") or [] if image is not None]

@@ -48,6 +48,7 @@ def train(ar: ARModel, subject: SubjectPhotosValue, stage: str, settings: Traini
     learning, drawing = memory_needed(ar, stage, settings)
     samples = SAMPLES if host.affords(ar, learning, drawing) else 0
     host.make_resident(ar, max(learning, drawing) if samples else learning)
+    host.check_trainable(ar, learning)
     with view.interruptible():
         prepared = prepare_subject(
             ar.model, subject.photos, subject.class_name, runs=host.runs_folder(), progress=view.progress, cancel=view.cancel

@@ -316,8 +316,8 @@ def test_the_benchmark_shares_stage_one_scores_and_goes_on(data, folders, tmp_pa
     from ar_core.training.loop import Loop
 
     steps = []
-    original = Loop._one_step
-    monkeypatch.setattr(Loop, "_one_step", lambda self: (steps.append(1), original(self))[1])
+    original = Loop._gradients
+    monkeypatch.setattr(Loop, "_gradients", lambda self: (steps.append(1), original(self))[1])
     out, encoders = tmp_path / "out", ["--dino", str(folders / "dino"), "--clip", str(folders / "clip")]
     assert cli.main(bench(data, out, "--dry-run")) == 0
     said = capsys.readouterr().out

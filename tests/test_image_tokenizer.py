@@ -179,7 +179,8 @@ def test_an_image_takes_no_more_memory_than_announced(strip, monkeypatch):
     assert encoding.most <= announced
 
 
-def test_a_picture_is_decoded_on_the_cpu_where_memory_runs_out(monkeypatch):
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("tensors are on cuda:0 and cpu")])
+def test_codes_are_decoded_on_the_cpu_where_the_device_fails(monkeypatch, error):
     model = random_tokenizer()
     codes = torch.randint(0, 64, (1, 5, 3))
     expected, attempts, decode = model.decode(codes), [], ImageTokenizer._decode
@@ -187,7 +188,7 @@ def test_a_picture_is_decoded_on_the_cpu_where_memory_runs_out(monkeypatch):
     def short_of_memory(self, codes):
         attempts.append(self)
         if self is model:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
         return decode(self, codes)
 
     monkeypatch.setattr(ImageTokenizer, "_decode", short_of_memory)

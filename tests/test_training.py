@@ -13,8 +13,8 @@ from ar_core.sampling import SamplingSettings
 from ar_core.text import Identifier
 from ar_core.training import TrainingSettings, budget, personalize, prepare_subject
 from ar_core.training.examples import Examples
-from ar_core.training.loop import TrainingDiverged
-from ar_core.training.runs import forget
+from ar_core.training.loop import Loop, TrainingDiverged
+from ar_core.training.runs import Run, forget
 from ar_core.training.stages import EMBEDDING, JOINT, LAYERS, StageTrainer, sampled_steps
 from ar_core.training.trainable import initial_vectors, median_norm
 
@@ -73,6 +73,109 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, stage):
     resumed = run(tmp_path / "b", stage, 6)
     assert resumed.note == "went on from step 3"
     assert same(whole, resumed) and whole.losses == resumed.losses
+
+
+class Interruption(BaseException):
+    """As ComfyUI's since 0.8: not an Exception, raised inside any layer's forward."""
+
+
+def interrupted_after(calls: int, module: torch.nn.Module):
+    """A hook that raises in the forward of `module` once it was called `calls` times."""
+    seen = []
+
+    def hook(*_):
+        seen.append(1)
+        if len(seen) > calls:
+            handle.remove()
+            raise Interruption
+
+    handle = module.register_forward_hook(hook)
+    return handle
+
+
+@pytest.mark.parametrize("stage", [EMBEDDING, LAYERS, JOINT])
+@pytest.mark.parametrize("calls", [0, 3, 5])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_an_interruption_inside_a_layer_saves_and_the_rest_equals_uninterrupted(tmp_path, stage, calls, checkpointing):
+    """With gradient checkpointing layers also run in backward."""
+    start = run(tmp_path / "start").personalization if stage == LAYERS else None
+    chosen = {"gradient_checkpointing": checkpointing, "start": start}
+    whole = run(tmp_path / "a", stage, 6, **chosen)
+    model = toy_model()
+    interrupted_after(calls, model.transformer.model.layers[0].self_attn.q_proj)
+    with pytest.raises(Interruption):
+        run(tmp_path / "b", stage, 6, model=model, **chosen)
+    done = calls // (2 if checkpointing else 1)
+    resumed = run(tmp_path / "b", stage, 6, **chosen)
+    assert resumed.note == f"went on from step {done}"
+    assert same(whole, resumed) and whole.losses == resumed.losses
+
+
+def test_an_interruption_inside_the_optimizers_step_saves_nothing_half_done(tmp_path, monkeypatch):
+    whole = run(tmp_path / "a", JOINT, 6)
+    update = Loop._update
+
+    def interrupted(self, total):
+        update(self, total)
+        if self.step == 3:
+            raise Interruption  # the values are new, the step is not counted
+
+    monkeypatch.setattr(Loop, "_update", interrupted)
+    with pytest.raises(Interruption):
+        run(tmp_path / "b", JOINT, 6)
+    monkeypatch.undo()
+    resumed = run(tmp_path / "b", JOINT, 6)
+    assert same(whole, resumed) and whole.losses == resumed.losses
+
+
+def test_an_interruption_arrives_even_where_saving_fails(tmp_path, monkeypatch):
+    model = toy_model()
+    interrupted_after(2, model.transformer.model.layers[0])
+    monkeypatch.setattr(Run, "save", lambda self, state: 1 / 0)
+    with pytest.raises(Interruption):
+        run(tmp_path, model=model)
+
+
+def test_reading_photos_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    photos = [Photo(str(i), Image.new("RGB", (40, 40), (60 * i, 90, 200 - 60 * i))) for i in range(3)]
+    expected = prepare_subject(toy_model(), photos, "dog")
+    read, encode = [], LuminaModel.encode
+
+    def counted(self, images):
+        if len(read) == 4:
+            read.append("stopped")
+            raise Interruption
+        read.append(1)
+        return encode(self, images)
+
+    monkeypatch.setattr(LuminaModel, "encode", counted)
+    with pytest.raises(Interruption):
+        prepare_subject(toy_model(), photos, "dog", runs=tmp_path)
+    read[:] = []
+    read += ["resumed"]
+    subject = prepare_subject(toy_model(), photos, "dog", runs=tmp_path)
+    assert len(read) == 1 + 6 - 4 and torch.equal(subject.codes, expected.codes)
+    assert not list(tmp_path.rglob("*unfinished*"))
+
+
+def test_class_pictures_are_drawn_on_where_it_was_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr("ar_core.training.stages.PRIOR_BATCH", 2)
+    chosen = {"prior_preservation": True, "prior_images": 5}
+    whole = run(tmp_path / "a", **chosen)
+    drawn, generate = [], LuminaModel.generate
+
+    def counted(self, prompts, *arguments, **options):
+        if len(drawn) == 2:
+            drawn.append("stopped")
+            raise Interruption
+        drawn.append(len(prompts))
+        return generate(self, prompts, *arguments, **options)
+
+    monkeypatch.setattr(LuminaModel, "generate", counted)
+    with pytest.raises(Interruption):
+        run(tmp_path / "b", **chosen)
+    resumed = run(tmp_path / "b", **chosen)
+    assert drawn == [2, 2, "stopped", 1] and same(whole, resumed) and whole.losses == resumed.losses
 
 
 def test_four_steps_and_two_more_are_six(tmp_path):

@@ -79,21 +79,27 @@ def score_all(
     encoders: Encoders, pictures: Sequence[Picture], data: DataSet | None, photos: Path | None, method: str, out: Path,
     class_images: Sequence[Image.Image] = (),
 ) -> list[SubjectScores]:  # fmt: skip
-    """Score every subject among `pictures` and write the report."""
+    """Score every subject among `pictures` and write the report; stopped early, of the subjects that are scored."""
     found, sheets, opened = [], {}, {str(picture.path): picture for picture in pictures}
-    for name in sorted({picture.subject for picture in pictures}):
-        references, kinds = _references(data, name, photos)
-        own = [picture for picture in pictures if picture.subject == name]
-        scored = score_subject(
-            encoders, name, [picture.open() for picture in own], [picture.prompt for picture in own], references,
-            files=[str(picture.path) for picture in own], capability=lambda prompt, kinds=kinds: kinds.get(prompt, ""),
-            class_images=class_images,
-        )  # fmt: skip
-        found.append(scored)
-        sheets[name] = sheet(scored, references, lambda picture: opened[picture.file].open())
-    paths = write_report(out, found, encoders.names, method, sheets)
-    print(as_markdown(found, table(found, method), encoders.names))
-    print(f"wrote {', '.join(path.name for path in paths)} in {out}")
+    names = sorted({picture.subject for picture in pictures})
+    try:
+        for name in names:
+            references, kinds = _references(data, name, photos)
+            own = [picture for picture in pictures if picture.subject == name]
+            scored = score_subject(
+                encoders, name, [picture.open() for picture in own], [picture.prompt for picture in own], references,
+                files=[str(picture.path) for picture in own], capability=lambda prompt, kinds=kinds: kinds.get(prompt, ""),
+                class_images=class_images,
+            )  # fmt: skip
+            found.append(scored)
+            sheets[name] = sheet(scored, references, lambda picture: opened[picture.file].open())
+    finally:
+        if len(found) < len(names):
+            print(f"Stopped: {len(found)} of {len(names)} subjects are scored.")
+        if found:
+            paths = write_report(out, found, encoders.names, method, sheets)
+            print(as_markdown(found, table(found, method), encoders.names))
+            print(f"wrote {', '.join(path.name for path in paths)} in {out}")
     return found
 
 

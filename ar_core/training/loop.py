@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import torch
@@ -50,8 +51,9 @@ class Loop:
     def train(self, steps: int, progress: Progress, cancel: Cancel, on_keep: Callable[[int], None]) -> None:
         """Train until `steps` are done in all.
 
-        Cancelling saves what is there and raises Cancelled. Raises TrainingDiverged after `TOLERATED` non-finite
-        steps in a row. `on_keep` is called with the step of every kept result.
+        Cancelling saves what is there and raises Cancelled; whatever else ends a step early, such as an interruption
+        that a host raises inside a layer, is raised on after what is there was saved. Raises TrainingDiverged after
+        `TOLERATED` non-finite steps in a row. `on_keep` is called with the step of every kept result.
         """
         self.transformer.gradient_checkpointing = self.gradient_checkpointing
         try:
@@ -67,7 +69,12 @@ class Loop:
                 raise Cancelled(
                     f"Stopped at your request after {self.step} of {steps} steps; they are kept and training goes on from there."
                 )
-            loss = self._one_step()
+            try:
+                total = self._gradients()
+            except BaseException:  # ComfyUI's interruption is none of Exception's; nothing has changed since the last step
+                self._save_if_possible()
+                raise
+            loss = self._update(total)
             failures = failures + 1 if loss is None else 0
             if failures > TOLERATED:
                 raise TrainingDiverged(
@@ -83,8 +90,8 @@ class Loop:
                     on_keep(self.step)
             progress(self.step, steps, f"loss {mean_of_last(self.losses):.3f}")
 
-    def _one_step(self) -> float | None:
-        """One optimizer step; its loss, or None when something was not finite and nothing was changed."""
+    def _gradients(self) -> float:
+        """Forward and backward of one step; its loss. Changes gradients alone: it can be interrupted anywhere."""
         self.optimizer.zero_grad()
         total = 0.0
         with attached(self.transformer, self.trainable.adapter):
@@ -95,6 +102,10 @@ class Loop:
                     loss = image_code_loss(self.transformer, part, self.trainable.rows, self.first_row_id) * share
                     loss.backward()
                     total += loss.item()
+        return total
+
+    def _update(self, total: float) -> float | None:
+        """The optimizer's step; the loss, or None when something was not finite and nothing was changed."""
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         if not (torch.isfinite(norm) and torch.isfinite(torch.tensor(total))):
             return None
@@ -105,6 +116,13 @@ class Loop:
         state = {f"{i}.{k}": torch.as_tensor(v) for i, s in self.optimizer.state_dict()["state"].items() for k, v in s.items()}
         self.run.save(State(self.step, self.trainable.state_dict(), state, self.losses))
         self.last_saved = self.step
+
+    def _save_if_possible(self) -> None:
+        """Save while an error is on its way, which must arrive even where saving fails."""
+        try:
+            self._save()
+        except Exception:
+            logging.getLogger(__name__).exception("The training could not be saved at step %d", self.step)
 
     def _restore(self, state: State) -> None:
         self.trainable.load_state_dict(state.trainable)

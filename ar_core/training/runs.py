@@ -9,6 +9,7 @@
         codes.safetensors        codes of the photos and their views (in the run called "photos")
         sample-000050.safetensors codes of the picture drawn at a kept step
         prior.safetensors        codes of class images, where prior preservation is on
+        *-unfinished.safetensors codes that were there when reading photos or drawing class images was stopped
 
 Everything is written to a temporary name first and then renamed: a crash leaves the file before.
 """
@@ -19,6 +20,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,6 +111,35 @@ class Run:
 
     def remember(self, name: str, value: Tensor) -> None:
         _write(self.folder / f"{name}.safetensors", {name: value}, {})
+
+    def drop(self, name: str) -> None:
+        """Delete what `remember` keeps under this name, where there is any."""
+        (self.folder / f"{name}.safetensors").unlink(missing_ok=True)
+
+
+def collected(run: Run | None, name: str, parts: Callable[[int], Iterator[Tensor]]) -> Tensor:
+    """All of `parts(done)`, joined along their first dimension and remembered in `run` as `name`.
+
+    Whatever ends this early, what is there is remembered, and the next call asks only for what comes after the first
+    `done` rows.
+    """
+    unfinished = f"{name}-unfinished"
+    before = run.remembered(unfinished) if run else None
+    found = [] if before is None else [before]
+    try:
+        for part in parts(sum(len(part) for part in found)):
+            found.append(part)
+    except BaseException:
+        if run and found:
+            run.open()
+            run.remember(unfinished, torch.cat(found))
+        raise
+    whole = torch.cat(found)
+    if run:
+        run.open()
+        run.remember(name, whole)
+        run.drop(unfinished)
+    return whole
 
 
 def forget(root: Path) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from ..text import Identifier, check_identifier_name
 from .budget import check_budget
 from .examples import Examples, PriorExamples
 from .loop import Loop
-from .runs import Run
+from .runs import Run, collected
 from .settings import TrainingSettings
 from .subject import Subject
 from .trainable import Trainable, initial_vectors, new_adapter
 
 EMBEDDING, LAYERS, JOINT = "embedding", "layers", "joint"
+PRIOR_BATCH = 8  # class pictures drawn at once
 KEEP_EVERY = {EMBEDDING: 50, LAYERS: 20, JOINT: 20}
 
 # What decides the outcome of each stage; a change to anything else must not train again.
@@ -200,21 +201,25 @@ class StageTrainer:
         sentence = f"a photo of a {subject.class_name}"
         codes = run.remembered("prior")
         if codes is None:
-            codes = self._draw_prior(sentence)
-            run.remember("prior", codes)
+            codes = self._draw_prior(sentence, run)
         prior = PriorExamples(
             codes, text.prompt_ids(sentence, subject.size), text.protocol, subject.size, settings.batch_size, settings.seed
         )
         return lambda step: [(examples(step), 1.0), (prior(step), settings.prior_weight)]
 
-    def _draw_prior(self, sentence: str) -> Tensor:
+    def _draw_prior(self, sentence: str, run: Run) -> Tensor:
+        """Codes of class pictures, in batches that depend on how many there are; a batch is never drawn twice."""
         sampling = SamplingSettings.resolve(self.model.family, size=self.subject.size, seed=self.settings.seed)
-        count, drawn = self.settings.prior_images, []
-        while len(drawn) < count:
-            part = self.model.generate([sentence] * min(8, count - len(drawn)), sampling, first_image=len(drawn), cancel=self.cancel)
-            drawn += [image.codes for image in part]
-            self.progress(len(drawn), count, "drawing class images")
-        return torch.cat(drawn).clone()
+        count = self.settings.prior_images
+
+        def drawn(done: int) -> Iterator[Tensor]:
+            for first in range(done, count, PRIOR_BATCH):
+                batch = [sentence] * min(PRIOR_BATCH, count - first)
+                images = self.model.generate(batch, sampling, first_image=first, cancel=self.cancel)
+                yield torch.cat([image.codes for image in images]).clone()
+                self.progress(first + len(batch), count, "drawing class images")
+
+        return collected(run, "prior", drawn)
 
     def _kept_samples(self, stage: str, start: Personalization | None, steps: int, run: Run) -> dict[int, Tensor]:
         """The samples of steps that were kept before, up to `steps`."""

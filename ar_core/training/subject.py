@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+from PIL import Image
 from torch import Tensor
 
 from ..control import Cancel, Progress, never, silent, stop_if
 from ..families import Size
 from ..model import LuminaModel
 from ..photos import Photo, centre_crop, pixel_hash, stack, views
-from .runs import Run
+from .runs import Run, collected
 
 VIEW_SEED = 0  # the views belong to the photos, not to one training
 
@@ -53,27 +54,30 @@ def prepare_subject(
     run = Run(Path(runs), "photos", fields) if runs is not None else None
     codes = run.remembered("codes") if run else None
     if codes is None:
-        codes = _encode(model, photos, size, progress, cancel)
-        if run:
-            run.open()
-            run.remember("codes", codes)
+        codes = _encode(model, photos, size, run, progress, cancel)
     photo_of = tuple(i // (1 + recipe.views) for i in range(len(codes)))
     source = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
     return Subject(class_name, size, codes, photo_of, source)
 
 
-def _encode(model: LuminaModel, photos: Sequence[Photo], size: Size, progress: Progress, cancel: Cancel) -> Tensor:
-    """Codes of every photo, each followed by its views."""
+def _encode(
+    model: LuminaModel, photos: Sequence[Photo], size: Size, run: Run | None, progress: Progress, cancel: Cancel
+) -> Tensor:  # fmt: skip
+    """Codes of every photo, each followed by its views; what is read when something ends this early is remembered in `run`."""
     recipe = model.family.recipe
-    codes = []
-    for number, photo in enumerate(photos):
-        pictures = [centre_crop(photo.image, size)]
-        pictures += views(photo.image, size, recipe.views, VIEW_SEED + number, recipe.view_shift, recipe.view_scale, recipe.view_flip)
-        for picture in pictures:
+
+    def pictures() -> Iterator[Image.Image]:
+        for number, photo in enumerate(photos):
+            yield centre_crop(photo.image, size)
+            yield from views(photo.image, size, recipe.views, VIEW_SEED + number, recipe.view_shift, recipe.view_scale, recipe.view_flip)
+
+    def encoded(done: int) -> Iterator[Tensor]:
+        for number, picture in enumerate(itertools.islice(pictures(), done, None), done + 1):
             stop_if(cancel)
-            codes.append(model.encode(stack([picture])))
-            progress(len(codes), len(photos) * len(pictures), "reading photos")
-    return torch.cat(codes)
+            yield model.encode(stack([picture]))
+            progress(number, len(photos) * (1 + recipe.views), "reading photos")
+
+    return collected(run, "codes", encoded)
 
 
 def _codebook_hash(model: LuminaModel) -> str:

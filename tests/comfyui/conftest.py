@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import sys
@@ -65,8 +66,15 @@ class Outcome:
     def executed(self) -> set[str]:
         return {data["node"] for event, data in self.sent if event == "executing" and data.get("node")}
 
-    def texts(self, node: str) -> list[str]:
-        return [text for event, value in self.sent if event == "text" for number, text in [value] if number == node]
+    def texts(self, node: str | None = None) -> list[str]:
+        """What was shown on one node, or on all."""
+        return [text for event, value in self.sent if event == "text" for number, text in [value] if node in (None, number)]
+
+    def refusal(self, sentence: str) -> bool:
+        """Whether our sentence stands in the error and on the node, or this version of ComfyUI refused the value itself."""
+        if self.error:
+            return sentence in self.error and any(sentence in text for text in self.texts())
+        return "value_not_in_list" in str(self.refused) or sentence in str(self.refused)
 
 
 class Comfy:
@@ -86,7 +94,9 @@ class Comfy:
             self.server.send_sync("progress", (value, total, preview))
 
         comfy.utils.set_progress_bar_global_hook(hook)
-        self.executor, self._execution = execution.PromptExecutor(self.server), execution
+        later = "cache_args" in inspect.signature(execution.PromptExecutor).parameters  # than 0.3.64
+        sizes = {"cache_args": {"lru": 0, "ram": 0.0, "ram_inactive": 0.0}} if later else {}
+        self.executor, self._execution = execution.PromptExecutor(self.server, **sizes), execution
 
     def run(self, graph: dict) -> Outcome:
         self.server.sent.clear()
@@ -94,11 +104,18 @@ class Comfy:
         if not valid:
             return Outcome([], [], {}, {}, {"error": error, "nodes": node_errors})
         self.executor.execute(graph, uuid.uuid4().hex, {"client_id": "test"}, targets)
-        outputs = {}
-        for node in graph:
-            cached = self.executor.caches.outputs.get(node)
-            outputs[node] = getattr(cached, "outputs", cached)  # later versions wrap them
-        return Outcome(list(self.executor.status_messages), list(self.server.sent), self.executor.history_result, outputs, {})
+        outputs = {node: self._output(node) for node in graph}
+        return Outcome(list(self.executor.status_messages), list(self.server.sent), self.executor.history_result, outputs, node_errors)
+
+    def _output(self, node: str):
+        cached = self.executor.caches.outputs.get(node)
+        if inspect.isawaitable(cached):  # later versions
+            cached = asyncio.run(_awaited(cached))
+        return getattr(cached, "outputs", cached)
+
+
+async def _awaited(value):
+    return await value
 
 
 @pytest.fixture(scope="session")
@@ -149,8 +166,8 @@ def pack(base):
 def steps(pack, monkeypatch) -> list[int]:
     """Grows by one number with every training step that is really computed."""
     loop, counted = pack("ar_core.training.loop").Loop, []
-    original = loop._one_step
-    monkeypatch.setattr(loop, "_one_step", lambda self: (counted.append(self.step), original(self))[1])
+    original = loop._gradients
+    monkeypatch.setattr(loop, "_gradients", lambda self: (counted.append(self.step), original(self))[1])
     return counted
 
 

@@ -1,0 +1,46 @@
+"""Loading in every precision, under both ways in which ComfyUI manages memory."""
+
+from __future__ import annotations
+
+import importlib.util
+from contextlib import suppress
+
+import pytest
+import torch
+
+PRECISIONS = ["bf16", "fp16", "fp32", "int8"] + (["4-bit"] if importlib.util.find_spec("bitsandbytes") else [])
+
+
+@pytest.fixture(params=["legacy", "dynamic"])
+def way(request, base, monkeypatch):
+    """DynamicVRAM, the default on NVIDIA cards since 0.16, is a flag in what builds the layers; earlier versions ignore it."""
+    with suppress(ImportError):  # not in 0.3.64
+        import comfy.memory_management
+
+        monkeypatch.setattr(comfy.memory_management, "aimdo_enabled", request.param == "dynamic", raising=False)
+    return request.param
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_loader_loads_and_the_sampler_draws(way, base, pack, precision):
+    with torch.inference_mode():  # as the executor runs nodes
+        ar = pack("nodes.load_model").LoadModel.execute("miniature (built in)", precision).args[0]
+        images = pack("nodes.sampler").Sampler.execute(
+            [ar], ["a photo of a red dog on the beach"], ["1:1"], [0.0], [0], [1.0], [1], [1], ["auto"]
+        ).args[0]  # fmt: skip
+    assert images[0].shape == (1, 96, 96, 3) and torch.isfinite(images[0]).all() and images[0].std() > 0.05
+    layers = pack("nodes.host").operations()
+    projection = ar.model.transformer.model.layers[0].self_attn.q_proj
+    assert isinstance(projection, layers.Linear) and projection.weight.numel()
+
+
+def test_a_checkpoint_that_is_wrong_is_named_in_both(way, base, pack):
+    from tiny import write_lumina
+
+    folder = write_lumina(base / "models" / "lumina_mgpt" / f"other-{way}")
+    import safetensors.torch
+
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    safetensors.torch.save_file({**weights, "model.layers.0.self_attn.extra.weight": torch.zeros(2)}, folder / "model.safetensors")
+    with pytest.raises(pack("ar_core.checkpoints").CheckpointError, match="does not have"):
+        pack("nodes.load_model").LoadModel.execute(f"other-{way}", "auto")
