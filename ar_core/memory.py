@@ -23,6 +23,11 @@ def weight_bytes(module: nn.Module) -> int:
     return sum(p.numel() * p.element_size() for p in module.parameters())
 
 
+def layer_bytes(transformer: Transformer) -> int:
+    """Weights of one layer."""
+    return weight_bytes(transformer.model.layers[0])
+
+
 def quantized_bytes(transformer: Transformer, scheme: str) -> int:
     """What `weight_bytes` would be after `quantize(transformer, scheme)`, within a thousandth."""
     projections = [m.weight for m in transformer.model.layers.modules() if isinstance(m, nn.Linear)]

@@ -22,7 +22,7 @@ from server import PromptServer
 from ..ar_core import Cancelled, LuminaModel, Personalization
 from ..ar_core.adapters import Adapter, LowRankAdapter
 from ..ar_core.memory import quantized_bytes, weight_bytes
-from ..ar_core.quantization import SCHEMES, QuantizedLinear
+from ..ar_core.quantization import SCHEMES
 from .sockets import ARModel
 
 MODELS, SUBJECTS, SCORERS, RUNS = "lumina_mgpt", "lumina_mgpt_subjects", "lumina_mgpt_scorers", "_runs"
@@ -119,6 +119,16 @@ class Layers(comfy.ops.disable_weight_init):
         def _load_from_state_dict(self, *arguments):
             torch.nn.Linear._load_from_state_dict(self, *arguments)
 
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            """Where a streamed layer is trained through, with a copy of its own.
+
+            ComfyUI would copy the weight into a buffer that the next layer's weight overwrites (or, with cudaMallocAsync, may
+            overwrite) before backward reads it, and torch would not notice: wrong gradients without an error.
+            """
+            if self.comfy_cast_weights and torch.is_grad_enabled() and not self.weight_function:
+                return torch.nn.functional.linear(x, self.weight.to(x))
+            return super().forward(x)
+
     class Embedding(comfy.ops.disable_weight_init.Embedding):
         def _load_from_state_dict(self, *arguments):
             torch.nn.Embedding._load_from_state_dict(self, *arguments)
@@ -181,23 +191,9 @@ def fitting_precisions(ar: ARModel, needed: int) -> str:
     return " or ".join(scheme for scheme in SCHEMES if quantized_bytes(ar.model.transformer, scheme) <= free)
 
 
-def check_trainable(ar: ARModel, needed: int) -> None:
-    """Raises ValueError where gradients would be wrong: where layers that backward reads again are streamed.
-
-    ComfyUI copies a streamed weight into a buffer that the next layer's weight overwrites (or, with cudaMallocAsync,
-    may overwrite), long before backward needs it; torch does not notice. Quantised layers hold on to their own copy, and
-    of the table of embeddings backward reads nothing.
-    """
-    read_again = [m for m in ar.model.transformer.modules() if isinstance(m, torch.nn.Linear) and not isinstance(m, QuantizedLinear)]
-    if not any(getattr(module, "comfy_cast_weights", False) for module in read_again):
-        return
-    advice = f"In Load Lumina-mGPT choose the precision {fitting_precisions(ar, needed) or 'int8'}, and train with the method LoRA."
-    if ar.model.transformer.quantized:
-        advice = "Free memory on the card: close other programs and unload other models."
-    raise ValueError(
-        f"This card cannot hold the model in {ar.model.transformer.precision}: its layers would be streamed, and training through "
-        f"streamed layers would compute wrong gradients. {advice}"
-    )
+def streamed(ar: ARModel) -> bool:
+    """Whether ComfyUI keeps some layers of the transformer off the card and copies them there whenever they run."""
+    return getattr(ar.model.transformer, "model_lowvram", False)
 
 
 def applied(ar: ARModel, personalization: Personalization, strength: float, name: str | None) -> ARModel:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from dataclasses import replace
 
 import torch
 from comfy_api.latest import io
 from PIL import Image
 
 from ..ar_core import SamplingSettings, StageResult, TrainingSettings, prepare_subject
-from ..ar_core.memory import image_bytes, picture_bytes, training_bytes
+from ..ar_core.memory import image_bytes, layer_bytes, picture_bytes, training_bytes
 from ..ar_core.photos import stack, unstack
 from ..ar_core.sheets import grid, loss_curves
 from ..ar_core.training.budget import trainable_parameters
@@ -47,8 +48,11 @@ def train(ar: ARModel, subject: SubjectPhotosValue, stage: str, settings: Traini
     steps = settings.embedding_steps if stage == EMBEDDING else settings.layer_steps
     learning, drawing = memory_needed(ar, stage, settings)
     samples = SAMPLES if host.affords(ar, learning, drawing) else 0
+    if not host.fits(ar, learning):
+        learning += layer_bytes(ar.model.transformer)  # backward holds the layer that it is in
     host.make_resident(ar, max(learning, drawing) if samples else learning)
-    host.check_trainable(ar, learning)
+    if host.streamed(ar):  # otherwise backward would hold all of them; the same numbers either way
+        settings = replace(settings, gradient_checkpointing=True)
     with view.interruptible():
         prepared = prepare_subject(
             ar.model, subject.photos, subject.class_name, runs=host.runs_folder(), progress=view.progress, cancel=view.cancel

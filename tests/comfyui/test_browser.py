@@ -104,7 +104,13 @@ def test_workflow(name, page, tmp_path_factory):
     folder = screenshots(tmp_path_factory)
     open_template(page, name)
     prompt = page.evaluate("async () => (await app.graphToPrompt()).output")
-    assert {k: {"class_type": v["class_type"], "inputs": v["inputs"]} for k, v in prompt.items()} == workflow(name)
+    expected = workflow(name)
+    assert {k: v["class_type"] for k, v in prompt.items()} == {k: v["class_type"] for k, v in expected.items()}
+    for key, node in expected.items():
+        inputs = prompt[key]["inputs"]
+        if not node["class_type"].startswith("LuminaMGPT"):  # core's own nodes gain inputs with time
+            inputs = {name: value for name, value in inputs.items() if name in node["inputs"]}
+        assert inputs == node["inputs"]
     assert page.evaluate(OVERLAPS) == []
     page.evaluate(SHORTEN)
     end = settle(page, 300)

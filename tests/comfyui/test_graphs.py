@@ -169,11 +169,12 @@ def test_a_cancel_inside_a_layer_loses_no_step(trained, comfy, pack, monkeypatch
 
     monkeypatch.setattr(layer, "forward", interrupted)
     outcome = comfy.run(nodes)
-    assert outcome.interrupted and steps and any("what was finished is kept" in text for text in outcome.texts(stage))
-    begun = steps[-1]  # this step did not end
-    outcome = comfy.run(nodes)
-    assert outcome.ok and steps[steps.index(begun) + 1 :][0] == begun
-    assert begun == 0 or any(f"went on from step {begun}" in text for text in outcome.texts(stage))
+    assert outcome.interrupted and any("what was finished is kept" in text for text in outcome.texts(stage))
+    done = 3 if forwards == 333 else steps[-1]  # that many forwards end in the sample, after the last step
+    assert steps == list(range(min(done, 2) + 1))
+    steps.clear()
+    assert comfy.run(nodes).ok
+    assert steps == [*range(done, 3), *([0, 1] if stage == "learn" else [])]  # stage 2 follows on a new stage 1
 
 
 def test_progress_names_loss_and_time_and_previews_alternate(comfy, pack, monkeypatch):
@@ -365,20 +366,44 @@ def streamed(pack, monkeypatch):
 def test_a_streamed_model_draws_the_same(trained, comfy, streamed, monkeypatch):
     nodes = sampled(applied(graph()), ["apply", 0], prompt="a photo of [V] cat")
     seen = pictures(comfy.run(nodes))[0]
-    assert len(streamed) == 1
     streamed[-1].detach()
     monkeypatch.undo()
     resident = Comfy(comfy.base)
     assert (pictures(resident.run(nodes))[0] - seen).abs().mean() < 0.02  # patches are added in another order
 
 
-@pytest.mark.parametrize("stage", ["learn", "tune"])
-def test_training_on_streamed_layers_is_refused(trained, comfy, streamed, pack, monkeypatch, steps, stage):
-    """Their weights lie in a buffer that is overwritten before backward reads it: wrong gradients, and no error."""
-    monkeypatch.setattr(pack("nodes.host"), "card_bytes", lambda: 0)
-    outcome = comfy.run(graph(**{f"{stage}__training_seed": 8}))
-    assert "streamed" in outcome.error and "choose the precision int8" in outcome.error and not steps
-    assert outcome.texts(stage)[-1] == outcome.error
+@pytest.fixture
+def shared_buffer(monkeypatch):
+    """Streamed weights lie in one buffer, as on a card without cudaMallocAsync: each overwrites the one before."""
+    import comfy.ops
+
+    buffer, casts = torch.empty(2**20), []
+
+    def forward(self, x):
+        weight = buffer[: self.weight.numel()].view_as(self.weight)
+        weight.data.copy_(self.weight)  # as a copy on another stream: torch's version counter does not see it
+        casts.append(1)
+        return torch.nn.functional.linear(x, weight.data)
+
+    monkeypatch.setattr(comfy.ops.disable_weight_init.Linear, "forward_comfy_cast_weights", forward)
+    return casts
+
+
+@pytest.mark.parametrize("method", ["LoRA", "full q/k/v"])
+def test_training_through_streamed_layers_learns_the_same(comfy, streamed, shared_buffer, pack, monkeypatch, steps, tmp_path, method):
+    def learned(runs):
+        monkeypatch.setattr(pack("nodes.host"), "runs_folder", lambda: tmp_path / runs)
+        outcome = Comfy(comfy.base).run(graph(tune__method=method))
+        assert outcome.ok, outcome.error
+        return outcome.outputs["learn"][0][0].vectors, outcome.outputs["tune"][0][0].adapter
+
+    vectors, adapter = learned("streamed")
+    assert shared_buffer  # the samples were drawn through it
+    streamed[-1].detach()
+    monkeypatch.setattr(pack("nodes.host"), "make_resident", lambda ar, needed: None)
+    expected, changes = learned("resident")
+    assert steps == [0, 1, 0, 1] * 2
+    assert torch.equal(vectors, expected) and all(torch.equal(adapter.change(name), changes.change(name)) for name in adapter.names())
 
 
 def test_the_image_tokenizer_is_loaded_whole_or_not_at_all(trained):

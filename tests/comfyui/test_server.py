@@ -49,7 +49,7 @@ def test_the_pack_loads_and_serves_its_templates_and_help(server):
 def test_the_main_workflow_reports_previews_and_is_remembered(server):
     first = go(server, short("personalize_subject"))
     assert first.end == "execution_success", first.error or first.refused
-    assert first.progress > 50 and first.previews > 2
+    assert first.progress > 20 and first.previews > 2  # later versions send at most so many a second
     assert "left of" in first.said("3") and "trained" in first.said("4") and "write [V] dog" in first.said("6")
     again = go(server, short("personalize_subject"))
     assert again.end == "execution_success" and again.executed == []
@@ -66,7 +66,7 @@ def test_an_interrupted_training_goes_on(server):
 
 def test_an_interrupted_sampler_stops_at_once_and_the_server_stays_healthy(server):
     nodes = sampled({"model": graph()["model"]}, ["model", 0], prompt="a red dog on the beach", batch_size=4)
-    stopped = go(server, nodes, interrupt_when=lambda seen: seen.progress > 20)
+    stopped = go(server, nodes, interrupt_when=lambda seen: seen.progress > 3)
     assert stopped.end == "execution_interrupted" and stopped.progress < 120
     assert go(server, sampled({"model": graph()["model"]}, ["model", 0])).end == "execution_success"
 

@@ -31,7 +31,8 @@ def test_the_loader_says_what_is_streamed_and_what_would_fit(comfy, pack, card):
     assert size < 2**30 and "layers are streamed" in about(size) and "It would stay on the card in int8 or 4-bit." in about(size)
     assert "layers are streamed" in about(0) and "would stay" not in about(0)
     free = core.weight_bytes(ar.model.image_tokenizer) + core.quantized_bytes(ar.model.transformer, "int8")
-    assert loader.fitting_precisions(ar, free) == "int8 or 4-bit" and loader.fitting_precisions(ar, free - 1) == "4-bit"
+    card(free)
+    assert pack("nodes.host").fitting_precisions(ar, 0) == "int8 or 4-bit" and pack("nodes.host").fitting_precisions(ar, 1) == "4-bit"
 
 
 def test_previews_are_left_out_and_the_picture_is_the_same(trained, comfy, pack, card, monkeypatch):  # noqa: F811
