@@ -7,12 +7,22 @@ demo: $(ENV)/ready
 	$(RUN) -m ar_core demo
 
 test: $(ENV)/ready
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2
 	$(RUN) tests/run_comfyui.py
 
-$(ENV)/ready: requirements.txt constraints.txt
+lint: $(ENV)/ready
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) scripts/check_types.py
+	$(RUN) scripts/density.py
+
+format: $(ENV)/ready
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+$(ENV)/ready: requirements.txt requirements-dev.txt constraints.txt
 	$(PYTHON) -m venv $(ENV)
-	$(RUN) -m pip install --quiet -r requirements.txt pytest bitsandbytes -c constraints.txt
+	$(RUN) -m pip install --quiet -r requirements-dev.txt -c constraints.txt
 	touch $@
 
-.PHONY: demo test
+.PHONY: demo test lint format

@@ -11,6 +11,16 @@ from .sampling import SamplingSettings
 from .training import StageResult, Subject, TrainingSettings, personalize, prepare_subject
 
 __all__ = [
-    "Cancelled", "Generated", "LuminaModel", "Personalization", "Photo", "SamplingSettings", "StageResult", "Subject",
-    "TrainingSettings", "personalize", "prepare_subject", "read_photos",
-]  # fmt: skip
+    "Cancelled",
+    "Generated",
+    "LuminaModel",
+    "Personalization",
+    "Photo",
+    "SamplingSettings",
+    "StageResult",
+    "Subject",
+    "TrainingSettings",
+    "personalize",
+    "prepare_subject",
+    "read_photos",
+]

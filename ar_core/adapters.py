@@ -64,8 +64,12 @@ class LowRankAdapter(Adapter):
         super().__init__()
         self.rank, self.alpha = rank, float(alpha or rank)
         self._names = list(shapes)
-        self.down = nn.ParameterList(nn.Parameter(torch.empty(rank, shape[1], device=device)) for shape in shapes.values())
-        self.up = nn.ParameterList(nn.Parameter(torch.zeros(shape[0], rank, device=device)) for shape in shapes.values())
+        self.down = nn.ParameterList(
+            nn.Parameter(torch.empty(rank, shape[1], device=device)) for shape in shapes.values()
+        )
+        self.up = nn.ParameterList(
+            nn.Parameter(torch.zeros(shape[0], rank, device=device)) for shape in shapes.values()
+        )
 
     @classmethod
     def fresh(cls, transformer: Transformer, rank: int, seed: int) -> LowRankAdapter:
@@ -151,7 +155,9 @@ class DeltaAdapter(Adapter):
 
     @classmethod
     def from_file_tensors(cls, tensors: dict[str, Tensor]) -> DeltaAdapter:
-        found = {k.removeprefix("delta.").removesuffix(".weight"): v for k, v in tensors.items() if k.startswith("delta.")}
+        found = {
+            k.removeprefix("delta.").removesuffix(".weight"): v for k, v in tensors.items() if k.startswith("delta.")
+        }
         adapter = cls({name: tuple(v.shape) for name, v in found.items()})
         for parameter, value in zip(adapter.delta, found.values()):
             parameter.data = value.float()

@@ -11,11 +11,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from . import checkpoints, layers
+from . import layers
 from .adapters import Adapter, attached, merged
+from .checkpoints.find import find
+from .checkpoints.load import load_image_tokenizer, load_transformer
+from .checkpoints.reader import CheckpointError
 from .control import Cancel, Progress, never, silent
-from .families import FAMILIES, LUMINA_512, LUMINA_768, LUMINA_1024, MINIATURE, Family, Size, family_by_name
-from .image_tokenizer import ImageTokenizer
+from .families.family import Family
+from .families.lumina_mgpt import LUMINA_512, LUMINA_768, LUMINA_1024
+from .families.miniature import MINIATURE
+from .families.protocol import Size
+from .families.registry import FAMILIES, family_by_name
+from .image_tokenizer.vqgan import ImageTokenizer
 from .personalization import Personalization, PersonalizationError
 from .quantization import SCHEMES
 from .sampling import SamplingSettings, jacobi, sequential
@@ -39,9 +46,12 @@ class Precision:
 
 
 PRECISIONS = {
-    "auto": Precision(), "bf16": Precision(torch.bfloat16), "fp16": Precision(torch.float16), "fp32": Precision(torch.float32),
+    "auto": Precision(),
+    "bf16": Precision(torch.bfloat16),
+    "fp16": Precision(torch.float16),
+    "fp32": Precision(torch.float32),
     **{scheme: Precision(quantized=scheme) for scheme in SCHEMES},
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +85,25 @@ class LuminaModel:
     fingerprint: str
     base: Transformer
     applied: tuple[Applied, ...] = ()
-    beside: tuple[tuple[Adapter, float], ...] = ()  # changes that are computed beside the weights while sampling, at their strengths
+    beside: tuple[
+        tuple[Adapter, float], ...
+    ] = ()  # changes that are computed beside the weights while sampling, at their strengths
 
     @classmethod
     def load(
-        cls, path: Path | str = "miniature", device: str | torch.device = "cpu", dtype: torch.dtype | None = None, *,
-        quantized: str | None = None, family: str | None = None, vq: Path | str | None = None, tokenizer: Path | str | None = None,
-        operations=layers, progress: Progress = silent, cancel: Cancel = never,
-    ) -> LuminaModel:  # fmt: skip
+        cls,
+        path: Path | str = "miniature",
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
+        *,
+        quantized: str | None = None,
+        family: str | None = None,
+        vq: Path | str | None = None,
+        tokenizer: Path | str | None = None,
+        operations=layers,
+        progress: Progress = silent,
+        cancel: Cancel = never,
+    ) -> LuminaModel:
         """Load any layout that `checkpoints` knows; "miniature" is the model that ships.
 
         `dtype` None takes bfloat16, but float32 for a small model on a CPU. `quantized`, one of `quantization.SCHEMES`,
@@ -91,19 +112,28 @@ class LuminaModel:
         """
         folder = MINIATURE_FOLDER if str(path) == MINIATURE.name else Path(path)
         device = torch.device(device)
-        files = checkpoints.find(folder, vq, tokenizer)
-        dtype = dtype or (torch.float32 if device.type == "cpu" and not quantized and files.size < SMALL_BYTES else torch.bfloat16)
+        files = find(folder, vq, tokenizer)
+        dtype = dtype or (
+            torch.float32 if device.type == "cpu" and not quantized and files.size < SMALL_BYTES else torch.bfloat16
+        )
         chosen = family_by_name(family) if family else guess_family(folder, files.config)
         protocol = chosen.protocol
-        transformer, fingerprint = checkpoints.load_transformer(
-            files, protocol.code_base, protocol.codes, operations=operations, device=device, dtype=dtype, quantized=quantized,
-            progress=progress, cancel=cancel,
-        )  # fmt: skip
+        transformer, fingerprint = load_transformer(
+            files,
+            protocol.code_base,
+            protocol.codes,
+            operations=operations,
+            device=device,
+            dtype=dtype,
+            quantized=quantized,
+            progress=progress,
+            cancel=cancel,
+        )
         known = files.config.get("known_words")
         text = TextTokenizer.load(files.tokenizer, protocol, frozenset(known) if known else None)
-        image_tokenizer = checkpoints.load_image_tokenizer(files, device=device)
+        image_tokenizer = load_image_tokenizer(files, device=device)
         if image_tokenizer.config.n_embed != protocol.codes:
-            raise checkpoints.CheckpointError(
+            raise CheckpointError(
                 f"The image tokenizer in {files.vq or folder} has {image_tokenizer.config.n_embed} codes, {chosen.title} needs "
                 f"{protocol.codes}. Put the model's own image tokenizer there."
             )
@@ -123,7 +153,9 @@ class LuminaModel:
         used = [a.personalization.vectors for a in self.applied]
         return torch.cat(used).to(self.device) if used else None
 
-    def personalized(self, personalization: Personalization, strength: float = 1.0, name: str | None = None) -> LuminaModel:
+    def personalized(
+        self, personalization: Personalization, strength: float = 1.0, name: str | None = None
+    ) -> LuminaModel:
         """This model knowing one subject more, in prompts called `name` (default: the saved identifier).
 
         `strength` scales the change of the transformer; 0 is exactly the model as it was, with the identifier
@@ -132,7 +164,9 @@ class LuminaModel:
         left, or a full change of quantised weights.
         """
         knowing = self.knowing(personalization, strength, name)
-        changes = tuple((a.personalization.adapter, a.strength) for a in knowing.applied if a.personalization.adapter and a.strength)
+        changes = tuple(
+            (a.personalization.adapter, a.strength) for a in knowing.applied if a.personalization.adapter and a.strength
+        )
         if self.base.quantized:
             return replace(knowing, beside=changes)
         return replace(knowing, transformer=merged(self.base, changes) if changes else self.base)
@@ -151,11 +185,15 @@ class LuminaModel:
                 "Load the model in another precision, or train the subject with the method LoRA."
             )
         if name in [i.name for i in self.identifiers]:
-            raise PersonalizationError(f"Two personalizations are both called {name}. Give the second another identifier, for example [W].")
+            raise PersonalizationError(
+                f"Two personalizations are both called {name}. Give the second another identifier, for example [W]."
+            )
         first, count = self._free_rows(), len(personalization.vectors)
         protocol = self.family.protocol
         if first + count > protocol.identifier_base + protocol.identifiers:
-            raise PersonalizationError(f"{name} needs {count} reserved tokens, but too few are free. Apply fewer personalizations at once.")
+            raise PersonalizationError(
+                f"{name} needs {count} reserved tokens, but too few are free. Apply fewer personalizations at once."
+            )
         identifier = Identifier(name, personalization.class_name, first, count, dropped=strength == 0)
         return replace(self, applied=(*self.applied, Applied(personalization, strength, identifier)))
 
@@ -171,10 +209,17 @@ class LuminaModel:
         return torch.cat([self.image_tokenizer.decode(c[None]).cpu() for c in codes])
 
     def generate(
-        self, prompts: str | Sequence[str], settings: SamplingSettings, *, first_image: int = 0, progress: Progress = silent,
-        cancel: Cancel = never, on_preview: Callable[[Tensor], None] | None = None, graphs: bool = False,
+        self,
+        prompts: str | Sequence[str],
+        settings: SamplingSettings,
+        *,
+        first_image: int = 0,
+        progress: Progress = silent,
+        cancel: Cancel = never,
+        on_preview: Callable[[Tensor], None] | None = None,
+        graphs: bool = False,
         compiled: bool = False,
-    ) -> list[Generated]:  # fmt: skip
+    ) -> list[Generated]:
         """Sample one image per prompt, all in one batch.
 
         Image k uses the random numbers of image `first_image` + k of the seed. `on_preview` receives the first
@@ -186,18 +231,37 @@ class LuminaModel:
         final = [resolve(prompt, self.identifiers) for prompt in prompts]
         ids = [self.text.prompt_ids(prompt, settings.size, self.identifiers) for prompt in final]
         window = settings.window or auto_window(
-            self.device.type, self.transformer.model.norm.weight.dtype, len(ids), self.transformer.config.hidden_size,
+            self.device.type,
+            self.transformer.model.norm.weight.dtype,
+            len(ids),
+            self.transformer.config.hidden_size,
             self.transformer.quantized,
-        )  # fmt: skip
+        )
         settings = replace(settings, window=window)
         decode = sequential.decode if window == 1 else jacobi.decode
         with self.personalizing():
             decoded = decode(  # the engine and its cache are gone before pictures are made
-                Engine(self.transformer, self.family.protocol, ids, settings.size, settings.cfg, self.rows, window, graphs, compiled),
-                settings, first_image=first_image, progress=progress, cancel=cancel, on_row=on_preview and self._preview(on_preview),
-            )  # fmt: skip
+                Engine(
+                    self.transformer,
+                    self.family.protocol,
+                    ids,
+                    settings.size,
+                    settings.cfg,
+                    self.rows,
+                    window,
+                    graphs,
+                    compiled,
+                ),
+                settings,
+                first_image=first_image,
+                progress=progress,
+                cancel=cancel,
+                on_row=on_preview and self._preview(on_preview),
+            )
         images, codes = self.decode(decoded.codes), decoded.codes
-        return [Generated(images[k : k + 1], codes[k : k + 1], final[k], settings, decoded.steps) for k in range(len(final))]
+        return [
+            Generated(images[k : k + 1], codes[k : k + 1], final[k], settings, decoded.steps) for k in range(len(final))
+        ]
 
     @contextmanager
     def personalizing(self) -> Iterator[None]:

@@ -81,15 +81,22 @@ class Personalization:
                 metadata = file.metadata() or {}
                 tensors = {key: file.get_tensor(key) for key in file.keys()}
         except (SafetensorError, OSError) as error:
-            raise PersonalizationError(f"{path} is damaged or not a safetensors file ({error}). Copy or train it again.") from error
+            raise PersonalizationError(
+                f"{path} is damaged or not a safetensors file ({error}). Copy or train it again."
+            ) from error
         if metadata.get("format") != FORMAT or "identifier" not in tensors:
             raise PersonalizationError(
                 f"{path} is not a personalization of this software (its format is {metadata.get('format')!r}, expected {FORMAT!r})."
             )
         return cls(
-            metadata["identifier"], metadata["class_name"], tensors["identifier"], _adapter(path, metadata, tensors),
-            metadata["base_fingerprint"], json.loads(metadata["recipe"]), metadata["modelspec.title"],
-        )  # fmt: skip
+            metadata["identifier"],
+            metadata["class_name"],
+            tensors["identifier"],
+            _adapter(path, metadata, tensors),
+            metadata["base_fingerprint"],
+            json.loads(metadata["recipe"]),
+            metadata["modelspec.title"],
+        )
 
 
 def _adapter(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> Adapter | None:

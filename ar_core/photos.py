@@ -20,9 +20,11 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImag
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP")
 LARGEST = 40_000_000  # pixels; a bigger photo is reduced while it is read
 SMALLEST = 64  # pixels of the shorter side; a smaller photo teaches blur
-TURNS = dict(enumerate(  # EXIF orientation -> what turns the stored pixels upright
-    ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"), 2
-))  # fmt: skip
+TURNS = dict(
+    enumerate(  # EXIF orientation -> what turns the stored pixels upright
+        ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"), 2
+    )
+)
 
 
 class PhotoError(ValueError):
@@ -65,7 +67,9 @@ def find_files(source: Path | str | Sequence[Path | str]) -> list[Path]:
     for file in files:
         if not file.is_file():
             problem = "is a folder" if file.is_dir() else "does not exist"
-            raise PhotoError(f"{file} {problem}: check the path, and give one folder of photos or a list of picture files.")
+            raise PhotoError(
+                f"{file} {problem}: check the path, and give one folder of photos or a list of picture files."
+            )
     return files
 
 
@@ -114,13 +118,19 @@ def clean(image: Image.Image) -> tuple[Image.Image, str]:
     """The opened file as 8-bit RGB, upright, at most `LARGEST`, nothing but pixels; and what was done to get there."""
     width, height = image.size
     notes = [f"{width}x{height}" if min(image.size) >= SMALLEST else f"only {width}x{height}: expect a blurred subject"]
-    if getattr(image, "is_animated", False) and image.format != "MPO":  # a phone's MPO hides a depth map behind its photo
+    if (
+        getattr(image, "is_animated", False) and image.format != "MPO"
+    ):  # a phone's MPO hides a depth map behind its photo
         notes.append("first frame only")
     factor = reduction(image)
-    image.draft(None, (width // factor, height // factor))  # JPEG decodes at 1/2, 1/4 or 1/8, without memory for the rest
+    image.draft(
+        None, (width // factor, height // factor)
+    )  # JPEG decodes at 1/2, 1/4 or 1/8, without memory for the rest
     image.load()
     try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))  # after load(), in which Pillow turns a TIFF itself
+        turn = TURNS.get(
+            image.getexif().get(ExifTags.Base.Orientation)
+        )  # after load(), in which Pillow turns a TIFF itself
     except Exception:  # a broken tag block is no reason to lose the photo
         turn = None
     image = to_rgb(image, notes)
@@ -165,7 +175,9 @@ def centre_crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return window(image, size, (image.width / 2, image.height / 2), cover(image, size))
 
 
-def views(image: Image.Image, size: tuple[int, int], count: int, seed: int, shift: float, scale: float, flip: bool) -> list[Image.Image]:
+def views(
+    image: Image.Image, size: tuple[int, int], count: int, seed: int, shift: float, scale: float, flip: bool
+) -> list[Image.Image]:
     """`count` variations of the centre crop: nearer or farther by up to 1/`scale`, moved by up to `shift` of a side.
 
     What lies outside the crop comes from the photo and, where the photo ends, repeats its edge. `flip` mirrors half
@@ -181,7 +193,10 @@ def views(image: Image.Image, size: tuple[int, int], count: int, seed: int, shif
         rng = random.Random(f"{seed} {k}")
         zoom = scale ** rng.uniform(-1, 1)
         width, height = area[0] * zoom, area[1] * zoom
-        centre = image.width / 2 + rng.uniform(-shift, shift) * width, image.height / 2 + rng.uniform(-shift, shift) * height
+        centre = (
+            image.width / 2 + rng.uniform(-shift, shift) * width,
+            image.height / 2 + rng.uniform(-shift, shift) * height,
+        )
         view = window(image, size, centre, (width, height))
         made.append(ImageOps.mirror(view) if flip and rng.random() < 0.5 else view)
     return made
@@ -193,13 +208,17 @@ def cover(image: Image.Image, size: tuple[int, int]) -> tuple[float, float]:
     return size[0] * scale, size[1] * scale
 
 
-def window(image: Image.Image, size: tuple[int, int], centre: tuple[float, float], area: tuple[float, float]) -> Image.Image:
+def window(
+    image: Image.Image, size: tuple[int, int], centre: tuple[float, float], area: tuple[float, float]
+) -> Image.Image:
     """The part of the image around `centre` with the sides `area`, at `size`.
 
     As the model's own photos were prepared: averages of whole blocks until less than twice as large, then bicubic.
     (Pillow's `reducing_gap` does the same with its blocks out of step with the box, which blurs.)
     """
-    edges = [(round(c - a / 2, 4), round(c + a / 2, 4)) for c, a in zip(centre, area)]  # no rounding dust: 3.9999999 blocks are 4
+    edges = [
+        (round(c - a / 2, 4), round(c + a / 2, 4)) for c, a in zip(centre, area)
+    ]  # no rounding dust: 3.9999999 blocks are 4
     (left, right), (top, bottom) = [(max(0, low), min(side, high)) for (low, high), side in zip(edges, image.size)]
     factor = max(1, int(min((right - left) / size[0], (bottom - top) / size[1])))
     x, y = math.floor(left), math.floor(top)

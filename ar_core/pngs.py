@@ -16,11 +16,19 @@ SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
 
 def save_png(image: Generated, number: int, model: LuminaModel, path: Path) -> None:
     """Write image `number` of its batch atomically, with prompt and settings in text chunks."""
-    applied = [{"identifier": a.identifier.name, "class": a.identifier.class_name, "strength": a.strength} for a in model.applied]
+    applied = [
+        {"identifier": a.identifier.name, "class": a.identifier.class_name, "strength": a.strength}
+        for a in model.applied
+    ]
     settings = {
-        **image.settings.describe(), "image": number, "model": model.family.name, "base_fingerprint": model.fingerprint,
-        "personalizations": applied, "precision": model.transformer.precision, "torch": torch.__version__,
-    }  # fmt: skip
+        **image.settings.describe(),
+        "image": number,
+        "model": model.family.name,
+        "base_fingerprint": model.fingerprint,
+        "personalizations": applied,
+        "precision": model.transformer.precision,
+        "torch": torch.__version__,
+    }
     info = PngInfo()
     info.add_itxt("prompt", image.prompt)
     info.add_itxt("settings", json.dumps(settings))

@@ -29,9 +29,14 @@ def wrapped(text: str, width: int, face) -> list[str]:
 
 
 def grid(
-    rows: Sequence[Sequence[Image.Image]], *, cell: int = 256, columns: Sequence[str] = (), labels: Sequence[str] = (),
-    title: str = "", note: str = "",
-) -> Image.Image:  # fmt: skip
+    rows: Sequence[Sequence[Image.Image]],
+    *,
+    cell: int = 256,
+    columns: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    title: str = "",
+    note: str = "",
+) -> Image.Image:
     """A sheet of square cells: `columns` head the columns, `labels` stand under each row, `note` at the foot."""
     face, small = font(18), font(15)
     across = max(map(len, rows))
@@ -83,7 +88,9 @@ def loss_curves(curves: dict[str, Sequence[float]], size: tuple[int, int] = (900
     left, top, right, bottom = 70, 20, size[0] - 20, size[1] - 50
 
     def point(step: float, value: float) -> tuple[float, float]:
-        return left + (right - left) * step / max(1, longest - 1), bottom - (bottom - top) * (value - low) / (high - low)
+        return left + (right - left) * step / max(1, longest - 1), bottom - (bottom - top) * (value - low) / (
+            high - low
+        )
 
     for i in range(5):
         value = low + (high - low) * i / 4

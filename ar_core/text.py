@@ -8,14 +8,21 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from .families import Protocol, Size
+from .families.protocol import Protocol, Size
 
 # Textual Inversion's neutral templates (Gal et al. 2022, arXiv 2208.01618), as the paper uses them for training.
 NEUTRAL_TEMPLATES = (
-    "a photo of {}", "a rendition of {}", "a cropped photo of {}", "the photo of {}", "a photo of a clean {}",
-    "a close-up photo of {}", "a bright photo of {}", "a good photo of {}", "a photo of one {}",
+    "a photo of {}",
+    "a rendition of {}",
+    "a cropped photo of {}",
+    "the photo of {}",
+    "a photo of a clean {}",
+    "a close-up photo of {}",
+    "a bright photo of {}",
+    "a good photo of {}",
+    "a photo of one {}",
     "a photo of a nice {}",
-)  # fmt: skip
+)
 
 BRACKETED = re.compile(r"\[[^\[\]\s]+\]")
 
@@ -50,7 +57,9 @@ class TextTokenizer:
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
-            raise ValueError(f"{path} is not a readable tokenizer file ({error}). Copy it again from the model's repository.") from error
+            raise ValueError(
+                f"{path} is not a readable tokenizer file ({error}). Copy it again from the model's repository."
+            ) from error
         return cls(tokenizer, protocol, known_words)
 
     def encode(self, text: str) -> list[int]:

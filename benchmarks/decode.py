@@ -40,9 +40,11 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 AGREEMENT = {"fp32": 1e-3, "bf16": 0.25, "int8": 0.5, "4-bit": 1.0}
 MINIATURE_CFG = 4.0
 MINIATURE_PROMPTS = (
-    "a photo of a red striped mug on a wooden floor", "a photo of a blue dog on the beach", "a green car in the city",
+    "a photo of a red striped mug on a wooden floor",
+    "a photo of a blue dog on the beach",
+    "a green car in the city",
     "a photo of a yellow dotted rabbit in the garden",
-)  # fmt: skip
+)
 
 
 def count_steps(windows: tuple[int, ...]) -> dict[int, dict[str, float]]:
@@ -58,7 +60,11 @@ def count_steps(windows: tuple[int, ...]) -> dict[int, dict[str, float]]:
         found[window] = steps, time.perf_counter() - start
     plain, seconds = found[1]
     return {
-        window: {"steps_per_image": steps / len(MINIATURE_PROMPTS), "steps_ratio": plain / steps, "time_ratio": seconds / taken}
+        window: {
+            "steps_per_image": steps / len(MINIATURE_PROMPTS),
+            "steps_ratio": plain / steps,
+            "time_ratio": seconds / taken,
+        }
         for window, (steps, taken) in found.items()
     }
 
@@ -87,7 +93,9 @@ def measure(
     clocks, rounds = [], []
     for _ in range(repetitions):
         clocks.append((time_naive(baseline, tokens), time_ours(model, tokens)))
-        rounds.append([*(clock.seconds for clock in clocks[-1]), *(time_jacobi(model, window, tokens) for window in windows)])
+        rounds.append(
+            [*(clock.seconds for clock in clocks[-1]), *(time_jacobi(model, window, tokens) for window in windows)]
+        )
     naive, ours = (statistics.median(times) for times in list(zip(*rounds, strict=True))[:2])
     ratios = {window: statistics.median(r[1] / r[2 + i] for r in rounds) for i, window in enumerate(windows)}
     first = [statistics.median(clock.first for clock in way) for way in zip(*clocks, strict=True)]
@@ -120,8 +128,13 @@ def say(name: str, result: dict) -> None:
         f"{result['first_code_s']:.2f} s, upstream's way {result['naive_first_code_s']:.2f} s"
     )
     if result["peak_memory_gib"]:
-        print(f"{name}: peak memory so far {result['peak_memory_gib']:.2f} GiB, both ways and the benchmark itself included")
-    listed = ", ".join(f"window {w} {r:.2f}x (at {SIMULATED[w]} tokens per step, simulated)" for w, r in result["jacobi_by_window"].items())
+        print(
+            f"{name}: peak memory so far {result['peak_memory_gib']:.2f} GiB, both ways and the benchmark itself included"
+        )
+    listed = ", ".join(
+        f"window {w} {r:.2f}x (at {SIMULATED[w]} tokens per step, simulated)"
+        for w, r in result["jacobi_by_window"].items()
+    )
     if listed:
         print(f"{name}: Jacobi over sequential: {listed}")
     print(f"{name}: best exact setting over upstream's way {result['best_exact_over_naive']:.2f}x", flush=True)
@@ -143,14 +156,18 @@ def all_precisions(model: Model, tokens: int, repetitions: int, read_speed: floa
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--quick", action="store_true", help="16 tokens, 3 repetitions, two windows instead of 64, 9 and all; under 50 s on two cores"
+        "--quick",
+        action="store_true",
+        help="16 tokens, 3 repetitions, two windows instead of 64, 9 and all; under 50 s on two cores",
     )
     parser.add_argument("--json", type=Path, help="write the numbers here")
     parser.add_argument("--plot", type=Path, help="draw the ratios into this picture")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     parser.add_argument("--size", type=int, default=512, help="side of the image in pixels (512)")
     parser.add_argument("--memory-cap", type=float, metavar="GB", help="CUDA: use no more memory than this")
-    parser.add_argument("--graphs", action="store_true", help="CUDA: compare recorded and compiled with plain steps, and nothing else")
+    parser.add_argument(
+        "--graphs", action="store_true", help="CUDA: compare recorded and compiled with plain steps, and nothing else"
+    )
     return parser.parse_args()
 
 
@@ -181,10 +198,18 @@ def main() -> None:
         )
     usual = results["fp32" if device.type == "cpu" else "bf16"]  # what `LuminaModel.load` takes on this device
     summary = {
-        "sequential_over_naive": usual["sequential_over_naive"], "jacobi_over_sequential": usual["jacobi_over_sequential"],
-        "steps_ratio_miniature": steps[16]["steps_ratio"], "miniature_by_window": steps, "machine": machine(device), "read_gb_per_s": read_speed / 1e9,
-        "layer_parameters": layer_weights, "tokens": tokens, "size": size, "repetitions": repetitions, **results,
-    }  # fmt: skip
+        "sequential_over_naive": usual["sequential_over_naive"],
+        "jacobi_over_sequential": usual["jacobi_over_sequential"],
+        "steps_ratio_miniature": steps[16]["steps_ratio"],
+        "miniature_by_window": steps,
+        "machine": machine(device),
+        "read_gb_per_s": read_speed / 1e9,
+        "layer_parameters": layer_weights,
+        "tokens": tokens,
+        "size": size,
+        "repetitions": repetitions,
+        **results,
+    }
     if chosen.json:
         chosen.json.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     if chosen.plot:

@@ -23,7 +23,7 @@ import torch
 
 from ar_core import LuminaModel, Subject, TrainingSettings, personalize
 from ar_core.control import Cancelled
-from ar_core.families import FAMILIES
+from ar_core.families.registry import FAMILIES
 from ar_core.memory import picture_bytes, weight_bytes
 from ar_core.model import PRECISIONS
 from ar_core.sampling import SamplingSettings, jacobi, sequential
@@ -49,7 +49,12 @@ def step_seconds(model: LuminaModel, images: int, window: int, steps: int) -> fl
     ticks: list[float] = []
     decode = sequential.decode if window == 1 else jacobi.decode
     try:
-        decode(engine, settings, progress=lambda *_: ticks.append(synchronized(model.device)), cancel=lambda: len(ticks) > steps + 1)
+        decode(
+            engine,
+            settings,
+            progress=lambda *_: ticks.append(synchronized(model.device)),
+            cancel=lambda: len(ticks) > steps + 1,
+        )
     except Cancelled:
         pass
     return statistics.median(after - before for before, after in zip(ticks[1:], ticks[2:]))
@@ -70,9 +75,18 @@ def describe(model: LuminaModel) -> dict[str, float]:
     """Gibibytes: held by the weights, and computed for one picture beside them."""
     family = model.family
     beside = picture_bytes(
-        model.transformer, model.image_tokenizer.config, family.protocol, family.recipe.size, 1, family.recipe.cfg, previews=False
+        model.transformer,
+        model.image_tokenizer.config,
+        family.protocol,
+        family.recipe.size,
+        1,
+        family.recipe.cfg,
+        previews=False,
     )
-    return {"weights": (weight_bytes(model.transformer) + weight_bytes(model.image_tokenizer)) / 2**30, "one picture": beside / 2**30}
+    return {
+        "weights": (weight_bytes(model.transformer) + weight_bytes(model.image_tokenizer)) / 2**30,
+        "one picture": beside / 2**30,
+    }
 
 
 def arguments() -> argparse.Namespace:
@@ -97,7 +111,9 @@ def main() -> None:
     print(machine(device), flush=True)
     read_speed = bandwidth(device)  # first: its memory is not to be taken for the model's
     start = time.perf_counter()
-    model = LuminaModel.load(chosen.folder, device, precision.dtype, quantized=precision.quantized, family=chosen.family)
+    model = LuminaModel.load(
+        chosen.folder, device, precision.dtype, quantized=precision.quantized, family=chosen.family
+    )
     result = {
         "machine": machine(device),
         "precision": model.transformer.precision,
@@ -114,7 +130,9 @@ def main() -> None:
     for images in chosen.images:
         for window in chosen.windows:
             seconds = step_seconds(model, images, window, chosen.codes)
-            result["steps"].append({"images": images, "window": window, "seconds": seconds, "peak_gib": peak_memory(device)})
+            result["steps"].append(
+                {"images": images, "window": window, "seconds": seconds, "peak_gib": peak_memory(device)}
+            )
             print(
                 f"{images} picture(s), window {window}: {1e3 * seconds:.1f} ms per step, {100 * floor / seconds:.0f} % of the bandwidth "
                 f"floor of {1e3 * floor:.1f} ms, peak {peak_memory(device):.2f} GiB",
@@ -122,7 +140,9 @@ def main() -> None:
             )
     if chosen.train:
         result["training_s"] = training_seconds(model)
-        print(", ".join(f"{stage} {seconds:.1f} s per picture" for stage, seconds in result["training_s"].items()), end="")
+        print(
+            ", ".join(f"{stage} {seconds:.1f} s per picture" for stage, seconds in result["training_s"].items()), end=""
+        )
         print(f", peak {peak_memory(device):.2f} GiB")
     if chosen.json:
         chosen.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -16,7 +16,12 @@ from .timing import time_jacobi, time_ours
 from .upstream import Model
 
 TOKENS = 64
-WAYS = {"plain": {}, "recorded": {"graphs": True}, "compiled": {"compiled": True}, "both": {"graphs": True, "compiled": True}}
+WAYS = {
+    "plain": {},
+    "recorded": {"graphs": True},
+    "compiled": {"compiled": True},
+    "both": {"graphs": True, "compiled": True},
+}
 
 
 def check(device: torch.device, pixels: int) -> None:
@@ -36,7 +41,9 @@ def report(title: str, model: Model, window: int) -> None:
     engine.graphs.capture = capture = TimedCapture()
     equal = float((whole_picture(model, window, engine) == plain).float().mean())
     seconds = {name: time(model, window, **options) for name, options in WAYS.items()}
-    faster = ", ".join(f"{name} {seconds['plain'] / taken:.2f}x faster" for name, taken in seconds.items() if name != "plain")
+    faster = ", ".join(
+        f"{name} {seconds['plain'] / taken:.2f}x faster" for name, taken in seconds.items() if name != "plain"
+    )
     print(
         f"{title}: {faster}; {100 * equal:.1f} % equal codes when recorded, {len(capture.seconds)} recordings of "
         f"{1e3 * sum(capture.seconds) / max(1, len(capture.seconds)):.0f} ms, peak memory {peak_memory(model.device):.2f} GiB",

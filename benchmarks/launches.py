@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ar_core.families import LUMINA_768
+from ar_core.architecture import TransformerConfig
+from ar_core.families.lumina_mgpt import LUMINA_768
 from ar_core.sampling.engine import Engine
 from ar_core.sampling.rule import probabilities
-from ar_core.transformer import Transformer, TransformerConfig
+from ar_core.transformer import Transformer
 
 WINDOW, PROMPT = 64, 40
 
@@ -57,7 +58,10 @@ def step(config: TransformerConfig, window: int) -> Launches:
     family = LUMINA_768
     engine = Engine(transformer, family.protocol, [[0] * PROMPT], family.recipe.size, family.recipe.cfg, spare=window)
     engine.prefill()
-    tokens, done = torch.zeros(1, window, dtype=torch.long, device="meta"), torch.zeros(1, dtype=torch.long, device="meta")
+    tokens, done = (
+        torch.zeros(1, window, dtype=torch.long, device="meta"),
+        torch.zeros(1, dtype=torch.long, device="meta"),
+    )
     with Launches() as seen:
         probabilities(engine.look_ahead(tokens, done, 0), family.recipe.top_k, family.recipe.temperature)
     return seen

@@ -12,7 +12,9 @@ import torch
 
 def bandwidth(device: torch.device, repetitions: int = 7) -> float:
     """Bytes per second that this machine reads from memory: the best of a few large sums and matrix-vector products."""
-    matrix = torch.ones(2**18 if device.type == "cuda" else 2**16, 2048, device=device)  # 2 GiB or 512 MiB, above any cache
+    matrix = torch.ones(
+        2**18 if device.type == "cuda" else 2**16, 2048, device=device
+    )  # 2 GiB or 512 MiB, above any cache
     vector, best = torch.ones(matrix.shape[1], device=device), 0.0
     for read in (matrix.sum, lambda: matrix @ vector):
         for _ in range(repetitions):
@@ -30,7 +32,9 @@ def machine(device: torch.device) -> str:
     processor = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        ]
         processor = names[0] if names else processor
     card = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
     cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
@@ -52,4 +56,6 @@ def limit_memory(device: torch.device, gigabytes: float) -> None:
     """Let torch have no more than this of the card, as if it were a smaller one."""
     if device.type != "cuda":
         raise SystemExit("--memory-cap needs CUDA: only there torch can be held to a part of the memory.")
-    torch.cuda.set_per_process_memory_fraction(min(1.0, gigabytes * 1e9 / torch.cuda.get_device_properties(device).total_memory), device)
+    torch.cuda.set_per_process_memory_fraction(
+        min(1.0, gigabytes * 1e9 / torch.cuda.get_device_properties(device).total_memory), device
+    )

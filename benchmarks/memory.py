@@ -9,12 +9,13 @@ import functools
 
 import torch
 
-from ar_core.families import LUMINA_512, LUMINA_768, LUMINA_1024, Family
-from ar_core.image_tokenizer import ImageTokenizer, ImageTokenizerConfig
-from ar_core.memory import picture_bytes, training_bytes, weight_bytes
+from ar_core.architecture import ImageTokenizerConfig, TransformerConfig
+from ar_core.families.family import Family
+from ar_core.families.lumina_mgpt import LUMINA_512, LUMINA_768, LUMINA_1024
+from ar_core.image_tokenizer.vqgan import ImageTokenizer
+from ar_core.memory import picture_bytes, trainable_parameters, training_bytes, weight_bytes
 from ar_core.quantization import quantize
-from ar_core.training.budget import trainable_parameters
-from ar_core.transformer import Transformer, TransformerConfig
+from ar_core.transformer import Transformer
 
 DTYPE = torch.bfloat16
 KINDS = {"bfloat16": None, "int8, the rest bfloat16": "int8", "4-bit, the rest bfloat16": "4-bit"}  # title -> scheme
@@ -36,17 +37,25 @@ def rows(family: Family, scheme: str | None = None) -> dict[str, float]:
     lora = trainable_parameters(transformer, "lora", recipe.lora_rank)
 
     def training(count: int) -> float:
-        beside = training_bytes(config, protocol, recipe.size, recipe.micro_batch, recipe.gradient_checkpointing, DTYPE.itemsize, count)
+        beside = training_bytes(
+            config, protocol, recipe.size, recipe.micro_batch, recipe.gradient_checkpointing, DTYPE.itemsize, count
+        )
         return weights + beside
 
     found = {
         "weights": weights,
         "one picture": weights
-        + picture_bytes(transformer, vq, protocol, recipe.size, 1, recipe.cfg, beside=lora if scheme else 0, previews=False),
+        + picture_bytes(
+            transformer, vq, protocol, recipe.size, 1, recipe.cfg, beside=lora if scheme else 0, previews=False
+        ),
         "stage 1": training(0),
         f"stage 2, LoRA rank {recipe.lora_rank}": training(lora),
     }
-    return found if scheme else {**found, "stage 2, full q/k/v": training(trainable_parameters(transformer, "full", recipe.lora_rank))}
+    return (
+        found
+        if scheme
+        else {**found, "stage 2, full q/k/v": training(trainable_parameters(transformer, "full", recipe.lora_rank))}
+    )
 
 
 def fitting(free: float, scheme: str | None) -> str:

@@ -13,14 +13,18 @@ Panel = tuple[str, dict[str, float]]  # title, ratio by label
 
 def panels(summary: dict) -> list[Panel]:
     """What a result of `benchmarks.decode` says, question by question."""
-    precisions = {name: value for name, value in summary.items() if isinstance(value, dict) and "sequential_over_naive" in value}
+    precisions = {
+        name: value for name, value in summary.items() if isinstance(value, dict) and "sequential_over_naive" in value
+    }
     over_naive = {}
     for name, found in precisions.items():
         label = f"{name} over bf16" if name in SCHEMES else name
         over_naive[f"{label}, one at a time"] = found["sequential_over_naive"]
         over_naive[f"{label}, best exact setting"] = found["best_exact_over_naive"]
     jacobi = {
-        f"{name}, window {window}": ratio for name, found in precisions.items() for window, ratio in found["jacobi_by_window"].items()
+        f"{name}, window {window}": ratio
+        for name, found in precisions.items()
+        for window, ratio in found["jacobi_by_window"].items()
     }
     steps = {f"window {window}": found["steps_ratio"] for window, found in summary["miniature_by_window"].items()}
     return [

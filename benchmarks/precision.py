@@ -23,22 +23,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ar_core.memory import weight_bytes
-from ar_core.miniature.drawing import draw
-from ar_core.miniature.scenes import describe, random_scene
 from ar_core.model import LuminaModel
 from ar_core.photos import stack
 from ar_core.sampling import SamplingSettings
 from ar_core.training.examples import Batch, make_batch
+from workshop.world.drawing import draw
+from workshop.world.scenes import describe, random_scene
 
 from .decode import MINIATURE_CFG, MINIATURE_PROMPTS
 from .machine import machine
 
 REFERENCE = "fp32"
 PRECISIONS = {
-    REFERENCE: {"dtype": torch.float32}, "bf16": {"dtype": torch.bfloat16},
-    "int8, the rest fp32": {"dtype": torch.float32, "quantized": "int8"}, "int8, the rest bf16": {"dtype": torch.bfloat16, "quantized": "int8"},
-    "4-bit, the rest fp32": {"dtype": torch.float32, "quantized": "4-bit"}, "4-bit, the rest bf16": {"dtype": torch.bfloat16, "quantized": "4-bit"},
-}  # fmt: skip
+    REFERENCE: {"dtype": torch.float32},
+    "bf16": {"dtype": torch.bfloat16},
+    "int8, the rest fp32": {"dtype": torch.float32, "quantized": "int8"},
+    "int8, the rest bf16": {"dtype": torch.bfloat16, "quantized": "int8"},
+    "4-bit, the rest fp32": {"dtype": torch.float32, "quantized": "4-bit"},
+    "4-bit, the rest bf16": {"dtype": torch.bfloat16, "quantized": "4-bit"},
+}
 BATCH = 8
 
 
@@ -73,7 +76,10 @@ def forced(model: LuminaModel, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def look(model: LuminaModel, pairs: list[tuple[list[int], Tensor]], pictures: int) -> Seen:
     size = model.family.recipe.size
-    parts = [forced(model, make_batch(pairs[i : i + BATCH], model.family.protocol, size)) for i in range(0, len(pairs), BATCH)]
+    parts = [
+        forced(model, make_batch(pairs[i : i + BATCH], model.family.protocol, size))
+        for i in range(0, len(pairs), BATCH)
+    ]
     losses, top = (torch.cat(part) for part in zip(*parts, strict=True))
     drawn = []
     for number in range(pictures):
@@ -107,7 +113,9 @@ def main() -> None:
     pairs = scenes(models[REFERENCE], arguments.scenes)
     seen = {name: look(model, pairs, arguments.pictures) for name, model in models.items()}
     results = {name: compared(found, seen[REFERENCE]) for name, found in seen.items()}
-    print("| precision | weights | loss per code | difference | same top code | equal codes | before the first difference (median) |")
+    print(
+        "| precision | weights | loss per code | difference | same top code | equal codes | before the first difference (median) |"
+    )
     print("|---|---|---|---|---|---|---|")
     for name, r in results.items():
         print(

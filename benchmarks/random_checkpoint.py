@@ -19,8 +19,9 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
-from ar_core.families import LUMINA_PROTOCOL
-from ar_core.image_tokenizer import ImageTokenizer, ImageTokenizerConfig
+from ar_core.architecture import ImageTokenizerConfig
+from ar_core.families.lumina_mgpt import LUMINA_PROTOCOL
+from ar_core.image_tokenizer.vqgan import ImageTokenizer
 
 
 @dataclass(frozen=True)
@@ -39,18 +40,28 @@ SHARDS = 4
 def config(size: Dimensions) -> dict:
     """config.json."""
     return {
-        "model_type": "chameleon", "architectures": ["ChameleonXLLMXForConditionalGeneration"], "vocab_size": size.vocabulary,
-        "hidden_size": size.hidden, "intermediate_size": size.inner, "num_hidden_layers": size.layers, "num_attention_heads": size.heads,
-        "num_key_value_heads": size.heads, "model_parallel_size": 1, "swin_norm": False, "rope_theta": 10000.0, "rms_norm_eps": 1e-5,
-    }  # fmt: skip
+        "model_type": "chameleon",
+        "architectures": ["ChameleonXLLMXForConditionalGeneration"],
+        "vocab_size": size.vocabulary,
+        "hidden_size": size.hidden,
+        "intermediate_size": size.inner,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": size.heads,
+        "num_key_value_heads": size.heads,
+        "model_parallel_size": 1,
+        "swin_norm": False,
+        "rope_theta": 10000.0,
+        "rms_norm_eps": 1e-5,
+    }
 
 
 def shapes(size: Dimensions) -> dict[str, tuple[int, ...]]:
     """Every tensor of the transformer; one q/k norm for all heads, no image tokenizer."""
     found = {
-        "model.embed_tokens.weight": (size.vocabulary, size.hidden), "model.norm.weight": (size.hidden,),
+        "model.embed_tokens.weight": (size.vocabulary, size.hidden),
+        "model.norm.weight": (size.hidden,),
         "lm_head.weight": (size.vocabulary, size.hidden),
-    }  # fmt: skip
+    }
     for layer in range(size.layers):
         prefix, square, norm = f"model.layers.{layer}.", (size.hidden, size.hidden), (1, size.hidden // size.heads)
         found |= {f"{prefix}{name}.weight": (size.hidden,) for name in ("input_layernorm", "post_attention_layernorm")}
@@ -88,7 +99,9 @@ def write(folder: Path, size: Dimensions = SEVEN_B, vq: ImageTokenizerConfig | N
     """A whole model folder, a shard at a time; config.json comes last, so that half a folder is no model."""
     folder.mkdir(parents=True, exist_ok=True)
     names = list(shapes(size))
-    shard_of = {name: f"model-{1 + SHARDS * i // len(names):05d}-of-{SHARDS:05d}.safetensors" for i, name in enumerate(names)}
+    shard_of = {
+        name: f"model-{1 + SHARDS * i // len(names):05d}-of-{SHARDS:05d}.safetensors" for i, name in enumerate(names)
+    }
     held: dict[str, Tensor] = {}
     for index, (name, value) in enumerate(tensors(size)):
         held[name] = value

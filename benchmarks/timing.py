@@ -72,9 +72,12 @@ def time_jacobi(model: Model, window: int, count: int, **options: bool) -> float
 
     try:
         jacobi.decode(
-            model.engine(window, **options), settings, progress=tick, cancel=lambda: bool(ticks) and ticks[-1][1] >= ticks[0][1] + count,
+            model.engine(window, **options),
+            settings,
+            progress=tick,
+            cancel=lambda: bool(ticks) and ticks[-1][1] >= ticks[0][1] + count,
             coupling=Simulated(SIMULATED[window]),
-        )  # fmt: skip
+        )
     except Cancelled:
         pass
     (start, first), (end, last) = ticks[0], ticks[-1]

@@ -14,15 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from ar_core import layers
-from ar_core.families import LUMINA_512, frontier
+from ar_core.architecture import TransformerConfig
+from ar_core.families.lumina_mgpt import LUMINA_512
+from ar_core.families.protocol import frontier
 from ar_core.quantization import quantize
 from ar_core.sampling import SamplingSettings
 from ar_core.sampling.engine import Engine
-from ar_core.transformer import Transformer, TransformerConfig
+from ar_core.transformer import Transformer
 
 CONFIG = TransformerConfig(
     hidden_size=1024, intermediate_size=2752, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8
-)  # fmt: skip
+)
 PROMPT = [0, *range(16384, 16384 + 38), 8710]
 
 
@@ -51,7 +53,9 @@ class Model:
     def to(self, dtype: torch.dtype, scheme: str | None = None) -> Model:
         """This model from now on in `dtype`; nothing of the former remains."""
         transformer = self.transformer.to(dtype)
-        return replace(self, transformer=quantize(transformer, scheme) if scheme else transformer, head=self.head.to(dtype))
+        return replace(
+            self, transformer=quantize(transformer, scheme) if scheme else transformer, head=self.head.to(dtype)
+        )
 
     def engine(self, window: int = 1, **options: bool) -> Engine:
         protocol, settings = LUMINA_512.protocol, self.settings

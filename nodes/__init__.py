@@ -2,10 +2,10 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import host
 from .apply_personalization import ApplyPersonalization
 from .dreambench_score import DreamBenchScore
 from .fine_tune import FineTuneTransformer
+from .host.folders import register_folders
 from .learn_identifier import LearnIdentifier
 from .load_model import LoadModel
 from .load_personalization import LoadPersonalization
@@ -15,9 +15,17 @@ from .save_personalization import SavePersonalization
 from .subject_photos import SubjectPhotos
 
 NODES = [
-    LoadModel, SubjectPhotos, LearnIdentifier, FineTuneTransformer, ApplyPersonalization, SavePersonalization,
-    LoadPersonalization, Prompts, Sampler, DreamBenchScore,
-]  # fmt: skip
+    LoadModel,
+    SubjectPhotos,
+    LearnIdentifier,
+    FineTuneTransformer,
+    ApplyPersonalization,
+    SavePersonalization,
+    LoadPersonalization,
+    Prompts,
+    Sampler,
+    DreamBenchScore,
+]
 
 
 class Extension(ComfyExtension):
@@ -26,5 +34,5 @@ class Extension(ComfyExtension):
 
 
 async def comfy_entrypoint() -> Extension:
-    host.register_folders()
+    register_folders()
     return Extension()

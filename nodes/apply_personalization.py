@@ -5,7 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..ar_core import Personalization
-from . import host
+from .host.patches import applied
+from .host.progress import explained, show_text
 from .sockets import CATEGORY, ARModel, ARModelSocket, PersonalizationSocket
 
 
@@ -18,24 +19,36 @@ class ApplyPersonalization(io.ComfyNode):
             category=CATEGORY,
             description="Adds a learned subject to the model. Several can be chained, each under its own identifier.",
             inputs=[
-                ARModelSocket.Input("ar_model", tooltip="The model the subject was trained on, alone or with other subjects applied."),
+                ARModelSocket.Input(
+                    "ar_model", tooltip="The model the subject was trained on, alone or with other subjects applied."
+                ),
                 PersonalizationSocket.Input("personalization", tooltip="From a training node or Load Personalization."),
                 io.Float.Input(
-                    "strength", default=1.0, min=0.0, max=2.0, step=0.05,
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
                     tooltip="1 as trained; lower keeps more of the base's freedom; above 1 exaggerates; 0 is exactly the base, with [V] left out.",
                 ),
                 io.String.Input(
-                    "identifier", default="",
+                    "identifier",
+                    default="",
                     tooltip="The subject's name in prompts. Empty: the one it was saved with, normally [V]. A second subject needs another, such as [W].",
                 ),
             ],
             outputs=[ARModelSocket.Output("personalized", display_name="AR_MODEL")],
-        )  # fmt: skip
+        )
 
     @classmethod
-    @host.explained
-    def execute(cls, ar_model: ARModel, personalization: Personalization, strength: float, identifier: str) -> io.NodeOutput:
-        applied = host.applied(ar_model, personalization, strength, identifier.strip() or None)
-        newest = applied.model.applied[-1].identifier
-        host.show_text(f"write {newest.name} {newest.class_name} in prompts" + (" (left out at strength 0)" if newest.dropped else ""))
-        return io.NodeOutput(applied)
+    @explained
+    def execute(
+        cls, ar_model: ARModel, personalization: Personalization, strength: float, identifier: str
+    ) -> io.NodeOutput:
+        personalized = applied(ar_model, personalization, strength, identifier.strip() or None)
+        newest = personalized.model.applied[-1].identifier
+        show_text(
+            f"write {newest.name} {newest.class_name} in prompts"
+            + (" (left out at strength 0)" if newest.dropped else "")
+        )
+        return io.NodeOutput(personalized)

@@ -6,7 +6,8 @@ from comfy_api.latest import io
 
 from ..ar_core import Personalization, TrainingSettings
 from ..ar_core.training.stages import JOINT, LAYERS
-from . import host, training
+from . import training
+from .host.progress import explained
 from .sockets import CATEGORY, ARModel, ARModelSocket, PersonalizationSocket, SubjectPhotosValue, SubjectSocket
 
 METHODS = {"LoRA": "lora", "full q/k/v": "full"}
@@ -24,29 +25,54 @@ class FineTuneTransformer(io.ComfyNode):
                 ARModelSocket.Input("ar_model", tooltip="The model as it was loaded, without another personalization."),
                 SubjectSocket.Input("subject", tooltip="The same Subject Photos as in stage 1."),
                 PersonalizationSocket.Input(
-                    "identifier_embedding", optional=True,
+                    "identifier_embedding",
+                    optional=True,
                     tooltip="From Learn Identifier Embedding: the paper's two stages. Unconnected: embedding and layers are learned jointly.",
                 ),
                 io.Combo.Input(
-                    "method", options=list(METHODS), default="LoRA",
+                    "method",
+                    options=list(METHODS),
+                    default="LoRA",
                     tooltip="LoRA: small file, little memory. full q/k/v: as in the paper, 16 bytes of memory per weight (26 GB for the 7B).",
                 ),
-                io.Int.Input("rank", default=0, min=0, max=1024, tooltip="Of the LoRA. 0: the model's own recipe. Higher holds more detail, larger file."),
-                training.STEPS, training.LEARNING_RATE, training.TRAINING_SEED,
+                io.Int.Input(
+                    "rank",
+                    default=0,
+                    min=0,
+                    max=1024,
+                    tooltip="Of the LoRA. 0: the model's own recipe. Higher holds more detail, larger file.",
+                ),
+                training.STEPS,
+                training.LEARNING_RATE,
+                training.TRAINING_SEED,
             ],
             outputs=training.outputs(),
-        )  # fmt: skip
+        )
 
     @classmethod
-    @host.explained
+    @explained
     def execute(
-        cls, ar_model: ARModel, subject: SubjectPhotosValue, method: str, rank: int, steps: int, learning_rate: float,
-        training_seed: int, identifier_embedding: Personalization | None = None,
-    ) -> io.NodeOutput:  # fmt: skip
+        cls,
+        ar_model: ARModel,
+        subject: SubjectPhotosValue,
+        method: str,
+        rank: int,
+        steps: int,
+        learning_rate: float,
+        training_seed: int,
+        identifier_embedding: Personalization | None = None,
+    ) -> io.NodeOutput:
         if method not in METHODS:
             raise ValueError(f'method is "{method}"; choose one of: {", ".join(METHODS)}.')
         settings = TrainingSettings.resolve(
-            ar_model.model.family, strategy="two_stage" if identifier_embedding else "joint", method=METHODS[method],
-            seed=training_seed, rank=rank or None, layer_steps=steps or None, layer_learning_rate=learning_rate or None,
-        )  # fmt: skip
-        return training.train(ar_model, subject, LAYERS if identifier_embedding else JOINT, settings, identifier_embedding)
+            ar_model.model.family,
+            strategy="two_stage" if identifier_embedding else "joint",
+            method=METHODS[method],
+            seed=training_seed,
+            rank=rank or None,
+            layer_steps=steps or None,
+            layer_learning_rate=learning_rate or None,
+        )
+        return training.train(
+            ar_model, subject, LAYERS if identifier_embedding else JOINT, settings, identifier_embedding
+        )

@@ -6,7 +6,8 @@ from comfy_api.latest import io
 
 from ..ar_core import TrainingSettings
 from ..ar_core.training.stages import EMBEDDING
-from . import host, training
+from . import training
+from .host.progress import explained
 from .sockets import CATEGORY, ARModel, ARModelSocket, SubjectPhotosValue, SubjectSocket
 
 
@@ -21,16 +22,23 @@ class LearnIdentifier(io.ComfyNode):
             inputs=[
                 ARModelSocket.Input("ar_model", tooltip="The model as it was loaded, without another personalization."),
                 SubjectSocket.Input("subject", tooltip="From Subject Photos."),
-                training.STEPS, training.LEARNING_RATE, training.TRAINING_SEED,
+                training.STEPS,
+                training.LEARNING_RATE,
+                training.TRAINING_SEED,
             ],
             outputs=training.outputs(),
-        )  # fmt: skip
+        )
 
     @classmethod
-    @host.explained
-    def execute(cls, ar_model: ARModel, subject: SubjectPhotosValue, steps: int, learning_rate: float, training_seed: int) -> io.NodeOutput:
+    @explained
+    def execute(
+        cls, ar_model: ARModel, subject: SubjectPhotosValue, steps: int, learning_rate: float, training_seed: int
+    ) -> io.NodeOutput:
         settings = TrainingSettings.resolve(
-            ar_model.model.family, strategy="embedding_only", seed=training_seed,
-            embedding_steps=steps or None, embedding_learning_rate=learning_rate or None,
-        )  # fmt: skip
+            ar_model.model.family,
+            strategy="embedding_only",
+            seed=training_seed,
+            embedding_steps=steps or None,
+            embedding_learning_rate=learning_rate or None,
+        )
         return training.train(ar_model, subject, EMBEDDING, settings)

@@ -9,7 +9,9 @@ from comfy_api.latest import io
 from ..ar_core import LuminaModel
 from ..ar_core.memory import picture_bytes
 from ..ar_core.model import MINIATURE_FOLDER, PRECISIONS
-from . import host
+from .host.folders import MODELS, fingerprint, folders, inside
+from .host.memory import card_bytes, citizen, fits, fitting_precisions, operations, weights
+from .host.progress import Reporter, duration, explained, show_text
 from .sockets import CATEGORY, ARModel, ARModelSocket
 
 BUILT_IN = "miniature (built in)"
@@ -19,8 +21,10 @@ BUS = 12e9  # bytes per second from main memory to a graphics card: an assumptio
 def found_models() -> list[str]:
     """Folders with a config.json below `models/lumina_mgpt`."""
     found = []
-    for base in host.folders(host.MODELS):
-        found += [path.parent.relative_to(base).as_posix() for path in base.glob("**/config.json") if path.parent != base]
+    for base in folders(MODELS):
+        found += [
+            path.parent.relative_to(base).as_posix() for path in base.glob("**/config.json") if path.parent != base
+        ]
     return sorted(set(found))
 
 
@@ -34,45 +38,55 @@ class LoadModel(io.ComfyNode):
             description="Loads Lumina-mGPT 7B from models/lumina_mgpt, or the miniature of drawn scenes that needs no download.",
             inputs=[
                 io.Combo.Input(
-                    "model_name", options=[BUILT_IN, *found_models()],
+                    "model_name",
+                    options=[BUILT_IN, *found_models()],
                     tooltip="Folders in models/lumina_mgpt that hold a config.json. The miniature ships with this pack and only knows drawn scenes.",
                 ),
                 io.Combo.Input(
-                    "precision", options=list(PRECISIONS), default="auto",
+                    "precision",
+                    options=list(PRECISIONS),
+                    default="auto",
                     tooltip="auto: bf16 on a graphics card (fp16 on cards without it), fp32 for the miniature on a CPU. fp32 needs twice the memory. "
                     "int8: half the memory of bf16, slightly other pictures; 4-bit: a third, needs the package bitsandbytes. Both learn and take LoRA only.",
                 ),
             ],
             outputs=[
                 ARModelSocket.Output("ar_model", display_name="AR_MODEL"),
-                io.String.Output("about", display_name="text", tooltip="What was loaded, and what this machine can do with it."),
+                io.String.Output(
+                    "about", display_name="text", tooltip="What was loaded, and what this machine can do with it."
+                ),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def fingerprint_inputs(cls, model_name=None, precision=None):
         if model_name in (None, BUILT_IN):
             return model_name
         try:
-            return host.fingerprint(host.inside(model_name, host.MODELS))
+            return fingerprint(inside(model_name, MODELS))
         except ValueError:
             return model_name  # execute says what is wrong
 
     @classmethod
-    @host.explained
+    @explained
     def execute(cls, model_name: str, precision: str) -> io.NodeOutput:
         if precision not in PRECISIONS:
             raise ValueError(f'precision is "{precision}"; choose one of: {", ".join(PRECISIONS)}.')
-        path = MINIATURE_FOLDER if model_name == BUILT_IN else host.inside(model_name, host.MODELS)
-        chosen, reporter = PRECISIONS[precision], host.Reporter()
+        path = MINIATURE_FOLDER if model_name == BUILT_IN else inside(model_name, MODELS)
+        chosen, reporter = PRECISIONS[precision], Reporter()
         with torch.inference_mode(False), reporter.interruptible():
             model = LuminaModel.load(
-                path, memory.unet_offload_device(), chosen.dtype or best_dtype(), quantized=chosen.quantized,
-                operations=host.operations(), progress=reporter.progress, cancel=reporter.cancel,
-            )  # fmt: skip
-            ar = host.citizen(model)
+                path,
+                memory.unet_offload_device(),
+                chosen.dtype or best_dtype(),
+                quantized=chosen.quantized,
+                operations=operations(),
+                progress=reporter.progress,
+                cancel=reporter.cancel,
+            )
+            ar = citizen(model)
         text = about(ar)
-        host.show_text("\n".join([model.family.title, *text.splitlines()[2:]]))
+        show_text("\n".join([model.family.title, *text.splitlines()[2:]]))
         return io.NodeOutput(ar, text)
 
 
@@ -88,23 +102,25 @@ def about(ar: ARModel) -> str:
     """What was loaded, and whether one picture fits beside the weights."""
     model = ar.model
     recipe, protocol = model.family.recipe, model.family.protocol
-    weights = host.weights(ar)
-    beside = picture_bytes(model.transformer, model.image_tokenizer.config, protocol, recipe.size, 1, recipe.cfg, previews=False)
+    held = weights(ar)
+    beside = picture_bytes(
+        model.transformer, model.image_tokenizer.config, protocol, recipe.size, 1, recipe.cfg, previews=False
+    )
     width, height = recipe.size
     lines = [
-        f"{model.family.title}, {model.transformer.precision}, {gib(weights)} of weights, fingerprint {model.fingerprint}",
+        f"{model.family.title}, {model.transformer.precision}, {gib(held)} of weights, fingerprint {model.fingerprint}",
         f"licence: {model.family.licence}",
     ]
-    total = host.card_bytes()
+    total = card_bytes()
     if total is None:
         return "\n".join([*lines, "Runs on the CPU."])
-    need = f"A picture of {width}x{height} needs {gib(weights + beside)}, this card has {gib(total)}"
-    if host.fits(ar, beside):
+    need = f"A picture of {width}x{height} needs {gib(held + beside)}, this card has {gib(total)}"
+    if fits(ar, beside):
         return "\n".join([*lines, f"{need}: the model stays on it."])
     rows, columns = protocol.grid(recipe.size)
-    seconds = rows * columns * (weights + beside - total) / BUS
-    lines.append(f"{need}: layers are streamed, about {host.duration(seconds)} of transfer per picture (estimated).")
-    if fitting := host.fitting_precisions(ar, beside):
+    seconds = rows * columns * (held + beside - total) / BUS
+    lines.append(f"{need}: layers are streamed, about {duration(seconds)} of transfer per picture (estimated).")
+    if fitting := fitting_precisions(ar, beside):
         lines.append(f"It would stay on the card in {fitting}.")
     return "\n".join(lines)
 

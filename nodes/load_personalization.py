@@ -7,7 +7,8 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..ar_core import Personalization
-from . import host
+from .host.folders import RUNS, SUBJECTS, fingerprint, folders, inside
+from .host.progress import explained, show_text
 from .sockets import CATEGORY, PersonalizationSocket
 
 EXAMPLE = "example: "
@@ -17,9 +18,9 @@ EXAMPLES = Path(__file__).parents[1] / "example_subjects" / "learned"  # learned
 def saved_subjects() -> list[str]:
     """Files below `models/lumina_mgpt_subjects`, without the remembered trainings."""
     found = set()
-    for base in host.folders(host.SUBJECTS):
+    for base in folders(SUBJECTS):
         files = (path.relative_to(base) for path in base.glob("**/*.safetensors"))
-        found |= {file.as_posix() for file in files if file.parts[0] != host.RUNS}
+        found |= {file.as_posix() for file in files if file.parts[0] != RUNS}
     return sorted(found)
 
 
@@ -31,7 +32,7 @@ def path_of(choice: str) -> Path:
     """The file behind an entry of the list. Raises ValueError for anything else."""
     if choice in examples():
         return EXAMPLES / f"{choice.removeprefix(EXAMPLE)}.safetensors"
-    return host.inside(choice, host.SUBJECTS)
+    return inside(choice, SUBJECTS)
 
 
 class LoadPersonalization(io.ComfyNode):
@@ -44,28 +45,31 @@ class LoadPersonalization(io.ComfyNode):
             description="Loads a subject from models/lumina_mgpt_subjects.",
             inputs=[
                 io.Combo.Input(
-                    "file", options=[*examples(), *saved_subjects()],
+                    "file",
+                    options=[*examples(), *saved_subjects()],
                     tooltip="Files in models/lumina_mgpt_subjects, and examples for the miniature. Press R after saving or copying a file there.",
                 )
             ],
             outputs=[
                 PersonalizationSocket.Output("personalization", display_name="PERSONALIZATION"),
-                io.String.Output("about", display_name="text", tooltip="How it is called in prompts, and how it was trained."),
+                io.String.Output(
+                    "about", display_name="text", tooltip="How it is called in prompts, and how it was trained."
+                ),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def fingerprint_inputs(cls, file=None):
         try:
-            return host.fingerprint(path_of(file)) if file else None
+            return fingerprint(path_of(file)) if file else None
         except ValueError:
             return file  # execute says what is wrong
 
     @classmethod
-    @host.explained
+    @explained
     def execute(cls, file: str) -> io.NodeOutput:
         loaded = Personalization.load(path_of(file))
         method = loaded.adapter.method if loaded.adapter else "embedding only"
         text = f"{loaded.identifier} {loaded.class_name}: {method}, {loaded.recipe.get('steps', '?')} steps, base {loaded.base_fingerprint}"
-        host.show_text(text)
+        show_text(text)
         return io.NodeOutput(loaded, text)

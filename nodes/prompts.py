@@ -8,8 +8,8 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..ar_core.dreambench.dataset import PROMPT_FILE, SLOTS, read_prompts
-from ..ar_core.miniature.bench_data import LIVE_PROMPTS, OBJECT_PROMPTS
-from . import host
+from ..ar_core.dreambench.drawings import LIVE_PROMPTS, OBJECT_PROMPTS
+from .host.progress import explained
 from .sockets import CATEGORY
 from .subject_photos import input_folder
 
@@ -28,17 +28,21 @@ class Prompts(io.ComfyNode):
             description="A list of prompts for AR Sampler: one picture (or batch) for each line.",
             inputs=[
                 io.String.Input(
-                    "lines", multiline=True, default="a photo of [V] on the beach\na photo of [V] in the snow",
+                    "lines",
+                    multiline=True,
+                    default="a photo of [V] on the beach\na photo of [V] in the snow",
                     tooltip="One prompt per line; empty lines are skipped. [V] stands for the subject; its class word is added where it is missing.",
                 ),
                 io.Combo.Input(
-                    "source", options=[LINES, *DREAMBENCH, *DRAWN], optional=True,  # graphs made before it existed go on running
+                    "source",
+                    options=[LINES, *DREAMBENCH, *DRAWN],
+                    optional=True,  # graphs made before it existed go on running
                     tooltip="The lines above, or a benchmark's list instead. DreamBench's 25 prompts for objects or for live subjects are read from "
                     "your copy of its `dataset` folder (prompts_and_classes.txt) in ComfyUI's input folder; the miniature's 10 are built in.",
                 ),
             ],
             outputs=[io.String.Output("prompts", display_name="STRING", is_output_list=True)],
-        )  # fmt: skip
+        )
 
     @classmethod
     def fingerprint_inputs(cls, source: str = LINES, **_: object) -> float | None:
@@ -49,7 +53,7 @@ class Prompts(io.ComfyNode):
         return path.stat().st_mtime if path else None
 
     @classmethod
-    @host.explained
+    @explained
     def execute(cls, lines: str, source: str = LINES) -> io.NodeOutput:
         if source in DRAWN:
             return io.NodeOutput(personal(DRAWN[source]))
@@ -78,7 +82,9 @@ def dreambench_prompts(which: int) -> list[str]:
 
 
 def data_set_file() -> Path | None:
-    return next((path for depth in ("", "*/", "*/*/") for path in sorted(input_folder().glob(depth + PROMPT_FILE))), None)
+    return next(
+        (path for depth in ("", "*/", "*/*/") for path in sorted(input_folder().glob(depth + PROMPT_FILE))), None
+    )
 
 
 def personal(templates: Sequence[str]) -> list[str]:

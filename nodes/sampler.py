@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 
+import comfy.model_management as memory
 import torch
 from comfy_api.latest import io, ui
 
 from ..ar_core import Generated, SamplingSettings
 from ..ar_core.memory import picture_bytes
 from ..ar_core.photos import unstack
-from . import host
+from .host.memory import affords, make_resident
+from .host.progress import Reporter, explained, show_text
 from .sockets import CATEGORY, ARModel, ARModelSocket
 
 SHAPES = {"1:1": (1, 1), "4:3": (4, 3), "3:4": (3, 4), "16:9": (16, 9), "9:16": (9, 16)}
@@ -31,45 +33,76 @@ class Sampler(io.ComfyNode):
             inputs=[
                 ARModelSocket.Input("ar_model", tooltip="From Load Lumina-mGPT or Apply Personalization."),
                 io.String.Input(
-                    "prompt", multiline=True, default="a photo of a red dog on the beach",
+                    "prompt",
+                    multiline=True,
+                    default="a photo of a red dog on the beach",
                     tooltip="What to draw. [V] stands for an applied subject; its class word is added where it is missing.",
                 ),
                 io.Combo.Input(
-                    "shape", options=list(SHAPES), default="1:1",
+                    "shape",
+                    options=list(SHAPES),
+                    default="1:1",
                     tooltip="Width to height; the nearest size the model was trained on is taken.",
                 ),
                 io.Float.Input(
-                    "cfg", default=0.0, min=0.0, max=20.0, step=0.1,
+                    "cfg",
+                    default=0.0,
+                    min=0.0,
+                    max=20.0,
+                    step=0.1,
                     tooltip="How strictly the prompt is followed. 0: the model's own recipe; 1 switches guidance off (twice as fast); high values are stiff.",
                 ),
                 io.Int.Input(
-                    "top_k", default=0, min=0, max=65536,
+                    "top_k",
+                    default=0,
+                    min=0,
+                    max=65536,
                     tooltip="How many of the likeliest codes are drawn from. 0: the model's own recipe; small is calm, large is varied.",
                 ),
                 io.Float.Input(
-                    "temperature", default=1.0, min=0.05, max=5.0, step=0.05, tooltip="1 as trained; lower is calmer, higher wilder."
+                    "temperature",
+                    default=1.0,
+                    min=0.05,
+                    max=5.0,
+                    step=0.05,
+                    tooltip="1 as trained; lower is calmer, higher wilder.",
                 ),
                 io.Int.Input(
-                    "seed", default=1, min=0, max=2**53, control_after_generate=True,
+                    "seed",
+                    default=1,
+                    min=0,
+                    max=2**53,
+                    control_after_generate=True,
                     tooltip="The same seed gives the same picture on the same machine.",
                 ),
                 io.Int.Input(
-                    "batch_size", default=1, min=1, max=64, tooltip="Pictures per prompt, drawn at once. Larger batches are faster per picture."
+                    "batch_size",
+                    default=1,
+                    min=1,
+                    max=64,
+                    tooltip="Pictures per prompt, drawn at once. Larger batches are faster per picture.",
                 ),
                 io.Combo.Input(
-                    "decoding", options=list(DECODING), default="auto",
+                    "decoding",
+                    options=list(DECODING),
+                    default="auto",
                     tooltip="auto: several codes per step, from exactly the same distribution, where that is faster on this device. "
                     "sequential: one code per step; another picture for the same seed.",
                 ),
             ],
             outputs=[
                 io.Image.Output("images", display_name="IMAGE", is_output_list=True),
-                io.String.Output("final_prompt", display_name="text", is_output_list=True, tooltip="Each prompt as the model read it."),
+                io.String.Output(
+                    "final_prompt",
+                    display_name="text",
+                    is_output_list=True,
+                    tooltip="Each prompt as the model read it.",
+                ),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
-    @host.explained
+    @explained
     def execute(cls, ar_model, prompt, shape, cfg, top_k, temperature, seed, batch_size, decoding) -> io.NodeOutput:
         ar: ARModel = ar_model[0]
         if shape[0] not in SHAPES:
@@ -77,14 +110,21 @@ class Sampler(io.ComfyNode):
         if decoding[0] not in DECODING:
             raise ValueError(f'decoding is "{decoding[0]}"; choose one of: {", ".join(DECODING)}.')
         settings = SamplingSettings.resolve(
-            ar.model.family, cfg=cfg[0] or None, top_k=top_k[0], temperature=temperature[0], size=ar.model.family.size_for(*SHAPES[shape[0]]),
-            seed=seed[0], window=DECODING[decoding[0]],
-        )  # fmt: skip
-        finals = [ar.model.check_prompt(text, settings.size) for text in prompt]  # a bad one stops the list before it starts
+            ar.model.family,
+            cfg=cfg[0] or None,
+            top_k=top_k[0],
+            temperature=temperature[0],
+            size=ar.model.family.size_for(*SHAPES[shape[0]]),
+            seed=seed[0],
+            window=DECODING[decoding[0]],
+        )
+        finals = [
+            ar.model.check_prompt(text, settings.size) for text in prompt
+        ]  # a bad one stops the list before it starts
         without, with_previews = (memory_needed(ar, settings, batch_size[0], previews) for previews in (False, True))
-        previews = host.affords(ar, without, with_previews)
-        host.make_resident(ar, with_previews if previews else without)
-        reporter, drawn, started = host.Reporter(), [], time.monotonic()
+        previews = affords(ar, without, with_previews)
+        make_resident(ar, with_previews if previews else without)
+        reporter, drawn, started = Reporter(), [], time.monotonic()
         try:
             with reporter.interruptible():
                 for number, text in enumerate(prompt, 1):
@@ -93,17 +133,27 @@ class Sampler(io.ComfyNode):
         except BaseException:  # stopped, or an error at a later prompt: what is drawn is kept
             cls._keep(drawn)
             raise
-        host.show_text(describe(ar, drawn, prompt, time.monotonic() - started, previews))
+        show_text(describe(ar, drawn, prompt, time.monotonic() - started, previews))
         return io.NodeOutput([pictures(images) for images in drawn], finals)
 
     @classmethod
     def _sample(
-        cls, ar: ARModel, text: str, settings: SamplingSettings, count: int, reporter: host.Reporter, label: str, previews: bool
+        cls,
+        ar: ARModel,
+        text: str,
+        settings: SamplingSettings,
+        count: int,
+        reporter: Reporter,
+        label: str,
+        previews: bool,
     ) -> list[Generated]:
         drawn = ar.model.generate(
-            [text] * count, settings, cancel=reporter.cancel, on_preview=(lambda image: reporter.show(unstack(image)[0])) if previews else None,
+            [text] * count,
+            settings,
+            cancel=reporter.cancel,
+            on_preview=(lambda image: reporter.show(unstack(image)[0])) if previews else None,
             progress=lambda done, total, message: reporter.progress(done, total, label),
-        )  # fmt: skip
+        )
         reporter.show(unstack(drawn[0].images)[0])
         return drawn
 
@@ -115,24 +165,29 @@ class Sampler(io.ComfyNode):
 
 def pictures(drawn: list[Generated]) -> torch.Tensor:
     """One IMAGE batch."""
-    return torch.cat([image.images for image in drawn]).to(host.memory.intermediate_device())
+    return torch.cat([image.images for image in drawn]).to(memory.intermediate_device())
 
 
 def memory_needed(ar: ARModel, settings: SamplingSettings, count: int, previews: bool) -> int:
     model = ar.model
     beside = sum(p.numel() for adapter, _ in model.beside for p in adapter.parameters())
     return picture_bytes(
-        model.transformer, model.image_tokenizer.config, model.family.protocol, settings.size, count, settings.cfg, beside=beside, previews=previews
-    )  # fmt: skip
+        model.transformer,
+        model.image_tokenizer.config,
+        model.family.protocol,
+        settings.size,
+        count,
+        settings.cfg,
+        beside=beside,
+        previews=previews,
+    )
 
 
 def describe(ar: ARModel, drawn: list[list[Generated]], prompts: list[str], seconds: float, previews: bool) -> str:
     first, codes = drawn[0][0], sum(image.codes.numel() for images in drawn for image in images)
     values, steps = first.settings.describe(), sum(images[0].steps for images in drawn)
     text = f"{values['size']}, cfg {values['cfg']}, top-k {values['top_k']}, temperature {values['temperature']}"
-    text += (
-        f"\n{codes / seconds:.0f} codes per second, {codes / steps / len(drawn[0]):.1f} per step and picture (window {values['window']})"
-    )
+    text += f"\n{codes / seconds:.0f} codes per second, {codes / steps / len(drawn[0]):.1f} per step and picture (window {values['window']})"
     if not previews:
         text += "\nno previews: there is no room for them beside the model"
     unknown = sorted({word for prompt in prompts for word in ar.model.text.unknown_words(prompt)})

@@ -9,7 +9,8 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..ar_core import Personalization
-from . import host
+from .host.folders import subjects_folder
+from .host.progress import explained, show_text
 from .load_model import gib
 from .sockets import CATEGORY, PersonalizationSocket
 
@@ -30,26 +31,30 @@ class SavePersonalization(io.ComfyNode):
             inputs=[
                 PersonalizationSocket.Input("personalization", tooltip="From a training node."),
                 io.String.Input(
-                    "name", default="my_subject", tooltip="File name without folder. An existing file is kept: the new one gets a number."
+                    "name",
+                    default="my_subject",
+                    tooltip="File name without folder. An existing file is kept: the new one gets a number.",
                 ),
                 io.Combo.Input(
-                    "consent", options=list(CONSENT), default=CONSENT[0],
+                    "consent",
+                    options=list(CONSENT),
+                    default=CONSENT[0],
                     tooltip="Whom it shows; written into the file. Teach people only with their consent.",
                 ),
             ],
             outputs=[io.String.Output("about", display_name="text", tooltip="Path and size of the file.")],
-        )  # fmt: skip
+        )
 
     @classmethod
-    @host.explained
+    @explained
     def execute(cls, personalization: Personalization, name: str, consent: str) -> io.NodeOutput:
         if consent not in CONSENT:
             raise ValueError(f'consent is "{consent}"; choose one of: {", ".join(CONSENT)}.')
         name = file_name(name)
         recipe = {**personalization.recipe, "consent": consent}
-        path = replace(personalization, recipe=recipe, title=name).save(free_path(host.subjects_folder(), name))
+        path = replace(personalization, recipe=recipe, title=name).save(free_path(subjects_folder(), name))
         text = f"{path} ({gib(path.stat().st_size)}). Press R to list it in Load Personalization."
-        host.show_text(text)
+        show_text(text)
         return io.NodeOutput(text)
 
 

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 
 from ..ar_core import read_photos
 from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, tensor_photos
-from . import host
+from .host.progress import explained, show_text
 from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket
 
 CONNECTED = "(connected images)"
@@ -41,7 +41,9 @@ class SubjectPhotos(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         sockets = [
             io.Image.Input(
-                f"photo_{i}", optional=True, tooltip="One photo, a batch or a list; any size. Connected photos replace the folder."
+                f"photo_{i}",
+                optional=True,
+                tooltip="One photo, a batch or a list; any size. Connected photos replace the folder.",
             )
             for i in range(1, SOCKETS + 1)
         ]
@@ -53,21 +55,26 @@ class SubjectPhotos(io.ComfyNode):
             is_input_list=True,  # core loaders hand out lists: all of them are one subject
             inputs=[
                 io.Combo.Input(
-                    "folder", options=[CONNECTED, *examples(), *photo_folders()], default=next(iter(examples()), CONNECTED),
+                    "folder",
+                    options=[CONNECTED, *examples(), *photo_folders()],
+                    default=next(iter(examples()), CONNECTED),
                     tooltip="Where the photos are: the sockets on the left, a built-in example, or a subfolder of ComfyUI's input folder.",
                 ),
                 io.String.Input(
-                    "class_name", default="",
+                    "class_name",
+                    default="",
                     tooltip='One or two words for what the photos show, such as dog or coffee mug: "[V] dog" then means this one. Examples know theirs.',
                 ),
                 *sockets,
             ],
             outputs=[
                 SubjectSocket.Output("subject", display_name="SUBJECT"),
-                io.Image.Output("photos", display_name="IMAGE", tooltip="The photos as they are used, cropped to squares."),
+                io.Image.Output(
+                    "photos", display_name="IMAGE", tooltip="The photos as they are used, cropped to squares."
+                ),
                 io.String.Output("report", display_name="text", tooltip="One line about every file."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def fingerprint_inputs(cls, folder=(), class_name=(), **photos):
@@ -79,10 +86,12 @@ class SubjectPhotos(io.ComfyNode):
         return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
 
     @classmethod
-    @host.explained
+    @explained
     def execute(cls, folder: list[str], class_name: list[str], **photos: list[torch.Tensor]) -> io.NodeOutput:
         chosen = folder[0]
-        connected = [image for i in range(1, SOCKETS + 1) for image in photos.get(f"photo_{i}") or [] if image is not None]
+        connected = [
+            image for i in range(1, SOCKETS + 1) for image in photos.get(f"photo_{i}") or [] if image is not None
+        ]
         if connected:
             found = tensor_photos(connected)
             report = [f"{photo.name}: {photo.image.width}x{photo.image.height}" for photo in found]
@@ -94,11 +103,15 @@ class SubjectPhotos(io.ComfyNode):
         word = " ".join(class_name[0].split()) or (not connected and example_class(chosen)) or ""
         if not word:
             raise ValueError('class_name is empty: write the word for what the photos show, for example "dog".')
-        report += [f"{photo.name} is only {photo.image.width}x{photo.image.height}" for photo in found if min(photo.image.size) < SMALLEST]
+        report += [
+            f"{photo.name} is only {photo.image.width}x{photo.image.height}"
+            for photo in found
+            if min(photo.image.size) < SMALLEST
+        ]
         if len(found) > 20:
             report.append(f"{len(found)} pictures are many: 3 to 5 good ones of a single subject are enough.")
         text = "\n".join([f"{len(found)} photo(s) of one {word}", *report])
-        host.show_text(text)
+        show_text(text)
         shown = stack([centre_crop(photo.image, (SHOWN, SHOWN)) for photo in found])
         return io.NodeOutput(SubjectPhotosValue(tuple(found), word), shown, text)
 
@@ -108,7 +121,9 @@ def folder_of(choice: str) -> Path:
     base, name = (EXAMPLES, choice.removeprefix(EXAMPLE)) if choice.startswith(EXAMPLE) else (input_folder(), choice)
     path = (base / name).resolve()
     if not path.is_relative_to(base.resolve()) or path == base.resolve() or not path.is_dir():
-        raise ValueError(f'There is no photo folder "{choice}" in {base}. Press R to read the folders again and choose from the list.')
+        raise ValueError(
+            f'There is no photo folder "{choice}" in {base}. Press R to read the folders again and choose from the list.'
+        )
     return path
 
 

@@ -12,25 +12,37 @@ from comfy_api.latest import io
 from PIL import Image
 
 from ..ar_core import SamplingSettings, StageResult, TrainingSettings, prepare_subject
-from ..ar_core.memory import image_bytes, layer_bytes, picture_bytes, training_bytes
+from ..ar_core.memory import image_bytes, layer_bytes, picture_bytes, trainable_parameters, training_bytes
 from ..ar_core.photos import stack, unstack
 from ..ar_core.sheets import grid, loss_curves
-from ..ar_core.training.budget import trainable_parameters
 from ..ar_core.training.stages import EMBEDDING, StageTrainer
-from . import host
+from .host.folders import runs_folder
+from .host.memory import affords, fits, itemsize, make_resident, streamed
+from .host.progress import PREVIEW, Reporter, show_text
 from .sockets import ARModel, PersonalizationSocket, SubjectPhotosValue
 
 SAMPLES = 4  # pictures of the fixed prompt, spread over the training
 CELL = 256
 SECONDS = 2.0  # between two previews
 
-STEPS = io.Int.Input("steps", default=0, min=0, max=20000, tooltip="0: the model's own recipe. More steps later train only the rest.")
+STEPS = io.Int.Input(
+    "steps", default=0, min=0, max=20000, tooltip="0: the model's own recipe. More steps later train only the rest."
+)
 LEARNING_RATE = io.Float.Input(
-    "learning_rate", default=0.0, min=0.0, max=1.0, step=1e-6, round=False,
+    "learning_rate",
+    default=0.0,
+    min=0.0,
+    max=1.0,
+    step=1e-6,
+    round=False,
     tooltip="0: the model's own recipe. Higher learns faster and forgets more; a tenth or ten times the recipe are the limits worth trying.",
-)  # fmt: skip
+)
 TRAINING_SEED = io.Int.Input(
-    "training_seed", default=0, min=0, max=2**31 - 1, tooltip="Another number is another training, remembered beside the first."
+    "training_seed",
+    default=0,
+    min=0,
+    max=2**31 - 1,
+    tooltip="Another number is another training, remembered beside the first.",
 )
 
 
@@ -38,32 +50,42 @@ def outputs() -> list[io.Output]:
     return [
         PersonalizationSocket.Output("personalization", display_name="PERSONALIZATION"),
         io.LossMap.Output("losses", display_name="LOSS_MAP", tooltip="For the core node Plot Loss Graph."),
-        io.Image.Output("samples", display_name="samples", tooltip="One prompt and seed at several steps: stop where it looks best."),
+        io.Image.Output(
+            "samples", display_name="samples", tooltip="One prompt and seed at several steps: stop where it looks best."
+        ),
     ]
 
 
-def train(ar: ARModel, subject: SubjectPhotosValue, stage: str, settings: TrainingSettings, start=None) -> io.NodeOutput:
+def train(
+    ar: ARModel, subject: SubjectPhotosValue, stage: str, settings: TrainingSettings, start=None
+) -> io.NodeOutput:
     """Run one stage with everything a user sees of it."""
     view = View()
     steps = settings.embedding_steps if stage == EMBEDDING else settings.layer_steps
     learning, drawing = memory_needed(ar, stage, settings)
-    samples = SAMPLES if host.affords(ar, learning, drawing) else 0
-    if not host.fits(ar, learning):
+    samples = SAMPLES if affords(ar, learning, drawing) else 0
+    if not fits(ar, learning):
         learning += layer_bytes(ar.model.transformer)  # backward holds the layer that it is in
-    host.make_resident(ar, max(learning, drawing) if samples else learning)
-    if host.streamed(ar):  # otherwise backward would hold all of them; the same numbers either way
+    make_resident(ar, max(learning, drawing) if samples else learning)
+    if streamed(ar):  # otherwise backward would hold all of them; the same numbers either way
         settings = replace(settings, gradient_checkpointing=True)
     with view.interruptible():
         prepared = prepare_subject(
-            ar.model, subject.photos, subject.class_name, runs=host.runs_folder(), progress=view.progress, cancel=view.cancel
+            ar.model, subject.photos, subject.class_name, runs=runs_folder(), progress=view.progress, cancel=view.cancel
         )
         trainer = StageTrainer(
-            ar.model, prepared, settings, host.runs_folder(), progress=view.progress, cancel=view.cancel,
-            samples=samples, on_sample=view.on_sample,
-        )  # fmt: skip
+            ar.model,
+            prepared,
+            settings,
+            runs_folder(),
+            progress=view.progress,
+            cancel=view.cancel,
+            samples=samples,
+            on_sample=view.on_sample,
+        )
         view.trainer = trainer
         result = trainer.run(stage, steps, start)
-    host.show_text(summary(result, settings, stage))
+    show_text(summary(result, settings, stage))
     return io.NodeOutput(result.personalization, {"loss": drawable(result.losses)}, labelled(ar, result))
 
 
@@ -73,15 +95,17 @@ def memory_needed(ar: ARModel, stage: str, settings: TrainingSettings) -> tuple[
     config, protocol, size = model.transformer.config, model.family.protocol, recipe.size
     parameters = 0 if stage == EMBEDDING else trainable_parameters(model.transformer, settings.method, settings.rank)
     learning = training_bytes(
-        config, protocol, size, settings.micro_batch, settings.gradient_checkpointing, host.itemsize(ar), parameters
-    )  # fmt: skip
+        config, protocol, size, settings.micro_batch, settings.gradient_checkpointing, itemsize(ar), parameters
+    )
     cfg = SamplingSettings.resolve(model.family).cfg
     image_tokenizer = model.image_tokenizer.config
-    drawing = picture_bytes(model.transformer, image_tokenizer, protocol, size, 1, cfg, previews=False) + 16 * parameters
+    drawing = (
+        picture_bytes(model.transformer, image_tokenizer, protocol, size, 1, cfg, previews=False) + 16 * parameters
+    )
     return max(learning, image_bytes(image_tokenizer, size)), drawing
 
 
-class View(host.Reporter):
+class View(Reporter):
     """Progress whose preview alternates between the losses so far and the newest sample."""
 
     def __init__(self) -> None:
@@ -94,7 +118,7 @@ class View(host.Reporter):
         losses = self.trainer.losses if self.trainer else []
         if time.monotonic() - self.shown > SECONDS and len(losses) > 1:
             turn = next(self.turns)
-            self.preview = self.sample if self.sample and turn % 2 else loss_curves({"loss": losses}, (host.PREVIEW, 320))
+            self.preview = self.sample if self.sample and turn % 2 else loss_curves({"loss": losses}, (PREVIEW, 320))
             self.shown = time.monotonic()
         super().progress(done, total, message)
 

@@ -37,14 +37,29 @@ def main(arguments: list[str]) -> int:
         print("ComfyUI tests SKIPPED: no ComfyUI found. Set COMFYUI_PATH to a checkout (0.3.64 or later) to run them.")
         return 0
     python = python_of(folder)
-    if python is None or subprocess.run([python, "-c", "import pytest, aiohttp, torch"], capture_output=True).returncode:
+    if (
+        python is None
+        or subprocess.run([python, "-c", "import pytest, aiohttp, torch"], capture_output=True).returncode
+    ):
         where = python or f"the virtual environment of {folder}"
-        print(f"ComfyUI tests SKIPPED: {where} lacks ComfyUI's requirements or pytest. Set COMFYUI_PYTHON to a Python that has both.")
+        print(
+            f"ComfyUI tests SKIPPED: {where} lacks ComfyUI's requirements or pytest. Set COMFYUI_PYTHON to a Python that has both."
+        )
         return 0
     print(f"ComfyUI tests: {folder}, {python}", flush=True)
     environment = {**os.environ, "COMFYUI_PATH": str(folder)}
     tests = str(PACK / "tests" / "comfyui")
-    command = [str(python), "-m", "pytest", "-c", f"{tests}/pytest.ini", "--rootdir", tests, "-rs", *(arguments or [tests])]
+    command = [
+        str(python),
+        "-m",
+        "pytest",
+        "-c",
+        f"{tests}/pytest.ini",
+        "--rootdir",
+        tests,
+        "-rs",
+        *(arguments or [tests]),
+    ]
     return subprocess.run(command, env=environment, cwd=PACK).returncode
 
 

@@ -8,14 +8,20 @@ import pytest
 import tiny
 import torch
 
-from ar_core.transformer import TransformerConfig
+from ar_core.architecture import TransformerConfig
 from benchmarks import decode, full_size, launches, memory, plot, precision, random_checkpoint
 
 MEASURED = {"sequential_over_naive": 2.0, "best_exact_over_naive": 3.0, "jacobi_by_window": {16: 0.5}}
 SUMMARY = {
-    "fp32": MEASURED, "int8": {**MEASURED, "jacobi_by_window": {}}, "miniature_by_window": {1: {"steps_ratio": 1.0}, 16: {"steps_ratio": 3.2}},
-    "machine": "a machine", "tokens": 16, "size": "512x512", "repetitions": 3, "sequential_over_naive": 2.0,
-}  # fmt: skip
+    "fp32": MEASURED,
+    "int8": {**MEASURED, "jacobi_by_window": {}},
+    "miniature_by_window": {1: {"steps_ratio": 1.0}, 16: {"steps_ratio": 3.2}},
+    "machine": "a machine",
+    "tokens": 16,
+    "size": "512x512",
+    "repetitions": 3,
+    "sequential_over_naive": 2.0,
+}
 
 
 def test_the_plot_shows_every_ratio():
@@ -23,7 +29,9 @@ def test_the_plot_shows_every_ratio():
     assert naive["fp32, one at a time"] == 2.0 and naive["int8 over bf16, best exact setting"] == 3.0
     assert jacobi == {"fp32, window 16": 0.5} and steps == {"window 1": 1.0, "window 16": 3.2}
     image = plot.draw_ratios(SUMMARY)
-    assert image.width == plot.WIDTH and all(colour in {pixel for _, pixel in image.getcolors(10**6)} for colour in plot.LINES[:3])
+    assert image.width == plot.WIDTH and all(
+        colour in {pixel for _, pixel in image.getcolors(10**6)} for colour in plot.LINES[:3]
+    )
 
 
 def test_a_12_gb_card_is_said_to_hold_pictures_in_int8_only():
@@ -38,8 +46,12 @@ def test_an_8_gb_card_is_said_to_learn_and_draw_in_4_bits():
 
 
 def test_precisions_are_compared_code_by_code():
-    reference = precision.Seen(torch.tensor([1.0, 2.0]), torch.tensor([[1, 2], [3, 4]]), torch.tensor([[5, 6, 7, 8]]), 2**20)
-    other = precision.Seen(torch.tensor([1.5, 2.5]), torch.tensor([[1, 2], [3, 9]]), torch.tensor([[5, 6, 0, 8]]), 2**20)
+    reference = precision.Seen(
+        torch.tensor([1.0, 2.0]), torch.tensor([[1, 2], [3, 4]]), torch.tensor([[5, 6, 7, 8]]), 2**20
+    )
+    other = precision.Seen(
+        torch.tensor([1.5, 2.5]), torch.tensor([[1, 2], [3, 9]]), torch.tensor([[5, 6, 0, 8]]), 2**20
+    )
     found = precision.compared(other, reference)
     assert found["loss_difference"] == 0.5 and found["same_top_code"] == 0.75
     assert found["equal_codes"] == 0.75 and found["codes_before_first_difference"] == 2
@@ -82,7 +94,10 @@ def test_a_written_checkpoint_is_loaded_timed_and_trained(precision, tmp_path, m
     full_size.main()
     found = json.loads((tmp_path / "json").read_text())
     assert [(step["images"], step["window"]) for step in found["steps"]] == [(1, 1), (1, 4), (2, 1), (2, 4)]
-    assert all(step["seconds"] > 0 for step in found["steps"]) and set(found["training_s"]) == {"stage 1", "stage 2, LoRA"}
+    assert all(step["seconds"] > 0 for step in found["steps"]) and set(found["training_s"]) == {
+        "stage 1",
+        "stage 2, LoRA",
+    }
     assert precision.startswith("b") or found["precision"] == "4-bit and bfloat16"
 
 

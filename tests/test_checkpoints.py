@@ -9,11 +9,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import VQ, config, vq_weights, weights, write_chameleon, write_lumina, write_meta, write_transformer
 
-from ar_core import LuminaModel, checkpoints
-from ar_core.checkpoints import CheckpointError
+from ar_core import LuminaModel
+from ar_core.architecture import ImageTokenizerConfig
+from ar_core.checkpoints.chameleon import transformer_config
+from ar_core.checkpoints.find import find
+from ar_core.checkpoints.load import load_image_tokenizer, load_transformer
+from ar_core.checkpoints.reader import CheckpointError
 from ar_core.control import Cancelled
-from ar_core.families import LUMINA_512, LUMINA_768
-from ar_core.image_tokenizer import ImageTokenizer, ImageTokenizerConfig
+from ar_core.families.lumina_mgpt import LUMINA_512, LUMINA_768
+from ar_core.image_tokenizer.vqgan import ImageTokenizer
 from ar_core.sampling import SamplingSettings
 from ar_core.training import Subject, TrainingSettings, personalize
 
@@ -107,7 +111,7 @@ def test_reading_reports_and_stops(tmp_path, quantized):
 def test_a_small_model_on_a_cpu_is_float32_and_a_large_one_bfloat16(tmp_path, monkeypatch):
     folder = write_lumina(tmp_path / "model")
     assert LuminaModel.load(folder).transformer.precision == "float32"
-    monkeypatch.setattr("ar_core.model.SMALL_BYTES", checkpoints.find(folder).size)
+    monkeypatch.setattr("ar_core.model.SMALL_BYTES", find(folder).size)
     assert LuminaModel.load(folder).transformer.precision == "bfloat16"
 
 
@@ -142,13 +146,15 @@ def test_a_loaded_model_is_frozen_and_in_evaluation_mode(complete):
 
 
 def test_types_and_operations_are_passed_on(tmp_path):
-    operations = type("Operations", (), {n: type(n, (getattr(torch.nn, n),), {}) for n in ("Linear", "Embedding", "RMSNorm")})
+    operations = type(
+        "Operations", (), {n: type(n, (getattr(torch.nn, n),), {}) for n in ("Linear", "Embedding", "RMSNorm")}
+    )
     changed(tmp_path / "model", lambda t: t.update({k: v.half() for k, v in t.items()}), "vqgan.safetensors")
-    files = checkpoints.find(tmp_path / "model")
-    model, _ = checkpoints.load_transformer(files, 4, 8192, operations=operations, dtype=torch.float16)
+    files = find(tmp_path / "model")
+    model, _ = load_transformer(files, 4, 8192, operations=operations, dtype=torch.float16)
     assert isinstance(model.image_head, operations.Linear)
     assert {p.dtype for p in model.parameters()} == {torch.float16}
-    assert {p.dtype for p in checkpoints.load_image_tokenizer(files).parameters()} == {torch.float32}
+    assert {p.dtype for p in load_image_tokenizer(files).parameters()} == {torch.float32}
 
 
 def test_only_the_heads_image_rows_are_read(tmp_path, complete):
@@ -172,20 +178,25 @@ def test_tied_embeddings_give_the_head(tmp_path):
 
 @pytest.mark.parametrize(
     "values, theta",
-    [({"rope_theta": 500.0}, 500.0), ({"rope_theta": None, "rope_parameters": {"rope_theta": 600, "rope_type": "default"}}, 600.0)],
+    [
+        ({"rope_theta": 500.0}, 500.0),
+        ({"rope_theta": None, "rope_parameters": {"rope_theta": 600, "rope_type": "default"}}, 600.0),
+    ],
 )
 def test_the_rotary_base_is_read_as_either_transformers_writes_it(tmp_path, values, theta):
     rewritten_config(tmp_path / "model", **values, num_key_value_heads=None)
-    read = checkpoints.transformer_config(checkpoints.find(tmp_path / "model"), 4, 8192)
+    read = transformer_config(find(tmp_path / "model"), 4, 8192)
     assert read.rope_theta == theta and read.num_key_value_heads == read.num_attention_heads
 
 
 @pytest.mark.parametrize("vq_config", [{}, {"vq_config": {"norm_groups": 2}}])
 def test_dimensions_of_the_image_tokenizer_come_from_its_shapes(tmp_path, vq_config):
-    expected = ImageTokenizerConfig(8, (1, 2, 4), 3, 6, 5, 16, patch=2, norm_groups=vq_config.get("vq_config", {}).get("norm_groups", 8))
+    expected = ImageTokenizerConfig(
+        8, (1, 2, 4), 3, 6, 5, 16, patch=2, norm_groups=vq_config.get("vq_config", {}).get("norm_groups", 8)
+    )
     rewritten_config(tmp_path / "model", **vq_config)
     save_file(ImageTokenizer(expected).state_dict(), tmp_path / "model" / "vqgan.safetensors")
-    assert checkpoints.load_image_tokenizer(checkpoints.find(tmp_path / "model")).config == expected
+    assert load_image_tokenizer(find(tmp_path / "model")).config == expected
 
 
 # ---------------------------------------------------------------- defects
@@ -226,7 +237,10 @@ def half_beside(folder):
 def twice(folder):
     write_lumina(folder, shards=2)
     tensors = load_file(folder / "model-00001-of-00002.safetensors")
-    save_file({**load_file(folder / "model-00002-of-00002.safetensors"), **tensors}, folder / "model-00002-of-00002.safetensors")
+    save_file(
+        {**load_file(folder / "model-00002-of-00002.safetensors"), **tensors},
+        folder / "model-00002-of-00002.safetensors",
+    )
 
 
 def meta_truncated(folder):
@@ -285,14 +299,26 @@ DEFECTS = {
         r"lacks model.layers.1.self_attn.q_norm.bias \(1 tensors in all\)",
     ),
     "missing head": (lambda f: changed(f, lambda t: t.pop("lm_head.weight")), "lacks lm_head.weight"),
-    "missing first layer": (lambda f: changed(f, lambda t: t.pop("model.layers.0.self_attn.q_norm.weight")), "is in none of the files"),
-    "unexpected key": (lambda f: changed(f, lambda t: t.update({"model.extra.weight": torch.zeros(1)})), "holds model.extra.weight"),
+    "missing first layer": (
+        lambda f: changed(f, lambda t: t.pop("model.layers.0.self_attn.q_norm.weight")),
+        "is in none of the files",
+    ),
+    "unexpected key": (
+        lambda f: changed(f, lambda t: t.update({"model.extra.weight": torch.zeros(1)})),
+        "holds model.extra.weight",
+    ),
     "wrong shape": (
         lambda f: changed(f, lambda t: t.update({"model.norm.weight": torch.zeros(33)})),
         r"model.norm.weight .*\(33,\), expected \(32,\)",
     ),
-    "not a number": (lambda f: changed(f, entry(float("nan"))), "model.layers.1.mlp.up_proj.weight that is not a finite number"),
-    "infinite": (lambda f: changed(f, entry(float("-inf"))), "model.layers.1.mlp.up_proj.weight that is not a finite number"),
+    "not a number": (
+        lambda f: changed(f, entry(float("nan"))),
+        "model.layers.1.mlp.up_proj.weight that is not a finite number",
+    ),
+    "infinite": (
+        lambda f: changed(f, entry(float("-inf"))),
+        "model.layers.1.mlp.up_proj.weight that is not a finite number",
+    ),
     "key twice": (twice, "holds .* which this model does not have or another file holds too"),
     "attention bias in the file": (
         lambda f: changed(f, lambda t: t.update({"model.layers.0.self_attn.q_proj.bias": torch.zeros(32)})),
@@ -310,8 +336,14 @@ DEFECTS = {
     "swin norm": (lambda f: rewritten_config(f, swin_norm=True), "sets swin_norm"),
     "attention bias": (lambda f: rewritten_config(f, attention_bias=True), "sets attention_bias"),
     "another activation": (lambda f: rewritten_config(f, hidden_act="gelu"), "sets hidden_act to gelu"),
-    "scaled positions": (lambda f: rewritten_config(f, rope_scaling={"type": "linear", "factor": 2.0}), "sets rope_scaling"),
-    "scaled positions in transformers 5": (lambda f: rewritten_config(f, rope_parameters={"rope_type": "yarn"}), "sets rope_type to yarn"),
+    "scaled positions": (
+        lambda f: rewritten_config(f, rope_scaling={"type": "linear", "factor": 2.0}),
+        "sets rope_scaling",
+    ),
+    "scaled positions in transformers 5": (
+        lambda f: rewritten_config(f, rope_parameters={"rope_type": "yarn"}),
+        "sets rope_type to yarn",
+    ),
     "another vocabulary": (lambda f: rewritten_config(f, vocab_size=65000), r"\(65536, 32\), expected \(65000, 32\)"),
     "a vocabulary without image codes": (
         lambda f: rewritten_config(f, vocab_size=8000),

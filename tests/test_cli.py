@@ -9,9 +9,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ar_core import cli
-from ar_core.families import MINIATURE
-from ar_core.miniature.subjects import photos_of
+from ar_core.commands.shared import Bar
+from ar_core.families.miniature import MINIATURE
 from ar_core.model import MINIATURE_FOLDER
+from workshop.world.subjects import photos_of
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +78,14 @@ def test_a_second_run_repeats_no_step(photos, subject, capsys):
 
 
 def test_ctrl_c_keeps_the_work_and_the_same_command_goes_on(photos, tmp_path, capsys, monkeypatch):
-    show = cli.Bar.__call__
+    show = Bar.__call__
 
     def press_ctrl_c(bar, done, total, message):
         show(bar, done, total, message)
         if message.startswith("embedding") and done == 2:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(cli.Bar, "__call__", press_ctrl_c)
+    monkeypatch.setattr(Bar, "__call__", press_ctrl_c)
     assert personalize(photos, tmp_path / "x", "--strategy", "embedding_only") == 130
     assert "after 2 of 3 steps" in capsys.readouterr().err and not list(tmp_path.glob("x*"))
     monkeypatch.undo()
@@ -129,7 +130,10 @@ def test_forget(photos, tmp_path, capsys):
         (["sample", "--prompt", "a <reserved01036>"], "control token"),
         (["sample", "--prompt", "a dog", "--n", "0"], "--n is 0"),
         (["sample", "--prompt", "a dog", "--temperature", "-1"], "temperature is -1"),
-        (["sample", "--prompt", "a dog", "--personalization", "absent.safetensors"], "absent.safetensors does not exist"),
+        (
+            ["sample", "--prompt", "a dog", "--personalization", "absent.safetensors"],
+            "absent.safetensors does not exist",
+        ),
         (["sample", "--prompt", "a dog", "--model", "no such folder"], "no such folder"),
         (["personalize", "--photos", "nowhere", "--class-name", "dog", "--out", "x"], "nowhere"),
         (["info", "README.md"], "README.md"),

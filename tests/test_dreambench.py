@@ -71,7 +71,10 @@ def data(tmp_path):
 
 def test_subjects_prompts_and_capabilities(data):
     found = read_dataset(data)
-    assert [(s.name, s.class_name, len(s.photos), s.live) for s in found.subjects] == [("cup", "cup", 3, False), ("dog9", "dog", 3, True)]
+    assert [(s.name, s.class_name, len(s.photos), s.live) for s in found.subjects] == [
+        ("cup", "cup", 3, False),
+        ("dog9", "dog", 3, True),
+    ]
     cup, dog = found.subjects
     assert [p.personal("cup") for p in found.prompts(cup)] == ["a [V] cup at home", "a green [V] cup"]
     assert [p.plain("dog") for p in found.prompts(dog)] == ["a dog at home", "a dog wearing a bell"]
@@ -89,7 +92,12 @@ def test_one_report_names_everything_that_is_odd(data):
     found = read_dataset(data)
     report = "\n".join(found.problems)
     assert [s.name for s in found.subjects] == ["cup"] and len(found.subjects[0].photos) == 2
-    for expected in ("01.jpg: skipped, damaged", "dog9", "stranger: no subject of that name", "2 found, 30 subjects expected"):
+    for expected in (
+        "01.jpg: skipped, damaged",
+        "dog9",
+        "stranger: no subject of that name",
+        "2 found, 30 subjects expected",
+    ):
         assert expected in report
     assert ".DS_Store" not in report
 
@@ -123,7 +131,10 @@ def test_real_images_leave_out_a_photo_with_itself():
 def test_a_copy_is_closer_to_a_photo_than_photos_are_to_each_other():
     check = scores.copy_check(unit([1, 0], [1, 1]), unit([1, 0], [0, 1], [3, 4]))
     assert math.isclose(check.limit, 0.8, abs_tol=1e-6)
-    assert torch.allclose(check.nearest, torch.tensor([1.0, 7 / (5 * math.sqrt(2))])) and check.suspected.tolist() == [True, True]
+    assert torch.allclose(check.nearest, torch.tensor([1.0, 7 / (5 * math.sqrt(2))])) and check.suspected.tolist() == [
+        True,
+        True,
+    ]
     assert scores.copy_check(unit([1, 0.9]), unit([1, 0], [0, 1], [3, 4])).suspected.tolist() == [True]
     assert scores.copy_check(unit([-1, 0.1]), unit([1, 0], [0, 1], [3, 4])).suspected.tolist() == [False]
 
@@ -164,7 +175,9 @@ def paper(vit, clip):
 
 
 @pytest.mark.parametrize("size", [(512, 512), (300, 200), (97, 410), (224, 224)])
-@pytest.mark.parametrize("ours, options", [(DINO_INPUT, {"size": {"shortest_edge": 256}}), (CLIP_INPUT, {})], ids=["dino", "clip"])
+@pytest.mark.parametrize(
+    "ours, options", [(DINO_INPUT, {"size": {"shortest_edge": 256}}), (CLIP_INPUT, {})], ids=["dino", "clip"]
+)
 def test_preprocessing_is_transformers_own(size, ours, options):
     try:  # its name since transformers 5
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil as CLIPImageProcessor
@@ -191,7 +204,9 @@ def test_pictures_become_unit_vectors_whatever_the_batch(encoders):
 def test_clip_is_read_as_transformers_reads_it(encoders):
     image, sentence = Image.new("RGB", (224, 224), (10, 200, 90)), "a dog"
     words = encoders.tokenizer([sentence], return_tensors="pt")
-    output = encoders.clip(input_ids=words["input_ids"], attention_mask=words["attention_mask"], pixel_values=CLIP_INPUT([image]))
+    output = encoders.clip(
+        input_ids=words["input_ids"], attention_mask=words["attention_mask"], pixel_values=CLIP_INPUT([image])
+    )
     assert torch.allclose(encoders.read([sentence]), output.text_embeds, atol=1e-5)
     assert torch.allclose(encoders.look([image])[1], output.image_embeds, atol=1e-5)
 
@@ -202,7 +217,9 @@ def test_padding_changes_no_sentence(encoders):
 
 
 def test_names_hold_a_revision_and_missing_files_are_named(encoders, folders, tmp_path):
-    assert encoders.names["DINO"].startswith("dino@weights ") and encoders.names["CLIP-I and CLIP-T"].startswith("clip@weights ")
+    assert encoders.names["DINO"].startswith("dino@weights ") and encoders.names["CLIP-I and CLIP-T"].startswith(
+        "clip@weights "
+    )
     with pytest.raises(EncoderError, match="no folder .*model.safetensors"):
         Encoders.load(paper(tmp_path / "none", folders / "clip"))
     (tmp_path / "empty").mkdir()
@@ -225,7 +242,9 @@ def test_three_ways_to_say_what_a_picture_shows(tmp_path):
     assert (found.subject, found.prompt) == ("cup", "a photo of cup on the beach")
 
     photo(tmp_path / "listed" / "x.png", 3)
-    (tmp_path / "listed" / "pictures.csv").write_text("file,subject,prompt\nx.png,cup,a [V] cup\n", encoding="utf-8-sig")
+    (tmp_path / "listed" / "pictures.csv").write_text(
+        "file,subject,prompt\nx.png,cup,a [V] cup\n", encoding="utf-8-sig"
+    )
     (found,) = find_pictures(tmp_path / "listed")
     assert (found.subject, found.prompt) == ("cup", "a cup")
     assert without_identifier("a  [V] dog, [W]!") == "a dog, !"
@@ -261,16 +280,27 @@ def test_a_subjects_scores_and_their_report(encoders):
     photos, images = [image(i) for i in range(3)], [image(0), image(7), image(8)]
     prompts = ["a cup at home", "a cup at home", "a green cup"]
     kinds = {"a cup at home": PLACE, "a green cup": PROPERTY}
-    scored = score_subject(encoders, "cup", images, prompts, photos, capability=kinds.__getitem__, class_images=[image(20)])
+    scored = score_subject(
+        encoders, "cup", images, prompts, photos, capability=kinds.__getitem__, class_images=[image(20)]
+    )
     dino, _ = encoders.look(photos)
     assert scored.pictures[0].copied and math.isclose(scored.pictures[0].nearest_photo, 1, abs_tol=1e-5)
     assert math.isclose(scored.mean("DINO"), sum(p.values[0] for p in scored.pictures) / 3)
     assert math.isclose(scored.mean("CLIP-T", PROPERTY), scored.pictures[2].values[2])
     assert math.isclose(scored.real["DINO"], scores.real_images(dino), abs_tol=1e-6) and not math.isnan(scored.prior)
     rows = table([scored], "ours")
-    assert [row.method for row in rows] == ["real images (different photos of a subject)", "ours", f"ours: {PROPERTY}", f"ours: {PLACE}"]
+    assert [row.method for row in rows] == [
+        "real images (different photos of a subject)",
+        "ours",
+        f"ours: {PROPERTY}",
+        f"ours: {PLACE}",
+    ]
     text = as_markdown([scored], rows, encoders.names)
-    assert "published: two-stage, Lumina-mGPT, full q/k/v | 0.671" in text and "raw cosines" in text.lower() and "dino@" in text
+    assert (
+        "published: two-stage, Lumina-mGPT, full q/k/v | 0.671" in text
+        and "raw cosines" in text.lower()
+        and "dino@" in text
+    )
     whole = as_json([scored], rows, encoders.names)
     assert whole["subjects"]["cup"]["pictures"][0]["prompt"] == "a cup at home" and whole["scale"] == "raw cosine"
     drawn = sheet(scored, photos, lambda picture: images[int(picture.file)])
@@ -283,18 +313,40 @@ def test_the_command(data, folders, tmp_path, capsys):
     for number, prompt in enumerate(("a_cup_at_home", "a_green_cup")):
         photo(tmp_path / "made" / "cup" / f"{prompt}__{number}.png", 30 + number)
     photo(tmp_path / "made" / "dog9" / "a_dog_wearing_a_bell__0.png", 40)
-    options = ["score", "--images", str(tmp_path / "made"), "--dino", str(folders / "dino"), "--clip", str(folders / "clip")]
+    options = [
+        "score",
+        "--images",
+        str(tmp_path / "made"),
+        "--dino",
+        str(folders / "dino"),
+        "--clip",
+        str(folders / "clip"),
+    ]
     out = tmp_path / "out"
     assert cli.main([*options, "--data", str(data), "--out", str(out), "--method", "ours"]) == 0
     assert "2 subject(s), 3 pictures" in capsys.readouterr().out
-    assert sorted(path.name for path in out.iterdir()) == ["cup.png", "dog9.png", "scores.csv", "scores.json", "scores.md"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "cup.png",
+        "dog9.png",
+        "scores.csv",
+        "scores.json",
+        "scores.md",
+    ]
     rows = list(csv.DictReader((out / "scores.csv").open(encoding="utf-8")))
     assert [row["capability"] for row in rows] == [PLACE, PROPERTY, ACCESSORY]
     found = json.loads((out / "scores.json").read_text(encoding="utf-8"))
     mean = np.mean([np.mean([float(r["DINO"]) for r in rows if r["subject"] == s]) for s in ("cup", "dog9")])
     assert math.isclose(found["table"][1]["DINO"][0], mean, abs_tol=1e-9)  # over subjects, not over pictures
 
-    single = [*options[:2], str(tmp_path / "made" / "cup"), *options[3:], "--photos", str(data / "dataset" / "cup"), "--out", str(out)]
+    single = [
+        *options[:2],
+        str(tmp_path / "made" / "cup"),
+        *options[3:],
+        "--photos",
+        str(data / "dataset" / "cup"),
+        "--out",
+        str(out),
+    ]
     assert cli.main(single) == 0
     assert cli.main(options) == 1 and "either --data" in capsys.readouterr().err
     assert cli.main([*options, "--data", str(tmp_path / "none")]) == 1 and "is missing" in capsys.readouterr().err
@@ -304,7 +356,16 @@ def test_the_command(data, folders, tmp_path, capsys):
 
 
 def bench(data, out, *more) -> list[str]:
-    fixed = ["--embedding-steps", "1", "--layer-steps", "1", "--strategies", "two_stage,embedding_only", "--threads", "1"]
+    fixed = [
+        "--embedding-steps",
+        "1",
+        "--layer-steps",
+        "1",
+        "--strategies",
+        "two_stage,embedding_only",
+        "--threads",
+        "1",
+    ]
     return ["dreambench", "--data", str(data), "--out", str(out), *fixed, *more]
 
 
@@ -350,7 +411,9 @@ def test_a_subject_that_fails_is_reported_and_the_others_go_on(data, tmp_path, c
     assert cli.main(bench(data, tmp_path / "out", "--no-scores", "--strategies", "embedding_only")) == 0
     assert "FAILED cup, embedding_only, seed 0: ZeroDivisionError" in capsys.readouterr().out
     monkeypatch.setattr(Benchmark, "_do", original)
-    assert cli.main(bench(data, tmp_path / "out", "--no-scores", "--strategies", "embedding_only")) == 0  # a failed unit is tried again
+    assert (
+        cli.main(bench(data, tmp_path / "out", "--no-scores", "--strategies", "embedding_only")) == 0
+    )  # a failed unit is tried again
     assert len(pixels(tmp_path / "out")) == 4
 
 
@@ -359,13 +422,20 @@ def test_every_way_uses_what_it_says(data, tmp_path, monkeypatch):
     from ar_core.dreambench.ways import WAYS
 
     used = {}
-    monkeypatch.setattr(Benchmark, "_sample", lambda self, model, prompts, unit: used.update({unit.way: (model, prompts)}))
-    assert cli.main(bench(data, tmp_path / "out", "--strategies", ",".join(WAYS), "--subjects", "dog9", "--no-scores")) == 0
+    monkeypatch.setattr(
+        Benchmark, "_sample", lambda self, model, prompts, unit: used.update({unit.way: (model, prompts)})
+    )
+    assert (
+        cli.main(bench(data, tmp_path / "out", "--strategies", ",".join(WAYS), "--subjects", "dog9", "--no-scores"))
+        == 0
+    )
     layers = {way for way, (model, _) in used.items() if any(a.personalization.adapter for a in model.applied)}
     assert set(WAYS) - layers == {"embedding_only", "joint_reverted", "base"}
     assert used["base"][1] == ["a dog at home", "a dog wearing a bell"] and not used["base"][0].applied
     vector = lambda way: used[way][0].applied[0].personalization.vectors  # noqa: E731
-    assert torch.equal(vector("joint"), vector("joint_reverted")) and torch.equal(vector("two_stage"), vector("embedding_only"))
+    assert torch.equal(vector("joint"), vector("joint_reverted")) and torch.equal(
+        vector("two_stage"), vector("embedding_only")
+    )
     stage = lambda way: used[way][0].applied[0].personalization.recipe["stage"]  # noqa: E731
     assert [stage(way) for way in ("two_stage", "embedding_only", "joint_reverted")] == ["layers", "embedding", "joint"]
     assert used["joint_long"][0].applied[0].personalization.recipe["steps"] == 2  # one and one
@@ -375,7 +445,12 @@ def test_pictures_of_all_seeds_are_scored_together(data, folders, tmp_path):
     options = ["--strategies", "base,embedding_only", "--seeds", "0,3", "--subjects", "dog9"]
     encoders = ["--dino", str(folders / "dino"), "--clip", str(folders / "clip")]
     assert cli.main(bench(data, tmp_path / "out", *options, *encoders)) == 0
-    assert {path.name[:4] for path in (tmp_path / "out" / "base" / "dog9").glob("*.png")} == {"00_0", "00_3", "01_0", "01_3"}
+    assert {path.name[:4] for path in (tmp_path / "out" / "base" / "dog9").glob("*.png")} == {
+        "00_0",
+        "00_3",
+        "01_0",
+        "01_3",
+    }
     text = (tmp_path / "out" / "scores" / "comparison.md").read_text(encoding="utf-8")
     assert "1 subject(s), 4 pictures" in text and "| base minus … |" in text and text.count("| embedding_only |") == 2
 
@@ -388,14 +463,17 @@ def test_differences_are_paired_by_subject(encoders):
         return SubjectScores(name, PAPER.measures, pictures, {}, 0.0, 0.0)
 
     first, second = [subject("a", 0.9, 0.7), subject("b", 0.4)], [subject("b", 0.3), subject("a", 0.7)]
-    assert difference(first, second)["DINO"] == pytest.approx((0.1, 0.1, 0.1))  # both by a tenth, though they lie far apart
+    assert difference(first, second)["DINO"] == pytest.approx(
+        (0.1, 0.1, 0.1)
+    )  # both by a tenth, though they lie far apart
 
 
 def test_a_plan_that_cannot_be_meant_is_refused(data, tmp_path, capsys):
     for more, said in (
-        (["--strategies", "two"], 'no strategy "two". Choose from: two_stage'), (["--seeds", "x"], '--seeds is "x"'),
+        (["--strategies", "two"], 'no strategy "two". Choose from: two_stage'),
+        (["--seeds", "x"], '--seeds is "x"'),
         (["--images-per-prompt", "0"], "must be at least 1"),
-    ):  # fmt: skip
+    ):
         assert cli.main(bench(data, tmp_path / "out", "--dry-run", *more)) == 1 and said in capsys.readouterr().err
 
 
@@ -420,7 +498,9 @@ def test_two_processes_share_the_work_and_give_the_same_pictures_as_one(data, tm
         *bench(data, tmp_path / "two", *options),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, cwd=Path(cli.__file__).parents[1], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, cwd=Path(cli.__file__).parents[1], env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "[1/1] cup," in done.stdout and "[1/1] dog9," in done.stdout  # each did one subject
     assert pixels(tmp_path / "one") == pixels(tmp_path / "two") and len(pixels(tmp_path / "two")) == 4

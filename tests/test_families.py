@@ -3,7 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from ar_core.families import FAMILIES, LUMINA_512, LUMINA_768, LUMINA_1024, MINIATURE, family_by_name
+from ar_core.families.lumina_mgpt import LUMINA_512, LUMINA_768, LUMINA_1024
+from ar_core.families.miniature import MINIATURE
+from ar_core.families.registry import FAMILIES, family_by_name
 
 LISTS = [
     (LUMINA_512, 512, 49, 1060, 1092),
@@ -100,11 +102,15 @@ def test_the_kinds_of_token_do_not_overlap(family):
     protocol = family.protocol
     sides = {side // protocol.size_unit for size in protocol.sizes for side in size}
     kinds = [
-        {protocol.begin}, {protocol.turn_end}, {protocol.image_start}, {protocol.image_end}, {protocol.row_end},
+        {protocol.begin},
+        {protocol.turn_end},
+        {protocol.image_start},
+        {protocol.image_end},
+        {protocol.row_end},
         {protocol.size_base + side for side in sides},
         set(range(protocol.code_base, protocol.code_base + protocol.codes)),
         set(range(protocol.identifier_base, protocol.identifier_base + protocol.identifiers)),
-    ]  # fmt: skip
+    ]
     every = set().union(*kinds)
     assert len(every) == sum(map(len, kinds))
     assert max(every) < protocol.first_text

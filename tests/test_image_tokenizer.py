@@ -8,8 +8,10 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ar_core import memory, strips
-from ar_core.image_tokenizer import ImageTokenizer, ImageTokenizerConfig
+from ar_core import memory
+from ar_core.architecture import ImageTokenizerConfig
+from ar_core.image_tokenizer import strips
+from ar_core.image_tokenizer.vqgan import ImageTokenizer
 
 SMALL = ImageTokenizerConfig(ch=32, ch_mult=(1, 1, 2), num_res_blocks=2, z_channels=32, embed_dim=8, n_embed=64)
 
@@ -29,10 +31,17 @@ def test_codes_equal_transformers():
     model = random_tokenizer()
     reference = ChameleonVQVAE(
         ChameleonVQVAEConfig(
-            embed_dim=8, num_embeddings=64, latent_channels=32, resolution=32, base_channels=32, channel_multiplier=[1, 1, 2],
-            num_res_blocks=2, attn_resolutions=None, double_latent=False,
+            embed_dim=8,
+            num_embeddings=64,
+            latent_channels=32,
+            resolution=32,
+            base_channels=32,
+            channel_multiplier=[1, 1, 2],
+            num_res_blocks=2,
+            attn_resolutions=None,
+            double_latent=False,
         )
-    ).eval()  # fmt: skip
+    ).eval()
     encoder = {k: v for k, v in model.state_dict().items() if not k.startswith("decoder.")}
     missing, unexpected = reference.load_state_dict(encoder, strict=False)
     assert not missing and not unexpected
@@ -107,7 +116,9 @@ def test_a_size_that_does_not_fit_is_refused(size):
 
 
 def test_patches_round_trip_through_the_right_shapes():
-    config = ImageTokenizerConfig(ch=8, ch_mult=(1, 2), num_res_blocks=1, z_channels=8, embed_dim=4, n_embed=16, patch=4, norm_groups=2)
+    config = ImageTokenizerConfig(
+        ch=8, ch_mult=(1, 2), num_res_blocks=1, z_channels=8, embed_dim=4, n_embed=16, patch=4, norm_groups=2
+    )
     assert config.factor == 8
     model = random_tokenizer(config)
     codes = model.encode(torch.rand(1, 16, 24, 3))
@@ -179,7 +190,9 @@ def test_an_image_takes_no_more_memory_than_announced(strip, monkeypatch):
     assert encoding.most <= announced
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("tensors are on cuda:0 and cpu")])
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("tensors are on cuda:0 and cpu")]
+)
 def test_codes_are_decoded_on_the_cpu_where_the_device_fails(monkeypatch, error):
     model = random_tokenizer()
     codes = torch.randint(0, 64, (1, 5, 3))

@@ -24,7 +24,9 @@ def test_every_weight_is_within_half_a_step(dtype):
     assert layer.weight.dtype == torch.int8 and layer.scale.dtype == dtype
     step = layer.scale.float()[:, None]
     error = (layer.weight.float() * step - weight.float()).abs()
-    assert (error <= 0.5 * step + 0.004 * weight.float().abs().amax(1, keepdim=True)).all()  # + the rounded scale, at the extremes
+    assert (
+        error <= 0.5 * step + 0.004 * weight.float().abs().amax(1, keepdim=True)
+    ).all()  # + the rounded scale, at the extremes
     assert layer.weight.abs().max() == 127 and not layer.weight[3].any()
 
 
@@ -51,7 +53,9 @@ def test_more_weights_than_one_block():
 def test_float16_does_not_overflow_on_the_way():
     layer = quantized_class("int8", torch.nn.Linear)(512, 1, bias=False, device="meta")
     layer.store(torch.full((1, 512), 0.01, dtype=torch.float16))
-    assert abs(layer(torch.full((1, 512), 20.0, dtype=torch.float16)).item() - 102.4) < 0.2  # 512 * 127 * 20 is no float16
+    assert (
+        abs(layer(torch.full((1, 512), 20.0, dtype=torch.float16)).item() - 102.4) < 0.2
+    )  # 512 * 127 * 20 is no float16
 
 
 def test_gradients_reach_the_input_and_no_copy_of_the_weights_is_kept():

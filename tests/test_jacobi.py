@@ -46,7 +46,12 @@ def exact(prompt) -> dict[tuple[int, ...], float]:
 
     found = {(): 1.0}
     for _ in range(CELLS):
-        found = {(*codes, code): share * float(p) for codes, share in found.items() for code, p in enumerate(following(codes)) if p > 0}
+        found = {
+            (*codes, code): share * float(p)
+            for codes, share in found.items()
+            for code, p in enumerate(following(codes))
+            if p > 0
+        }
     assert len(found) == TOP_K**CELLS and abs(sum(found.values()) - 1) < 1e-5
     return found
 
@@ -73,11 +78,20 @@ def p_value(counts, shares) -> float:
 
 def jacobi_pictures(window, coupling=jacobi.speculative):
     chosen = replace(CHOSEN, window=window)
-    return lambda prompts, first: jacobi.decode(engine(prompts, window), chosen, first_image=first, coupling=coupling).codes
+    return lambda prompts, first: (
+        jacobi.decode(engine(prompts, window), chosen, first_image=first, coupling=coupling).codes
+    )
 
 
 def test_sequential_decoding_fits_the_exact_distribution():
-    assert min(chi_squared(lambda prompts, first: sequential.decode(engine(prompts), CHOSEN, first_image=first).codes, PROMPTS[:2])) > 1e-3
+    assert (
+        min(
+            chi_squared(
+                lambda prompts, first: sequential.decode(engine(prompts), CHOSEN, first_image=first).codes, PROMPTS[:2]
+            )
+        )
+        > 1e-3
+    )
 
 
 @pytest.mark.parametrize("window", [2, 4, 8])
@@ -137,12 +151,16 @@ def test_speculative_sampling_keeps_the_marginal_and_never_draws_the_impossible(
     corrected, kept = jacobi.speculative(wide(p), wide(q), guess, torch.rand(1, count, 3), torch.arange(count)[None])
     seen = torch.bincount(corrected[0], minlength=6) / count
     assert (seen - p).abs().max() < 5 * math.sqrt(0.25 / count) and (seen[p == 0] == 0).all()
-    assert abs(kept.float().mean() - torch.minimum(p, q).sum()) < 5 * math.sqrt(0.25 / count)  # the best any coupling can do
+    assert abs(kept.float().mean() - torch.minimum(p, q).sum()) < 5 * math.sqrt(
+        0.25 / count
+    )  # the best any coupling can do
 
 
 def test_where_q_covers_p_the_target_itself_is_drawn():
     p = torch.tensor([[[0.5, 0.5, 0.0]]])
-    corrected, kept = jacobi.speculative(p, p, torch.tensor([[2]]), torch.tensor([[[0.0, 0.7, 0.0]]]), torch.tensor([[0]]))
+    corrected, kept = jacobi.speculative(
+        p, p, torch.tensor([[2]]), torch.tensor([[[0.0, 0.7, 0.0]]]), torch.tensor([[0]])
+    )
     assert not kept and corrected == 1  # a residual of zero: p instead
 
 
@@ -151,7 +169,9 @@ def test_the_host_reads_one_small_tensor_per_step(monkeypatch):
     for name in ("tolist", "item", "cpu", "numpy", "__bool__", "__int__", "__float__"):
         original = getattr(torch.Tensor, name)
         monkeypatch.setattr(
-            torch.Tensor, name, lambda self, *a, original=original, name=name: (reads.append((name, self.numel())), original(self, *a))[1]
+            torch.Tensor,
+            name,
+            lambda self, *a, original=original, name=name: (reads.append((name, self.numel())), original(self, *a))[1],
         )
     decoded = jacobi.decode(engine(PROMPTS, 8, settings(window=8), PROTOCOL), settings(window=8))
     expected = [("tolist", len(PROMPTS))] * decoded.steps + [("cpu", decoded.codes.numel())]
@@ -161,13 +181,17 @@ def test_the_host_reads_one_small_tensor_per_step(monkeypatch):
 def test_previews_progress_and_cancel():
     chosen, rows, seen = settings(window=8), [], []
     decoded = jacobi.decode(
-        engine(PROMPTS, 8, chosen, PROTOCOL), chosen, progress=lambda done, total, _: seen.append((done, total)),
+        engine(PROMPTS, 8, chosen, PROTOCOL),
+        chosen,
+        progress=lambda done, total, _: seen.append((done, total)),
         on_row=lambda codes, n: rows.append((n, codes.clone())),
-    )  # fmt: skip
+    )
     assert [n for n, _ in rows] == sorted({n for n, _ in rows}) and rows[-1][0] == ROWS
     assert all(torch.equal(codes[:, :n], decoded.codes[:, :n]) for n, codes in rows)
     total = ROWS * (COLUMNS + 1) - 1
-    assert seen[-1] == (total, total) and [d for d, _ in seen] == sorted(d for d, _ in seen) and len(seen) == decoded.steps
+    assert (
+        seen[-1] == (total, total) and [d for d, _ in seen] == sorted(d for d, _ in seen) and len(seen) == decoded.steps
+    )
     stops = itertools.count()
     with pytest.raises(Cancelled):
         jacobi.decode(engine(PROMPTS, 8, chosen, PROTOCOL), chosen, cancel=lambda: next(stops) == 2)
@@ -185,7 +209,9 @@ def test_the_window_is_chosen_from_a_fixed_table():
     model = toy_model()
     image = model.generate("a photo of a dog", SamplingSettings.resolve(model.family, seed=3))[0]
     assert image.settings.window == auto_window("cpu", torch.float32, 1, 16) == 16
-    for device, dtype, images in itertools.product(("cpu", "cuda", "mps"), (torch.float32, torch.bfloat16), (1, 2, 4, 16)):
+    for device, dtype, images in itertools.product(
+        ("cpu", "cuda", "mps"), (torch.float32, torch.bfloat16), (1, 2, 4, 16)
+    ):
         assert auto_window(device, dtype, images, 4096) in WINDOWS
     assert auto_window("cpu", torch.bfloat16, 1, 4096, "int8") == 1 < auto_window("cpu", torch.bfloat16, 1, 4096)
     with pytest.raises(ValueError, match="window is 5"):

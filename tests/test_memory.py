@@ -3,19 +3,35 @@
 import pytest
 import torch
 
-from ar_core.families import LUMINA_768, MINIATURE
-from ar_core.image_tokenizer import ImageTokenizer, ImageTokenizerConfig
-from ar_core.memory import FLOAT32, PROMPT_TOKENS, image_bytes, picture_bytes, sampling_bytes, training_bytes, weight_bytes
+from ar_core.architecture import ImageTokenizerConfig, TransformerConfig
+from ar_core.cache import KVCache
+from ar_core.families.lumina_mgpt import LUMINA_768
+from ar_core.families.miniature import MINIATURE
+from ar_core.image_tokenizer.vqgan import ImageTokenizer
+from ar_core.memory import (
+    FLOAT32,
+    PROMPT_TOKENS,
+    image_bytes,
+    picture_bytes,
+    sampling_bytes,
+    trainable_parameters,
+    training_bytes,
+    weight_bytes,
+)
 from ar_core.quantization import quantize
-from ar_core.training.budget import trainable_parameters
-from ar_core.transformer import KVCache, Transformer, TransformerConfig
+from ar_core.transformer import Transformer
 
 PROTOCOL, SIZE = LUMINA_768.protocol, (768, 768)
 
 
 def test_the_cache_is_counted_exactly():
     config = TransformerConfig(
-        vocab_size=99, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
+        vocab_size=99,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
     )
     cache = KVCache(config, 2, PROMPT_TOKENS + 16 * 17, dtype=torch.float16)
     held = cache.keys.nbytes + cache.values.nbytes
@@ -34,7 +50,9 @@ def test_more_of_anything_needs_more():
     config = TransformerConfig()
     sampling = lambda size=SIZE, images=1, cfg=4.0: sampling_bytes(config, PROTOCOL, size, images, cfg, 2)  # noqa: E731
     assert sampling(cfg=1) < sampling() < sampling(images=2) and sampling((512, 512)) < sampling()
-    training = lambda batch=1, checkpointing=True, count=0: training_bytes(config, PROTOCOL, SIZE, batch, checkpointing, 2, count)  # noqa: E731
+    training = lambda batch=1, checkpointing=True, count=0: training_bytes(
+        config, PROTOCOL, SIZE, batch, checkpointing, 2, count
+    )  # noqa: E731
     assert training() < training(2) and training() < training(checkpointing=False)
     assert training(count=1000) - training() == 1000 * 4 * FLOAT32
     assert image_bytes(ImageTokenizerConfig(), (512, 512)) < image_bytes(ImageTokenizerConfig(), SIZE)

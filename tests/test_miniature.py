@@ -9,16 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ar_core.families import MINIATURE
-from ar_core.miniature import decoder_training, evaluate, judges, vq_training
-from ar_core.miniature.checkpointing import progress, save_training, trained_weights
-from ar_core.miniature.drawing import draw
-from ar_core.miniature.export import export
-from ar_core.miniature.scenes import CLASSES, COLOURS, PATTERNS, PLACES, describe, is_held_out, random_scene, wild_scene
-from ar_core.miniature.subjects import SUBJECTS, photos_of
-from ar_core.miniature.words import build_tokenizer, captions, control_tokens, known_words
+from ar_core.architecture import TransformerConfig
+from ar_core.families.miniature import MINIATURE
 from ar_core.text import NEUTRAL_TEMPLATES, TextTokenizer
-from ar_core.transformer import TransformerConfig
+from workshop.evaluation import evaluate, judges
+from workshop.making import decoder_training, vq_training
+from workshop.making.checkpointing import progress, save_training, trained_weights
+from workshop.making.export import export
+from workshop.world.drawing import draw
+from workshop.world.scenes import CLASSES, COLOURS, PATTERNS, PLACES, describe, is_held_out, random_scene, wild_scene
+from workshop.world.subjects import SUBJECTS, photos_of
+from workshop.world.words import build_tokenizer, captions, control_tokens, known_words
 
 SILENT = {"log": lambda message: None}
 tokenizer_of_the_words = functools.cache(build_tokenizer)
@@ -71,7 +72,10 @@ def test_the_tokenizer_keeps_to_the_protocol():
     tokenizer, protocol = tokenizer_of_the_words(), MINIATURE.protocol
     names = control_tokens()
     assert len(names) == protocol.first_text
-    assert tokenizer.token_to_id("IMGIMGAZ") == protocol.code_base and tokenizer.token_to_id("IMGIMGBACDZ") == protocol.code_base + 1023
+    assert (
+        tokenizer.token_to_id("IMGIMGAZ") == protocol.code_base
+        and tokenizer.token_to_id("IMGIMGBACDZ") == protocol.code_base + 1023
+    )
     assert protocol.identifier_base + protocol.identifiers <= protocol.first_text and protocol.identifiers >= 64
     assert tokenizer.get_vocab_size() <= decoder_training.CONFIG.vocab_size
     text = TextTokenizer(tokenizer, protocol)
@@ -95,7 +99,13 @@ def small(monkeypatch):
     monkeypatch.setattr(vq_training, "BATCH", 2)
     monkeypatch.setattr(vq_training, "CONFIG", vq_training.ImageTokenizerConfig(8, (1, 2), 1, 8, 4, 256, 4, 2))
     monkeypatch.setattr(decoder_training, "BATCH", 2)
-    values = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
+    values = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    }
     monkeypatch.setattr(decoder_training, "CONFIG", TransformerConfig(1616, **values, head_first=4, head_size=1024))
 
 
@@ -144,7 +154,9 @@ def test_what_a_training_can_go_on_from(tmp_path):
 
 def test_the_image_tokenizers_training_goes_on_as_if_it_had_never_stopped(small, tmp_path, monkeypatch):
     monkeypatch.setattr(vq_training, "UNQUANTISED", 0)
-    monkeypatch.setattr(vq_training, "schedule", lambda step, steps: 1.0)  # else shorter trainings differ from the start
+    monkeypatch.setattr(
+        vq_training, "schedule", lambda step, steps: 1.0
+    )  # else shorter trainings differ from the start
     monkeypatch.setattr(vq_training, "FINAL_CODES", 2)
     vq_training.train(tmp_path / "whole", 8, **SILENT)
     vq_training.train(tmp_path / "parts", 4, **SILENT)
@@ -160,12 +172,14 @@ def test_at_the_end_only_the_image_tokenizers_decoder_learns(small, tmp_path, mo
     trained = vq_training.train(tmp_path, 8, seed=3, **SILENT)
     torch.manual_seed(3)
     fresh = vq_training.ImageTokenizer(vq_training.CONFIG).state_dict()
-    changed = {name.split(".")[0] for name, value in trained.state_dict().items() if not torch.equal(value, fresh[name])}
+    changed = {
+        name.split(".")[0] for name, value in trained.state_dict().items() if not torch.equal(value, fresh[name])
+    }
     assert changed == {"quantize", "post_quant_conv", "decoder"}  # the codebook was set by k-means, once
 
 
 def test_the_image_tokenizers_training_fills_its_codebook_and_exports(small, tmp_path, monkeypatch):
-    from ar_core.miniature import export as exporting
+    from workshop.making import export as exporting
 
     monkeypatch.setattr(exporting, "VQ", vq_training.CONFIG)
     monkeypatch.setattr(exporting, "DECODER", decoder_training.CONFIG)
@@ -179,7 +193,12 @@ def test_the_image_tokenizers_training_fills_its_codebook_and_exports(small, tmp
     assert weights["lm_head.weight"].shape == (1616, 16) and weights["lm_head.weight"][1028:].abs().sum() == 0
     assert weights["lm_head.weight"].dtype == torch.float16 and "image_head.weight" not in weights
     vq = load_file(tmp_path / "out" / "vqgan.safetensors")
-    assert {"quantize.embedding.weight", "encoder.conv_in.weight", "decoder.conv_out.bias", "post_quant_conv.weight"} <= set(vq)
+    assert {
+        "quantize.embedding.weight",
+        "encoder.conv_in.weight",
+        "decoder.conv_out.bias",
+        "post_quant_conv.weight",
+    } <= set(vq)
 
 
 def test_the_codebook_follows_its_vectors_and_revives_dead_rows():
@@ -196,13 +215,15 @@ def test_the_codebook_follows_its_vectors_and_revives_dead_rows():
 # ---------------------------------------------------------------- evaluation
 
 
-@pytest.mark.parametrize("judge, lesson", [("AttributeJudge", "attribute_lesson"), ("IdentityJudge", "identity_lesson")])
+@pytest.mark.parametrize(
+    "judge, lesson", [("AttributeJudge", "attribute_lesson"), ("IdentityJudge", "identity_lesson")]
+)
 def test_the_judges_learn(judge, lesson, monkeypatch):
     monkeypatch.setattr(judges, "BATCH", 16)
     torch.manual_seed(0)
     judge, (pictures, labels) = getattr(judges, judge)(), getattr(judges, lesson)(0, 0)
     assert 200_000 < sum(parameter.numel() for parameter in judge.parameters()) < 400_000
-    assert pictures.shape == (16, 3, 64, 64) and 0 <= pictures.min() and pictures.max() <= 1
+    assert pictures.shape == (16, 3, 64, 64) and pictures.min() >= 0 and pictures.max() <= 1
     optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3)
     losses = []
     for _ in range(8):
@@ -229,7 +250,11 @@ def test_an_identity_lesson_shows_pairs_of_few_classes_at_two_places(monkeypatch
     judges.identity_lesson(0, 0)
     assert len({scene.subject.kind for scene in drawn}) == judges.KINDS_AT_ONCE
     for one, other in zip(drawn[::2], drawn[1::2]):
-        assert one.place != other.place and one.subject.colour == other.subject.colour and one.subject.build == other.subject.build
+        assert (
+            one.place != other.place
+            and one.subject.colour == other.subject.colour
+            and one.subject.build == other.subject.build
+        )
     assert any(one.subject != other.subject for one, other in zip(drawn[::2], drawn[1::2]))  # an accessory came off
 
 

@@ -13,19 +13,22 @@ from ar_core import cli
 from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY
 from ar_core.dreambench.encoders import MINIATURE, MINIATURE_SCORERS, SCORER_INPUT, Encoders
 from ar_core.dreambench.scoring import ScoredPicture, SubjectScores
-from ar_core.miniature import bench_data, bench_page, single_photo
-from ar_core.miniature.drawing import draw
-from ar_core.miniature.judges import anyone
-from ar_core.miniature.scenes import FIGURES, PLACES, random_scene
-from ar_core.miniature.scorer_check import questions
-from ar_core.miniature.scorer_training import BATCH, PairScorer, alike, build_tokenizer, caption
 from ar_core.model import MINIATURE_FOLDER
+from workshop.evaluation import bench_page, single_photo
+from workshop.evaluation.judges import anyone
+from workshop.evaluation.scorer_check import questions
+from workshop.making.scorer_training import BATCH, PairScorer, alike, build_tokenizer, caption
+from workshop.world import bench_data
+from workshop.world.drawing import draw
+from workshop.world.scenes import FIGURES, PLACES, random_scene
 
 
 @pytest.fixture
 def small(monkeypatch):
     """Two subjects, three prompts."""
-    monkeypatch.setattr(bench_data, "SUBJECTS", {name: bench_data.SUBJECTS[name] for name in ("purple_mug", "cream_cat")})
+    monkeypatch.setattr(
+        bench_data, "SUBJECTS", {name: bench_data.SUBJECTS[name] for name in ("purple_mug", "cream_cat")}
+    )
     monkeypatch.setattr(bench_data, "OBJECT_PROMPTS", bench_data.OBJECT_PROMPTS[-3:])
     monkeypatch.setattr(bench_data, "LIVE_PROMPTS", bench_data.LIVE_PROMPTS[-3:])
 
@@ -41,7 +44,9 @@ def test_the_drawn_data_set_is_read_like_the_real_one(small, tmp_path):
     assert [p.capability for p in data.prompts(mug)] == [PLACE, PROPERTY, PROPERTY]
     photo = mug.photos[0].read_bytes()
     mug.photos[0].unlink()
-    assert bench_data.drawn_dataset(tmp_path / "data").subjects[0].photos[0].read_bytes() == photo  # drawn again, the same
+    assert (
+        bench_data.drawn_dataset(tmp_path / "data").subjects[0].photos[0].read_bytes() == photo
+    )  # drawn again, the same
 
 
 def test_the_whole_list_is_large_enough_and_in_words_the_miniature_knows():
@@ -84,7 +89,11 @@ def test_the_shipped_scorers_know_a_subject_from_a_copied_backdrop(scorers):
     for _ in range(40):
         someone = anyone(rng)
         here, there = rng.sample(list(PLACES), 2)
-        scenes = (random_scene(rng, someone, here), random_scene(rng, someone, there), random_scene(rng, anyone(rng, someone.kind), here))
+        scenes = (
+            random_scene(rng, someone, here),
+            random_scene(rng, someone, there),
+            random_scene(rng, anyone(rng, someone.kind), here),
+        )
         picture, same, other = scorers.look([draw(scene, 96) for scene in scenes])[0]
         right += float(picture @ same) > float(picture @ other)
     assert right >= 36  # chance 20
@@ -111,14 +120,19 @@ def test_all_weights_stay_small():
 
 def scores(name: str, value: float) -> SubjectScores:
     pictures = tuple(
-        ScoredPicture(name, "a mug", f"x/{name}/00_{seed}_00.png", "", (value + seed / 10,) * 3, 0.0, False) for seed in (0, 1)
+        ScoredPicture(name, "a mug", f"x/{name}/00_{seed}_00.png", "", (value + seed / 10,) * 3, 0.0, False)
+        for seed in (0, 1)
     )
     return SubjectScores(name, MINIATURE.measures, pictures, {"mini-ID": 0.9, "mini-CLIP-I": 0.9}, 0.0, float("nan"))
 
 
 @pytest.mark.parametrize(
     "two_stage, joint, said",
-    [((0.6, 0.8), (0.5, 0.7), "**agrees**"), ((0.5, 0.6), (0.6, 0.9), "**disagrees**"), ((0.5, 0.7), (0.7, 0.5), "not separable")],
+    [
+        ((0.6, 0.8), (0.5, 0.7), "**agrees**"),
+        ((0.5, 0.6), (0.6, 0.9), "**disagrees**"),
+        ((0.5, 0.7), (0.7, 0.5), "not separable"),
+    ],
 )
 def test_a_claim_is_judged_by_its_interval(two_stage, joint, said):
     scored = {way: [scores("a", v[0]), scores("b", v[1])] for way, v in (("two_stage", two_stage), ("joint", joint))}
@@ -128,7 +142,9 @@ def test_a_claim_is_judged_by_its_interval(two_stage, joint, said):
 
 
 def test_seeds_spread():
-    assert bench_page.between_seeds({"joint": [scores("a", 0.5)]})[-1] == f"| joint | {' | '.join(['0.071'] * 3)} |"  # of 0.5 and 0.6
+    assert (
+        bench_page.between_seeds({"joint": [scores("a", 0.5)]})[-1] == f"| joint | {' | '.join(['0.071'] * 3)} |"
+    )  # of 0.5 and 0.6
 
 
 def test_what_falls_late_is_seen():
@@ -136,13 +152,30 @@ def test_what_falls_late_is_seen():
     assert (steady.first, steady.middle, steady.last) == (6, 3, 1) and (early.middle, early.last) == (1, 1)
 
 
+def test_drawings_that_are_not_there_name_the_command_that_makes_them(tmp_path, capsys):
+    assert cli.main(["dreambench", "--data", "miniature", "--out", str(tmp_path), "--dry-run"]) == 1
+    assert f"python -m workshop.world.bench_data --out {tmp_path / 'data'}" in capsys.readouterr().err
+
+
 def test_one_command_makes_the_page(small, tmp_path, capsys):
     page = tmp_path / "page" / "miniature.md"
-    options = ["--embedding-steps", "1", "--layer-steps", "1", "--strategies", "two_stage,joint_reverted,base", "--seeds", "0"]
-    assert cli.main(["dreambench", "--data", "miniature", "--out", str(tmp_path / "out"), "--page", str(page), *options]) == 0
+    options = [
+        "--embedding-steps",
+        "1",
+        "--layer-steps",
+        "1",
+        "--strategies",
+        "two_stage,joint_reverted,base",
+        "--seeds",
+        "0",
+    ]
+    bench_page.main(["--out", str(tmp_path / "out"), "--page", str(page), *options])
     text = page.read_text(encoding="utf-8")
     assert "two_stage 1 + 1" in text and "| base |" in text and "mini-ID" in text and "published: " not in text
     found = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
-    assert set(found["ways"]) == {"two_stage", "joint_reverted", "base"} and set(found["single photo"]) == {"purple_mug", "cream_cat"}
+    assert set(found["ways"]) == {"two_stage", "joint_reverted", "base"} and set(found["single photo"]) == {
+        "purple_mug",
+        "cream_cat",
+    }
     pictures = re.findall(r"\]\((.+?)\)", text)
     assert len(pictures) == 3 and all((page.parent / name).is_file() for name in pictures)

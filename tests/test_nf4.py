@@ -12,10 +12,26 @@ from ar_core.quantization import quantized_class
 from ar_core.quantization.nf4 import BLOCK
 
 # Quantiles of a normal distribution, as the paper defines them (arXiv 2305.14314, appendix E).
-LEVELS = torch.tensor([
-    -1.0, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.09105004, 0.0,
-    0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1.0,
-])  # fmt: skip
+LEVELS = torch.tensor(
+    [
+        -1.0,
+        -0.6961928,
+        -0.52507305,
+        -0.3949175,
+        -0.28444138,
+        -0.18477343,
+        -0.09105004,
+        0.0,
+        0.0795803,
+        0.1609302,
+        0.2461123,
+        0.33791524,
+        0.44070983,
+        0.562617,
+        0.72295684,
+        1.0,
+    ]
+)
 
 
 def linear(out, inputs, dtype, seed=0):
@@ -35,11 +51,17 @@ def stood_for(weight):
     return (nearest * largest).flatten()[: len(flat)].view_as(weight)
 
 
-@pytest.mark.parametrize("shape", [(24, 64), (24, 40), (7, 192)])  # blocks that end with a row, and that go on in the next
+@pytest.mark.parametrize(
+    "shape", [(24, 64), (24, 40), (7, 192)]
+)  # blocks that end with a row, and that go on in the next
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_the_product_is_that_of_the_nearest_levels(shape, dtype):
     layer, weight = linear(*shape, dtype)
-    assert layer.weight.dtype == torch.uint8 and layer.weight.numel() == weight.numel() / 2 and layer.absmax.dtype == torch.float32
+    assert (
+        layer.weight.dtype == torch.uint8
+        and layer.weight.numel() == weight.numel() / 2
+        and layer.absmax.dtype == torch.float32
+    )
     for rows in (1, 2, 9):
         x = torch.randn(1, rows, shape[1]).to(dtype)
         got, expected = layer(x), F.linear(x.double(), stood_for(weight).double())
@@ -62,7 +84,10 @@ def test_nothing_is_fetched_from_a_hub(tmp_path):
     code = "from ar_core import LuminaModel; LuminaModel.load(quantized='4-bit'); import kernels; print(kernels.get_kernel.__name__)"
     path = [str(tmp_path), str(Path(__file__).parents[1])]
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}; {code}"], capture_output=True, text=True, encoding="utf-8"
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}; {code}"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["get_kernel"] and "kernels" not in done.stderr

@@ -142,5 +142,7 @@ def test_shapes_are_known_before_anything_is_changed():
         adapter = learned(model, method).adapter
         for name in adapter.names():
             assert (
-                adapter.shape(name) == tuple(adapter.change(name).shape) == tuple(model.transformer.get_parameter(f"{name}.weight").shape)
+                adapter.shape(name)
+                == tuple(adapter.change(name).shape)
+                == tuple(model.transformer.get_parameter(f"{name}.weight").shape)
             )

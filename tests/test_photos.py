@@ -69,12 +69,16 @@ def test_files_that_are_no_photos_are_skipped_with_a_reason(tmp_path):
     found, report = read_photos(tmp_path)
     assert [photo.name for photo in found] == ["dog.png"]
     assert dict(line.split(": ", 1) for line in report) == {
-        ".DS_Store": "skipped, hidden file", "._dog.jpg": "skipped, hidden file", "dog.png": "96x80",
-        "Thumbs.db": "skipped, system file", "desktop.ini": "skipped, system file",
-        "notes.txt": "skipped, not an image", "drawing.eps": "skipped, not an image",
+        ".DS_Store": "skipped, hidden file",
+        "._dog.jpg": "skipped, hidden file",
+        "dog.png": "96x80",
+        "Thumbs.db": "skipped, system file",
+        "desktop.ini": "skipped, system file",
+        "notes.txt": "skipped, not an image",
+        "drawing.eps": "skipped, not an image",
         "empty.jpg": "skipped, damaged (no picture found in it)",
         "phone.heic": "skipped, HEIC cannot be read: save it as JPEG",
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("name", ["b.jpg", "b.png", "b.webp", "b.gif", "b.tiff", "b.bmp"])
@@ -141,7 +145,9 @@ def test_exif_orientation_is_applied(tmp_path, tag, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
-@pytest.mark.parametrize("block", [b"Exif\0\0nonsense", b"Exif\0\0MM\0*\xef\xac\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xffnonsense"])
+@pytest.mark.parametrize(
+    "block", [b"Exif\0\0nonsense", b"Exif\0\0MM\0*\xef\xac\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xffnonsense"]
+)
 def test_a_broken_exif_block_does_not_lose_the_photo(tmp_path, suffix, block):
     picture().save(tmp_path / f"a.{suffix}", exif=block, quality=100)
     image, line = read_one(tmp_path / f"a.{suffix}")
@@ -246,7 +252,9 @@ def test_a_huge_photo_is_reduced_while_it_is_read(tmp_path, suffix, monkeypatch)
     monkeypatch.setattr(photos, "LARGEST", 100 * 100)
     big, decoded = picture(400, 320), []
     big.save(tmp_path / f"a.{suffix}", quality=95)
-    monkeypatch.setattr(photos, "to_rgb", lambda image, notes, real=photos.to_rgb: decoded.append(image.size) or real(image, notes))
+    monkeypatch.setattr(
+        photos, "to_rgb", lambda image, notes, real=photos.to_rgb: decoded.append(image.size) or real(image, notes)
+    )
     image, line = read_one(tmp_path / f"a.{suffix}")
     assert image.size == (100, 80) and line == "400x320, reduced to 100x80"
     assert decoded == [(100, 80) if suffix == "jpg" else (400, 320)]  # a JPEG is never decoded in full
@@ -284,7 +292,9 @@ def test_a_tiny_photo_is_used_with_a_warning(tmp_path):
 # Crops and views
 
 
-@pytest.mark.parametrize("size, target", [((96, 80), (32, 32)), ((80, 97), (32, 48)), ((20, 31), (64, 32)), ((999, 40), (32, 32))])
+@pytest.mark.parametrize(
+    "size, target", [((96, 80), (32, 32)), ((80, 97), (32, 48)), ((20, 31), (64, 32)), ((999, 40), (32, 32))]
+)
 def test_centre_crop_is_truly_centred(size, target):
     image = picture(*size)
     crop = centre_crop(image, target)
@@ -407,7 +417,11 @@ def test_tensors_become_photos():
     batch = torch.zeros(2, 70, 80, 3)
     batch[1, ..., 0] = 1.7  # out of range, as filters of other tools leave it
     first, second = photos.tensor_photos([batch])
-    assert (first.name, second.name) == ("photo 1", "photo 2") and second.image.getpixel((5, 5)) == RED and first.image.size == (80, 70)
+    assert (
+        (first.name, second.name) == ("photo 1", "photo 2")
+        and second.image.getpixel((5, 5)) == RED
+        and first.image.size == (80, 70)
+    )
     (grey,) = photos.tensor_photos([torch.full((9, 9, 1), 0.5)])
     assert grey.image.mode == "RGB" and grey.image.getpixel((0, 0)) == (128, 128, 128)
     (clear,) = photos.tensor_photos([torch.zeros(1, 4, 4, 4)])

@@ -11,12 +11,13 @@ from toy import FAMILY, toy_model, toy_subject
 
 from ar_core import LuminaModel, TrainingSettings, cli, personalize
 from ar_core.adapters import DeltaAdapter, LowRankAdapter, attached, merged
+from ar_core.architecture import TransformerConfig
 from ar_core.memory import quantized_bytes, weight_bytes
 from ar_core.model import MINIATURE_FOLDER
 from ar_core.personalization import Personalization, PersonalizationError
 from ar_core.quantization import SCHEMES, QuantizationError, QuantizedLinear, nf4, quantize
 from ar_core.sampling import SamplingSettings
-from ar_core.transformer import Transformer, TransformerConfig
+from ar_core.transformer import Transformer
 
 SETTINGS = SamplingSettings.resolve(FAMILY, seed=3)
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES)
@@ -51,7 +52,10 @@ def test_a_quantised_transformer_computes_with_its_rounded_weights(scheme):
     model = small_toy(scheme)
     x, plain = torch.randn(1, 5, 16), as_floats(model.transformer)
     torch.testing.assert_close(model.transformer(x), plain(x), atol=1e-4, rtol=1e-4)
-    assert not isinstance(model.transformer.image_head, QuantizedLinear) and model.transformer.image_head.weight.dtype == torch.float32
+    assert (
+        not isinstance(model.transformer.image_head, QuantizedLinear)
+        and model.transformer.image_head.weight.dtype == torch.float32
+    )
 
 
 @pytest.mark.parametrize("write", [write_lumina, lambda folder: write_lumina(folder, shards=3), write_chameleon])
@@ -108,17 +112,25 @@ def test_two_subjects_and_strength_zero(scheme):
     draw = lambda m, prompt: m.generate([prompt], SETTINGS)[0].codes  # noqa: E731
     assert torch.equal(draw(model.personalized(first, 0.0), "a photo of [V] dog"), draw(model, "a photo of dog"))
     assert not torch.equal(draw(model.personalized(first), "a photo of [V] dog"), draw(model, "a photo of dog"))
-    assert torch.equal(draw(model, "a photo of dog"), draw(small_toy(scheme), "a photo of dog"))  # no hook was left behind
+    assert torch.equal(
+        draw(model, "a photo of dog"), draw(small_toy(scheme), "a photo of dog")
+    )  # no hook was left behind
 
 
 @every_scheme
 def test_a_full_change_is_refused(scheme, tmp_path):
     model = small_toy(scheme)
-    full = Personalization("[V]", "dog", torch.randn(1, 16), DeltaAdapter.fresh(model.transformer), model.fingerprint, {})
-    with pytest.raises(PersonalizationError, match=f"{scheme} weights cannot take.*another precision, or train .* LoRA"):
+    full = Personalization(
+        "[V]", "dog", torch.randn(1, 16), DeltaAdapter.fresh(model.transformer), model.fingerprint, {}
+    )
+    with pytest.raises(
+        PersonalizationError, match=f"{scheme} weights cannot take.*another precision, or train .* LoRA"
+    ):
         model.personalized(full)
     settings = TrainingSettings.resolve(FAMILY, method="full")
-    with pytest.raises(PersonalizationError, match=f"holds them in {scheme}.*another precision, or choose the method LoRA"):
+    with pytest.raises(
+        PersonalizationError, match=f"holds them in {scheme}.*another precision, or choose the method LoRA"
+    ):
         personalize(model, toy_subject(), settings, tmp_path)
 
 
@@ -135,7 +147,9 @@ def test_both_stages_learn_and_are_remembered_apart(scheme, tmp_path):
 
 @pytest.mark.parametrize("scheme, apart", [("int8", 0.02), ("4-bit", 0.2)])
 def test_the_miniature_stays_close(scheme, apart):
-    plain, small = (LuminaModel.load("miniature", dtype=torch.float32, quantized=quantized) for quantized in (None, scheme))
+    plain, small = (
+        LuminaModel.load("miniature", dtype=torch.float32, quantized=quantized) for quantized in (None, scheme)
+    )
     ids = plain.text.prompt_ids("a photo of a red mug on the beach", plain.family.recipe.size)
     x = plain.transformer.embed(torch.tensor([ids]))
     with torch.inference_mode():
@@ -166,5 +180,7 @@ def test_every_part_of_a_lora_learns(scheme):
 def test_without_its_package_a_precision_is_refused_with_a_sentence(monkeypatch, tmp_path):
     nf4.bitsandbytes.cache_clear()
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    with pytest.raises(QuantizationError, match=r"4-bit needs the package bitsandbytes.*pip install bitsandbytes.*or choose int8"):
+    with pytest.raises(
+        QuantizationError, match=r"4-bit needs the package bitsandbytes.*pip install bitsandbytes.*or choose int8"
+    ):
         LuminaModel.load("miniature", quantized="4-bit")

@@ -10,21 +10,36 @@ import pytest
 import torch
 from toy import toy_model
 
+from ar_core.architecture import TransformerConfig
 from ar_core.control import Cancelled
-from ar_core.families import LUMINA_768, LUMINA_1024, MINIATURE, Protocol
+from ar_core.families.lumina_mgpt import LUMINA_768, LUMINA_1024
+from ar_core.families.miniature import MINIATURE
+from ar_core.families.protocol import Protocol
 from ar_core.sampling import SamplingSettings
 from ar_core.sampling.engine import Engine
 from ar_core.sampling.rule import draw, guide, keep_top_k, probabilities
 from ar_core.sampling.sequential import decode
 from ar_core.sampling.settings import uniforms
-from ar_core.transformer import Transformer, TransformerConfig
+from ar_core.transformer import Transformer
 
 SIZE, ROWS, COLUMNS = (24, 32), 4, 3
 PROTOCOL = Protocol(
     instruction="{width}x{height} {prompt}",
-    begin=0, turn_end=1, image_start=2, image_end=3, row_end=4, size_base=17, size_unit=8,
-    code_base=5, codes=12, factor=8, identifier_base=24, identifiers=4, first_text=28, sizes=(SIZE,),
-)  # fmt: skip
+    begin=0,
+    turn_end=1,
+    image_start=2,
+    image_end=3,
+    row_end=4,
+    size_base=17,
+    size_unit=8,
+    code_base=5,
+    codes=12,
+    factor=8,
+    identifier_base=24,
+    identifiers=4,
+    first_text=28,
+    sizes=(SIZE,),
+)
 TEXT = range(28, 60)
 PROMPTS = [[0, 30, 31, 1], [0, 40, 25, 41, 42, 43, 24, 44, 45, 1], [0, 1], [0, *TEXT[:16], 1]]
 LARGEST = 1 - 2**-24  # of all numbers that torch.rand gives
@@ -33,9 +48,15 @@ LARGEST = 1 - 2**-24  # of all numbers that torch.rand gives
 def tiny_transformer(seed=0):
     torch.manual_seed(seed)
     config = TransformerConfig(
-        vocab_size=60, hidden_size=16, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_first=PROTOCOL.code_base, head_size=PROTOCOL.codes,
-    )  # fmt: skip
+        vocab_size=60,
+        hidden_size=16,
+        intermediate_size=40,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_first=PROTOCOL.code_base,
+        head_size=PROTOCOL.codes,
+    )
     transformer = Transformer(config)
     for parameter in transformer.parameters():
         if parameter.dim() == 2 and min(parameter.shape) > 1:
@@ -87,7 +108,9 @@ def reference_decode(prompt, chosen, image):
         for column in range(COLUMNS):
             conditional, unconditional = full_logits(prompt + block), full_logits(block)
             code_ids = range(PROTOCOL.codes)  # the head covers nothing else
-            p = reference_probabilities(conditional, unconditional, chosen.cfg, chosen.top_k, chosen.temperature, code_ids)
+            p = reference_probabilities(
+                conditional, unconditional, chosen.cfg, chosen.top_k, chosen.temperature, code_ids
+            )
             codes.append(reference_draw(p, random_numbers[row * COLUMNS + column]))
             block.append(PROTOCOL.code_base + codes[-1])
         block.append(PROTOCOL.row_end)
@@ -116,13 +139,22 @@ def test_the_rule_is_guidance_then_codes_then_top_k_then_temperature_then_invers
         conditional, unconditional = torch.from_numpy(whole[:, first:last])
         p = probabilities(guide(conditional, unconditional, cfg), top_k, temperature)
         assert expected[:first] == [0.0] * first and expected[last:] == [0.0] * (60 - last)
-        torch.testing.assert_close(p.double(), torch.tensor(expected[first:last], dtype=torch.float64), atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(
+            p.double(), torch.tensor(expected[first:last], dtype=torch.float64), atol=2e-6, rtol=1e-5
+        )
         assert first + int(draw(p, torch.tensor(uniform))) == reference_draw(expected, float(uniform))
 
 
 def test_everything_that_ties_with_the_kth_code_is_kept():
     logits = torch.tensor([1.0, 3.0, 2.0, 2.0, 2.0, 0.0])
-    for k, kept in [(1, [1]), (2, [1, 2, 3, 4]), (3, [1, 2, 3, 4]), (4, [1, 2, 3, 4]), (5, [0, 1, 2, 3, 4]), (6, range(6))]:
+    for k, kept in [
+        (1, [1]),
+        (2, [1, 2, 3, 4]),
+        (3, [1, 2, 3, 4]),
+        (4, [1, 2, 3, 4]),
+        (5, [0, 1, 2, 3, 4]),
+        (6, range(6)),
+    ]:
         assert keep_top_k(logits, k).isfinite().nonzero().flatten().tolist() == list(kept)
         expected = reference_probabilities(logits.tolist(), [0.0] * 6, 1.0, k, 1.0, range(6))
         torch.testing.assert_close(probabilities(logits, k, 1.0), torch.tensor(expected))
@@ -279,7 +311,9 @@ def test_cancel_stops_within_one_step(finished):
 def test_progress_counts_every_code_and_rows_arrive_final():
     steps, rows = [], []
     codes = sample(
-        PROMPTS, progress=lambda done, total, message: steps.append((done, total)), on_row=lambda c, n: rows.append((n, c.clone()))
+        PROMPTS,
+        progress=lambda done, total, message: steps.append((done, total)),
+        on_row=lambda c, n: rows.append((n, c.clone())),
     )
     assert steps == [(done, ROWS * COLUMNS) for done in range(1, ROWS * COLUMNS + 1)]
     assert [n for n, _ in rows] == [1, 2, 3, 4]
@@ -311,7 +345,14 @@ def test_what_is_left_open_comes_from_the_recipe():
     assert SamplingSettings.resolve(LUMINA_768, cfg=0).cfg == 0  # no guidance at all is a choice, not "auto"
     chosen = SamplingSettings.resolve(LUMINA_1024, cfg=3, top_k=50, temperature=0.7, size=(1024, 1024), seed=5)
     assert chosen == SamplingSettings(3.0, 50, 0.7, (1024, 1024), 5)
-    assert chosen.describe() == {"cfg": 3.0, "top_k": 50, "temperature": 0.7, "size": "1024x1024", "seed": 5, "window": 0}
+    assert chosen.describe() == {
+        "cfg": 3.0,
+        "top_k": 50,
+        "temperature": 0.7,
+        "size": "1024x1024",
+        "seed": 5,
+        "window": 0,
+    }
 
 
 def test_top_k_is_clamped_and_sizes_snap():
@@ -341,7 +382,7 @@ def test_uniforms_depend_on_seed_and_image_alone():
     first = uniforms(7, 3, 100)
     torch.manual_seed(2)
     assert torch.equal(uniforms(7, 3, 100), first)
-    assert 0 <= first.min() and first.max() < 1
+    assert first.min() >= 0 and first.max() < 1
     others = [uniforms(7, 4, 100), uniforms(8, 3, 100), uniforms(73, 0, 100), uniforms(-7, 3, 100)]
     assert len(torch.stack([first, *others]).unique(dim=0)) == 5
     global_state = torch.get_rng_state()
@@ -386,7 +427,9 @@ def test_the_cache_is_gone_when_pictures_are_made(monkeypatch):
     engines, alive = [], []
     decode = model_file.LuminaModel.decode
     monkeypatch.setattr(model_file, "Engine", lambda *a: engines.append(weakref.ref(engine := Engine(*a))) or engine)
-    monkeypatch.setattr(model_file.LuminaModel, "decode", lambda self, codes: (alive.append(engines[-1]()), decode(self, codes))[1])
+    monkeypatch.setattr(
+        model_file.LuminaModel, "decode", lambda self, codes: (alive.append(engines[-1]()), decode(self, codes))[1]
+    )
     for window in (1, 4):
         toy_model().generate("a photo of a dog", SamplingSettings.resolve(toy_model().family, window=window))
     assert alive == [None, None]

@@ -5,13 +5,14 @@ import torch
 from PIL import Image
 from toy import FAMILY, toy_model, toy_subject
 
+from ar_core import memory
 from ar_core.control import Cancelled, never, silent
 from ar_core.model import LuminaModel
 from ar_core.personalization import PersonalizationError
 from ar_core.photos import Photo
 from ar_core.sampling import SamplingSettings
 from ar_core.text import Identifier
-from ar_core.training import TrainingSettings, budget, personalize, prepare_subject
+from ar_core.training import TrainingSettings, personalize, prepare_subject
 from ar_core.training.examples import Examples
 from ar_core.training.loop import Loop, TrainingDiverged
 from ar_core.training.runs import Run, forget
@@ -26,12 +27,16 @@ def settings(**chosen):
 
 
 def run(root, stage=EMBEDDING, steps=4, model=None, cancel=never, progress=silent, start=None, **chosen):
-    return StageTrainer(model or toy_model(), SUBJECT, settings(**chosen), root, progress=progress, cancel=cancel).run(stage, steps, start)
+    return StageTrainer(model or toy_model(), SUBJECT, settings(**chosen), root, progress=progress, cancel=cancel).run(
+        stage, steps, start
+    )
 
 
 def learned(result):
     tensors = [result.personalization.vectors]
-    return tensors + ([p.detach() for p in result.personalization.adapter.parameters()] if result.personalization.adapter else [])
+    return tensors + (
+        [p.detach() for p in result.personalization.adapter.parameters()] if result.personalization.adapter else []
+    )
 
 
 def same(a, b):
@@ -44,7 +49,10 @@ def test_every_strategy_lowers_the_loss_and_leaves_the_base_alone(tmp_path, stra
     model = toy_model()
     before = {k: v.clone() for k, v in model.transformer.state_dict().items()}
     results = personalize(
-        model, SUBJECT, settings(strategy=strategy, method=method, embedding_steps=30, layer_steps=20, layer_learning_rate=1e-2), tmp_path
+        model,
+        SUBJECT,
+        settings(strategy=strategy, method=method, embedding_steps=30, layer_steps=20, layer_learning_rate=1e-2),
+        tmp_path,
     )
     assert len(results) == stages
     assert min(results[-1].losses[-3:]) < results[0].losses[0] - 0.05
@@ -200,7 +208,8 @@ def test_fewer_steps_return_the_nearest_kept_result(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"embedding_learning_rate": 0.02}, {"vectors": 2}, {"initialisation": "random"}, {"batch_size": 3}]
+    "change",
+    [{"seed": 1}, {"embedding_learning_rate": 0.02}, {"vectors": 2}, {"initialisation": "random"}, {"batch_size": 3}],
 )
 def test_what_determines_a_run_starts_another(tmp_path, change):
     assert run(tmp_path, steps=1).run != run(tmp_path, steps=1, **change).run
@@ -228,7 +237,10 @@ def test_other_photos_or_other_views_of_them_are_another_subject():
     model = toy_model()
     photos = [Photo("a", Image.new("RGB", (40, 40), "red")), Photo("b", Image.new("RGB", (40, 40), "blue"))]
     shifted = replace(model, family=replace(FAMILY, recipe=replace(FAMILY.recipe, view_shift=0.1)))
-    sources = [prepare_subject(m, p, "dog").source for m, p in ((model, photos), (model, photos), (shifted, photos), (model, photos[:1]))]
+    sources = [
+        prepare_subject(m, p, "dog").source
+        for m, p in ((model, photos), (model, photos), (shifted, photos), (model, photos[:1]))
+    ]
     assert sources[0] == sources[1] and len(set(sources)) == 3
 
 
@@ -347,14 +359,14 @@ def test_initial_vectors():
 
 def test_what_is_too_large_is_refused_before_the_start(tmp_path, monkeypatch):
     model = toy_model()
-    assert budget.trainable_parameters(model.transformer, "full", 1) == 3 * 16 * 16 * 2
-    assert budget.trainable_parameters(model.transformer, "lora", 2) == 2 * (16 + 16) * 3 * 2
-    monkeypatch.setattr(budget.psutil, "virtual_memory", lambda: type("", (), {"available": 100})())
-    with pytest.raises(budget.NotEnough, match="GiB of memory.*LoRA"):
+    assert memory.trainable_parameters(model.transformer, "full", 1) == 3 * 16 * 16 * 2
+    assert memory.trainable_parameters(model.transformer, "lora", 2) == 2 * (16 + 16) * 3 * 2
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("", (), {"available": 100})())
+    with pytest.raises(memory.NotEnough, match="GiB of memory.*LoRA"):
         run(tmp_path, JOINT, 1, model=model, method="full")
     monkeypatch.undo()
-    monkeypatch.setattr(budget.shutil, "disk_usage", lambda _: type("", (), {"free": 100})())
-    with pytest.raises(budget.NotEnough, match="GiB of disk"):
+    monkeypatch.setattr(memory.shutil, "disk_usage", lambda _: type("", (), {"free": 100})())
+    with pytest.raises(memory.NotEnough, match="GiB of disk"):
         run(tmp_path, JOINT, 1, model=model, method="full")
     assert not list(tmp_path.iterdir())
 
@@ -393,16 +405,22 @@ def test_unset_values_are_the_familys(tmp_path):
 
 def sampled(root, stage=EMBEDDING, steps=100, start=None, shown=None, **chosen):
     on_sample = None if shown is None else lambda step, images: shown.append((step, tuple(images.shape)))
-    return StageTrainer(toy_model(), SUBJECT, settings(**chosen), root, samples=4, on_sample=on_sample).run(stage, steps, start)
+    return StageTrainer(toy_model(), SUBJECT, settings(**chosen), root, samples=4, on_sample=on_sample).run(
+        stage, steps, start
+    )
 
 
 @pytest.mark.parametrize(
     "stage, steps, count, expected",
     [
-        (EMBEDDING, 100, 4, [50, 100]), (LAYERS, 70, 4, [20, 40, 60, 70]), (EMBEDDING, 1500, 4, [400, 750, 1100, 1500]),
-        (LAYERS, 5, 4, [5]), (JOINT, 45, 2, [40, 45]), (LAYERS, 70, 0, []),
+        (EMBEDDING, 100, 4, [50, 100]),
+        (LAYERS, 70, 4, [20, 40, 60, 70]),
+        (EMBEDDING, 1500, 4, [400, 750, 1100, 1500]),
+        (LAYERS, 5, 4, [5]),
+        (JOINT, 45, 2, [40, 45]),
+        (LAYERS, 70, 0, []),
     ],
-)  # fmt: skip
+)
 def test_samples_are_spread_over_the_kept_steps(stage, steps, count, expected):
     found = sampled_steps(stage, steps, count)
     assert found[-1:] == expected[-1:] and len(found) == len(expected) <= max(count, 0)
@@ -418,7 +436,9 @@ def test_samples_show_what_the_kept_steps_draw_and_are_drawn_once(tmp_path, monk
     assert torch.equal(result.samples[100], image.codes)
     monkeypatch.setattr(LuminaModel, "generate", None)  # from here on they are remembered
     again = sampled(tmp_path, embedding_steps=100)
-    assert again.note == "remembered" and all(torch.equal(again.samples[step], codes) for step, codes in result.samples.items())
+    assert again.note == "remembered" and all(
+        torch.equal(again.samples[step], codes) for step, codes in result.samples.items()
+    )
 
 
 def test_samples_of_a_training_made_without_them_are_drawn_afterwards(tmp_path):

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from ar_core import layers
-from ar_core.transformer import KVCache, Transformer, TransformerConfig
+from ar_core.architecture import TransformerConfig
+from ar_core.cache import KVCache
+from ar_core.transformer import Transformer
 
 VOCABULARY = 96
 SHAPES = [
@@ -22,9 +24,15 @@ SHAPES = [
 
 def config(**changes) -> TransformerConfig:
     values = {
-        "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "num_key_value_heads": 4, "head_first": 0, "head_size": VOCABULARY,
-    }  # fmt: skip
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "head_first": 0,
+        "head_size": VOCABULARY,
+    }
     return TransformerConfig(**{**values, **changes})
 
 
@@ -47,22 +55,41 @@ def reference(model: Transformer):
 
     c = model.config
     recent = int(transformers.__version__.split(".")[0]) >= 5
-    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": c.rope_theta}} if recent else {"rope_theta": c.rope_theta}
+    rope = (
+        {"rope_parameters": {"rope_type": "default", "rope_theta": c.rope_theta}}
+        if recent
+        else {"rope_theta": c.rope_theta}
+    )
     chameleon = ChameleonForConditionalGeneration(
         ChameleonConfig(
-            vocab_size=c.vocab_size, hidden_size=c.hidden_size, intermediate_size=c.intermediate_size,
-            num_hidden_layers=c.num_hidden_layers, num_attention_heads=c.num_attention_heads,
-            num_key_value_heads=c.num_key_value_heads, rms_norm_eps=c.rms_norm_eps, attention_dropout=0.0, **rope,
-            vocabulary_map={"<image>": 3, **{f"IMGIMG{chr(65 + i)}Z": 4 + i for i in range(4)}}, attn_implementation="eager",
-            vq_config={"embed_dim": 4, "num_embeddings": 4, "base_channels": 32, "channel_multiplier": [1], "latent_channels": 4},
+            vocab_size=c.vocab_size,
+            hidden_size=c.hidden_size,
+            intermediate_size=c.intermediate_size,
+            num_hidden_layers=c.num_hidden_layers,
+            num_attention_heads=c.num_attention_heads,
+            num_key_value_heads=c.num_key_value_heads,
+            rms_norm_eps=c.rms_norm_eps,
+            attention_dropout=0.0,
+            **rope,
+            vocabulary_map={"<image>": 3, **{f"IMGIMG{chr(65 + i)}Z": 4 + i for i in range(4)}},
+            attn_implementation="eager",
+            vq_config={
+                "embed_dim": 4,
+                "num_embeddings": 4,
+                "base_channels": 32,
+                "channel_multiplier": [1],
+                "latent_channels": 4,
+            },
         )
-    )  # fmt: skip
+    )
     weights = {k: v for k, v in model.state_dict().items() if not k.startswith("image_head")}
     for key, value in weights.items():
         if "q_norm" in key or "k_norm" in key:
             heads = c.num_attention_heads if "q_norm" in key else c.num_key_value_heads
             weights[key] = value.repeat_interleave(heads // len(value), 0)
-    missing, unexpected = chameleon.load_state_dict({**weights, "lm_head.weight": model.image_head.weight}, strict=False)
+    missing, unexpected = chameleon.load_state_dict(
+        {**weights, "lm_head.weight": model.image_head.weight}, strict=False
+    )
     assert not unexpected and all(".vqmodel." in key for key in missing if "inv_freq" not in key)
     chameleon.eval()
 
@@ -129,7 +156,9 @@ def test_reading_fewer_slots_changes_nothing():
     ids = torch.randint(0, VOCABULARY, (1, 6), generator=torch.Generator().manual_seed(4))
     positions = torch.arange(6)[None]
     few = logits(model, ids, positions=positions, cache=KVCache(model.config, 1, 64), slots=6)
-    torch.testing.assert_close(few, logits(model, ids, positions=positions, cache=KVCache(model.config, 1, 64)), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(
+        few, logits(model, ids, positions=positions, cache=KVCache(model.config, 1, 64)), atol=1e-6, rtol=1e-6
+    )
 
 
 def test_the_head_covers_the_image_codes_alone():
@@ -168,7 +197,9 @@ def test_every_layer_comes_from_the_injected_operations():
         """The shape of comfy.ops: classes with torch.nn's signatures."""
 
         Linear = type(
-            "Linear", (nn.Linear,), {"__init__": lambda self, *a, **k: (made.append("Linear"), nn.Linear.__init__(self, *a, **k))[1]}
+            "Linear",
+            (nn.Linear,),
+            {"__init__": lambda self, *a, **k: (made.append("Linear"), nn.Linear.__init__(self, *a, **k))[1]},
         )
         Embedding = type(
             "Embedding",
@@ -176,7 +207,9 @@ def test_every_layer_comes_from_the_injected_operations():
             {"__init__": lambda self, *a, **k: (made.append("Embedding"), nn.Embedding.__init__(self, *a, **k))[1]},
         )
         RMSNorm = type(
-            "RMSNorm", (nn.RMSNorm,), {"__init__": lambda self, *a, **k: (made.append("RMSNorm"), nn.RMSNorm.__init__(self, *a, **k))[1]}
+            "RMSNorm",
+            (nn.RMSNorm,),
+            {"__init__": lambda self, *a, **k: (made.append("RMSNorm"), nn.RMSNorm.__init__(self, *a, **k))[1]},
         )
 
     model = Transformer(config(), operations=Operations, device="meta")
@@ -214,7 +247,9 @@ def test_one_token_at_a_time_in_bfloat16_is_as_close_as_many():
     expected = logits(model, ids)
     model = model.bfloat16()
     cache = KVCache(model.config, 2, 16, dtype=torch.bfloat16)
-    steps = [logits(model, ids[:, i : i + 1], positions=torch.full((2, 1), i), cache=cache) for i in range(ids.shape[1])]
+    steps = [
+        logits(model, ids[:, i : i + 1], positions=torch.full((2, 1), i), cache=cache) for i in range(ids.shape[1])
+    ]
     together = logits(model, ids)
     error = lambda got: float((got - expected).abs().mean() / expected.std())  # noqa: E731
     assert error(torch.cat(steps, 1)) < 2 * error(together) + 1e-3 and error(together) < 0.1

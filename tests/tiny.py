@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from ar_core.image_tokenizer import ImageTokenizer, ImageTokenizerConfig
+from ar_core.architecture import ImageTokenizerConfig
+from ar_core.image_tokenizer.vqgan import ImageTokenizer
 from benchmarks import random_checkpoint
 from benchmarks.random_checkpoint import Dimensions, tensors, tokenizer_text
 

@@ -7,14 +7,16 @@ from dataclasses import replace
 
 import torch
 
-from ar_core.checkpoints import fingerprint
-from ar_core.families import MINIATURE, Family
-from ar_core.image_tokenizer import ImageTokenizer, ImageTokenizerConfig
-from ar_core.miniature.words import build_tokenizer, known_words
+from ar_core.architecture import ImageTokenizerConfig, TransformerConfig
+from ar_core.checkpoints.fingerprint import fingerprint
+from ar_core.families.family import Family
+from ar_core.families.miniature import MINIATURE
+from ar_core.image_tokenizer.vqgan import ImageTokenizer
 from ar_core.model import LuminaModel
 from ar_core.text import TextTokenizer
 from ar_core.training import Subject
-from ar_core.transformer import Transformer, TransformerConfig
+from ar_core.transformer import Transformer
+from workshop.world.words import build_tokenizer, known_words
 
 SIZE = (32, 32)
 FAMILY: Family = replace(
@@ -33,15 +35,23 @@ def toy_model(seed: int = 0) -> LuminaModel:
 def _build(seed: int) -> LuminaModel:
     torch.manual_seed(seed)
     config = TransformerConfig(
-        vocab_size=1616, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=2, head_first=FAMILY.protocol.code_base, head_size=FAMILY.protocol.codes,
-    )  # fmt: skip
+        vocab_size=1616,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_first=FAMILY.protocol.code_base,
+        head_size=FAMILY.protocol.codes,
+    )
     transformer = Transformer(config)
     for parameter in transformer.parameters():
         if parameter.dim() == 2 and min(parameter.shape) > 1:
             torch.nn.init.normal_(parameter, std=0.3)
     vq = ImageTokenizer(
-        ImageTokenizerConfig(ch=8, ch_mult=(1, 2), num_res_blocks=1, z_channels=8, embed_dim=4, n_embed=1024, patch=4, norm_groups=2)
+        ImageTokenizerConfig(
+            ch=8, ch_mult=(1, 2), num_res_blocks=1, z_channels=8, embed_dim=4, n_embed=1024, patch=4, norm_groups=2
+        )
     )
     transformer.requires_grad_(False).eval(), vq.requires_grad_(False).eval()
     return LuminaModel(FAMILY, _text(), transformer, vq, fingerprint(transformer), transformer)

@@ -62,17 +62,37 @@ class OtherPlan(ValueError):
 class Benchmark:
     """Runs units into `out`."""
 
-    def __init__(self, model: LuminaModel, data: DataSet, plan: Plan, out: Path, *, progress: Progress = silent, cancel: Cancel = never):
-        self.model, self.data, self.plan, self.out, self.progress, self.cancel = model, data, plan, out, progress, cancel
+    def __init__(
+        self,
+        model: LuminaModel,
+        data: DataSet,
+        plan: Plan,
+        out: Path,
+        *,
+        progress: Progress = silent,
+        cancel: Cancel = never,
+    ):
+        self.model, self.data, self.plan, self.out, self.progress, self.cancel = (
+            model,
+            data,
+            plan,
+            out,
+            progress,
+            cancel,
+        )
         self.settings = {
-            (way, seed): WAYS[way].settings(model.family, seed, plan.training) for way in plan.ways for seed in plan.seeds
-        }  # fmt: skip
+            (way, seed): WAYS[way].settings(model.family, seed, plan.training)
+            for way in plan.ways
+            for seed in plan.seeds
+        }
         self.sampling = {seed: SamplingSettings.resolve(model.family, seed=seed) for seed in plan.seeds}
 
     def units(self, subjects: Sequence[BenchSubject]) -> list[Unit]:
         return [Unit(subject, way, seed) for subject in subjects for seed in self.plan.seeds for way in self.plan.ways]
 
-    def run(self, subjects: Sequence[BenchSubject], log: Callable[[str], None] = print, processes: int = 1) -> list[str]:
+    def run(
+        self, subjects: Sequence[BenchSubject], log: Callable[[str], None] = print, processes: int = 1
+    ) -> list[str]:
         """Do every unit of `subjects`; returns a line for each that failed. Cancelling keeps what is finished.
 
         `processes`: how many share the data set, for the time left.
@@ -98,7 +118,9 @@ class Benchmark:
             seconds.append(time.monotonic() - begin)
             self._record(unit, problem, seconds[-1])
             left = sum(seconds) / len(seconds) * self._unfinished() / processes
-            log(f"{label}: {problem or 'finished'} in {seconds[-1]:.0f} s, about {left / 60:.0f} min left for the whole run")
+            log(
+                f"{label}: {problem or 'finished'} in {seconds[-1]:.0f} s, about {left / 60:.0f} min left for the whole run"
+            )
         return failed
 
     def folder(self, unit: Unit) -> Path:
@@ -111,7 +133,9 @@ class Benchmark:
             return None
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["asked"] != self._asked(unit):
-            raise OtherPlan(f"{path} holds results of other settings or another model. Choose another --out, or delete that folder.")
+            raise OtherPlan(
+                f"{path} holds results of other settings or another model. Choose another --out, or delete that folder."
+            )
         return record
 
     def _unfinished(self) -> int:
@@ -124,26 +148,36 @@ class Benchmark:
     def _asked(self, unit: Unit) -> dict:
         settings = self.settings[unit.way, unit.seed]
         asked = {
-            "model": self.model.fingerprint, "precision": self.model.transformer.precision, "training": settings and settings.describe(), "sampling": self.sampling[unit.seed].describe(),
-            "images_per_prompt": self.plan.images_per_prompt, "prompts": [p.template for p in self.data.prompts(unit.subject)],
-        }  # fmt: skip
+            "model": self.model.fingerprint,
+            "precision": self.model.transformer.precision,
+            "training": settings and settings.describe(),
+            "sampling": self.sampling[unit.seed].describe(),
+            "images_per_prompt": self.plan.images_per_prompt,
+            "prompts": [p.template for p in self.data.prompts(unit.subject)],
+        }
         return json.loads(json.dumps(asked))
 
     def _do(self, unit: Unit) -> None:
         runs, subject, way = self.out / "_runs", unit.subject, WAYS[unit.way]
         photos, _ = read_photos(list(subject.photos))
-        prepared = prepare_subject(self.model, photos, subject.class_name, runs=runs, progress=self.progress, cancel=self.cancel)
+        prepared = prepare_subject(
+            self.model, photos, subject.class_name, runs=runs, progress=self.progress, cancel=self.cancel
+        )
         model = way.learn(self.model, prepared, self.settings[unit.way, unit.seed], runs, self.progress, self.cancel)
         prompts = self.data.prompts(subject)
         plain = way.strategy is None
-        self._sample(model, [p.plain(subject.class_name) if plain else p.personal(subject.class_name) for p in prompts], unit)
+        self._sample(
+            model, [p.plain(subject.class_name) if plain else p.personal(subject.class_name) for p in prompts], unit
+        )
 
     def _sample(self, model: LuminaModel, prompts: list[str], unit: Unit) -> None:
         folder, each, settings = self.folder(unit), self.plan.images_per_prompt, self.sampling[unit.seed]
         folder.mkdir(parents=True, exist_ok=True)
         wanted = [prompt for prompt in prompts for _ in range(each)]
         for first in range(0, len(wanted), BATCH):
-            drawn = model.generate(wanted[first : first + BATCH], settings, first_image=first, progress=self.progress, cancel=self.cancel)
+            drawn = model.generate(
+                wanted[first : first + BATCH], settings, first_image=first, progress=self.progress, cancel=self.cancel
+            )
             for offset, image in enumerate(drawn):
                 prompt, number = divmod(first + offset, each)
                 save_png(image, first + offset, model, folder / f"{prompt:02d}_{unit.seed}_{number:02d}.png")
@@ -172,7 +206,9 @@ def estimate(model: LuminaModel, data: DataSet, plan: Plan, out: Path) -> str:
     ]
     if done:
         mean = sum(record["seconds"] for record in done) / len(done)
-        lines.append(f"time: about {mean * (len(units) - len(done)) / 60:.0f} min on one process, by the finished units")
+        lines.append(
+            f"time: about {mean * (len(units) - len(done)) / 60:.0f} min on one process, by the finished units"
+        )
     else:
         lines.append("time: unknown before the first unit; run one subject with --subjects to learn it")
     return "\n".join(lines)
@@ -180,9 +216,13 @@ def estimate(model: LuminaModel, data: DataSet, plan: Plan, out: Path) -> str:
 
 def _state_bytes(model: LuminaModel, bench: Benchmark) -> int:
     """Learned values with their moments, twice (the newest state and its reserve), and the kept steps."""
-    from ..training.budget import FLOAT, trainable_parameters
+    from ..memory import FLOAT32, trainable_parameters
 
     settings = next((settings for settings in bench.settings.values() if settings), None)
     if settings is None:
         return 0
-    return (2 * 3 + settings.layer_steps // 20) * FLOAT * trainable_parameters(model.transformer, settings.method, settings.rank)
+    return (
+        (2 * 3 + settings.layer_steps // 20)
+        * FLOAT32
+        * trainable_parameters(model.transformer, settings.method, settings.rank)
+    )

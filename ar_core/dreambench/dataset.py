@@ -73,7 +73,9 @@ class DataSet:
         for subject in self.subjects:
             if subject.name == name:
                 return subject
-        raise DataSetError(f'{self.folder} has no subject "{name}". It has: {", ".join(s.name for s in self.subjects)}.')
+        raise DataSetError(
+            f'{self.folder} has no subject "{name}". It has: {", ".join(s.name for s in self.subjects)}.'
+        )
 
 
 def read_dataset(folder: Path | str, live_classes: Sequence[str] = LIVE_CLASSES) -> DataSet:
@@ -93,11 +95,17 @@ def read_dataset(folder: Path | str, live_classes: Sequence[str] = LIVE_CLASSES)
         problems += found
         if photos:
             subjects.append(BenchSubject(name, class_name, photos, class_name in live_classes))
-    extra = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name not in classes and entry.name[0] != ".")
+    extra = sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if entry.is_dir() and entry.name not in classes and entry.name[0] != "."
+    )
     problems += [f"{folder / name}: no subject of that name in {PROMPT_FILE}, not used" for name in extra]
     if not subjects or not object_prompts or not live_prompts:
         listed = "; ".join(problems[:8])
-        raise DataSetError(f"{folder} holds nothing to score ({listed}). Copy `dataset` of the google/dreambooth repository again.")
+        raise DataSetError(
+            f"{folder} holds nothing to score ({listed}). Copy `dataset` of the google/dreambooth repository again."
+        )
     return DataSet(folder, tuple(subjects), object_prompts, live_prompts, tuple(problems))
 
 
@@ -119,7 +127,9 @@ def read_prompts(text: str) -> tuple[tuple[BenchPrompt, ...], tuple[BenchPrompt,
 
 def _odd_lists(classes: dict[str, str], objects: tuple, live: tuple) -> list[str]:
     found = {"30 subjects": len(classes), "25 object prompts": len(objects), "25 live prompts": len(live)}
-    return [f"{count} found, {expected} expected" for expected, count in found.items() if count != int(expected.split()[0])]
+    return [
+        f"{count} found, {expected} expected" for expected, count in found.items() if count != int(expected.split()[0])
+    ]
 
 
 def _photos(folder: Path) -> tuple[tuple[Path, ...], list[str]]:

@@ -41,10 +41,17 @@ class Preprocessing:
     def pixels(self, image: Image.Image) -> Tensor:
         """One picture resized and cropped (3, side, side), in 0..1."""
         image, short = image.convert("RGB"), min(image.size)
-        width, height = (length * self.resize // short for length in image.size)  # rounded down, as torchvision and transformers do
+        width, height = (
+            length * self.resize // short for length in image.size
+        )  # rounded down, as torchvision and transformers do
         image = image.resize((width, height), Image.Resampling.BICUBIC)
         left, top = (width - self.side) // 2, (height - self.side) // 2
-        return torch.from_numpy(np.array(image.crop((left, top, left + self.side, top + self.side)))).movedim(-1, 0).float() / 255
+        return (
+            torch.from_numpy(np.array(image.crop((left, top, left + self.side, top + self.side))))
+            .movedim(-1, 0)
+            .float()
+            / 255
+        )
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(n, 3, side, side) in 0..1 to the range that the encoder was trained on."""
@@ -70,14 +77,22 @@ class EncoderChoice:
 
 
 PAPER = EncoderChoice(
-    "DINO ViT-S/16 + CLIP ViT-B/32", "facebook/dino-vits16", "openai/clip-vit-base-patch32", DINO_INPUT, CLIP_INPUT,
+    "DINO ViT-S/16 + CLIP ViT-B/32",
+    "facebook/dino-vits16",
+    "openai/clip-vit-base-patch32",
+    DINO_INPUT,
+    CLIP_INPUT,
     ("DINO", "CLIP-I", "CLIP-T"),
-)  # fmt: skip
+)
 # Not DINO and not CLIP, and so not called by their names: trained on drawings alone, their numbers compare with nothing published.
 MINIATURE = EncoderChoice(
-    "the miniature's scorers (drawings only)", MINIATURE_SCORERS / "identity", MINIATURE_SCORERS / "pairs", SCORER_INPUT, SCORER_INPUT,
+    "the miniature's scorers (drawings only)",
+    MINIATURE_SCORERS / "identity",
+    MINIATURE_SCORERS / "pairs",
+    SCORER_INPUT,
+    SCORER_INPUT,
     ("mini-ID", "mini-CLIP-I", "mini-CLIP-T"),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +111,18 @@ class Encoders:
         from transformers import CLIPModel, CLIPTokenizerFast, ViTModel  # takes seconds to import
 
         files = ("config.json", "model.safetensors", "tokenizer.json")
-        vit = _load(choice.vit, lambda **o: ViTModel.from_pretrained(choice.vit, add_pooling_layer=False, **o), files[:2])
+        vit = _load(
+            choice.vit, lambda **o: ViTModel.from_pretrained(choice.vit, add_pooling_layer=False, **o), files[:2]
+        )
         clip = _load(choice.clip, lambda **o: CLIPModel.from_pretrained(choice.clip, **o), files)
-        tokenizer = _load(choice.clip, lambda **o: CLIPTokenizerFast.from_pretrained(choice.clip, local_files_only=True), files)
+        tokenizer = _load(
+            choice.clip, lambda **o: CLIPTokenizerFast.from_pretrained(choice.clip, local_files_only=True), files
+        )
         to = lambda module: module.to(device, torch.float32).requires_grad_(False).eval()  # noqa: E731
-        names = {choice.measures[0]: _name(choice.vit, vit), " and ".join(choice.measures[1:]): _name(choice.clip, clip)}
+        names = {
+            choice.measures[0]: _name(choice.vit, vit),
+            " and ".join(choice.measures[1:]): _name(choice.clip, clip),
+        }
         return cls(choice, to(vit), to(clip), tokenizer, names)
 
     @torch.no_grad()
@@ -109,7 +131,9 @@ class Encoders:
         by_vit, by_clip = [], []
         for start in range(0, len(images), BATCH):
             part = images[start : start + BATCH]
-            by_vit.append(self.vit(pixel_values=self.choice.vit_input(part).to(self.vit.device)).last_hidden_state[:, 0])
+            by_vit.append(
+                self.vit(pixel_values=self.choice.vit_input(part).to(self.vit.device)).last_hidden_state[:, 0]
+            )
             seen = self.clip.vision_model(pixel_values=self.choice.clip_input(part).to(self.clip.device)).pooler_output
             by_clip.append(self.clip.visual_projection(seen))
         return tuple(F.normalize(torch.cat(vectors), dim=-1).cpu() for vectors in (by_vit, by_clip))
@@ -127,8 +151,12 @@ def _load(source: Path | str, load, files: tuple[str, ...]):
         return load(local_files_only=True, use_safetensors=True)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
-        where = f"the folder {source}" if Path(source).is_dir() else f"the hub's local cache (there is no folder {source})"
-        raise EncoderError(f"The encoder {source} cannot be loaded from {where}: {reason} It needs {', '.join(files)}.") from error
+        where = (
+            f"the folder {source}" if Path(source).is_dir() else f"the hub's local cache (there is no folder {source})"
+        )
+        raise EncoderError(
+            f"The encoder {source} cannot be loaded from {where}: {reason} It needs {', '.join(files)}."
+        ) from error
 
 
 def _name(source: Path | str, model: nn.Module) -> str:

@@ -45,7 +45,9 @@ def find_pictures(folder: Path | str, table: Path | None = None, subject: str = 
     table = table or (folder / "pictures.csv" if (folder / "pictures.csv").is_file() else None)
     if table is not None:
         return _from_table(folder, table, subject)
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    files = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
     if not files:
         raise PicturesError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}).")
     return [_from_file(folder, path, subject) for path in files]
@@ -55,7 +57,9 @@ def _from_table(folder: Path, table: Path, subject: str) -> list[Picture]:
     with table.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows or not {"file", "prompt"} <= set(rows[0]):
-        raise PicturesError(f"{table} needs a first line with the columns file, subject, prompt, and a line per picture.")
+        raise PicturesError(
+            f"{table} needs a first line with the columns file, subject, prompt, and a line per picture."
+        )
     found = []
     for number, row in enumerate(rows, 2):
         path, name = folder / (row["file"] or ""), (row.get("subject") or subject).strip()

@@ -42,10 +42,12 @@ def write_comparison(out: Path, ways: Mapping[str, Sequence[SubjectScores]], nam
     """comparison.json and comparison.md in `out`: every way in one table, and its difference to the first."""
     first, *others = ways
     found = {
-        "encoders": names, "scale": "raw cosine", "real images": table(ways[first])[0].values,
+        "encoders": names,
+        "scale": "raw cosine",
+        "real images": table(ways[first])[0].values,
         "ways": {way: over(scored) for way, scored in ways.items()},
         f"{first} minus": {way: difference(ways[first], ways[way]) for way in others},
-    }  # fmt: skip
+    }
     out.mkdir(parents=True, exist_ok=True)
     return [
         write_text(out / "comparison.json", json.dumps(found, indent=1, ensure_ascii=False).replace("NaN", "null")),
@@ -75,27 +77,39 @@ def write_text(path: Path, text: str) -> Path:
 def flat(picture: ScoredPicture, measures: Sequence[str]) -> dict[str, object]:
     """A picture's line in a table, its values under the names of the measures."""
     return {
-        "subject": picture.subject, "prompt": picture.prompt, "file": picture.file, "capability": picture.capability,
-        **dict(zip(measures, picture.values)), "nearest_photo": picture.nearest_photo, "copied": picture.copied,
-    }  # fmt: skip
+        "subject": picture.subject,
+        "prompt": picture.prompt,
+        "file": picture.file,
+        "capability": picture.capability,
+        **dict(zip(measures, picture.values)),
+        "nearest_photo": picture.nearest_photo,
+        "copied": picture.copied,
+    }
 
 
 def as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: dict[str, str]) -> dict:
     """Everything; numbers that do not exist are null."""
     measures = subjects[0].measures
     whole = {
-        "encoders": names, "scale": "raw cosine",
-        "table": [{"method": row.method, **{m: [_number(v) for v in values] for m, values in row.values.items()}} for row in rows],
+        "encoders": names,
+        "scale": "raw cosine",
+        "table": [
+            {"method": row.method, **{m: [_number(v) for v in values] for m, values in row.values.items()}}
+            for row in rows
+        ],
         "published": PUBLISHED if measures == PAPER.measures else {},
         "subjects": {
             subject.subject: {
-                **{measure: _number(subject.mean(measure)) for measure in measures}, "real images": subject.real,
-                "copies": subject.copied, "diversity": _number(subject.diversity), "prior preservation": _number(subject.prior),
+                **{measure: _number(subject.mean(measure)) for measure in measures},
+                "real images": subject.real,
+                "copies": subject.copied,
+                "diversity": _number(subject.diversity),
+                "prior preservation": _number(subject.prior),
                 "pictures": [flat(picture, measures) for picture in subject.pictures],
             }
             for subject in subjects
         },
-    }  # fmt: skip
+    }
     return json.loads(json.dumps(whole).replace("NaN", "null"))
 
 
@@ -109,7 +123,11 @@ def as_markdown(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: d
     ]
     lines += ["", *_head("subject", (*measures, "copies suspected", "diversity"))]
     for subject in subjects:
-        cells = [*(f"{subject.mean(m):.3f}" for m in measures), f"{subject.copied:.0%}", _cell((subject.diversity,) * 3, False)]
+        cells = [
+            *(f"{subject.mean(m):.3f}" for m in measures),
+            f"{subject.copied:.0%}",
+            _cell((subject.diversity,) * 3, False),
+        ]
         lines.append(f"| {subject.subject} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -118,8 +136,9 @@ def _said(subjects: Sequence[SubjectScores], names: dict[str, str]) -> list[str]
     count = sum(len(subject.pictures) for subject in subjects)
     return [
         f"{len(subjects)} subject(s), {count} pictures. Raw cosines; mean per subject, then over subjects; brackets: 95 % bootstrap over subjects.",
-        f"Encoders: {', '.join(f'{kind} {name}' for kind, name in names.items())}.", "",
-    ]  # fmt: skip
+        f"Encoders: {', '.join(f'{kind} {name}' for kind, name in names.items())}.",
+        "",
+    ]
 
 
 def _head(corner: str, columns: Sequence[str]) -> list[str]:
@@ -138,7 +157,9 @@ def _published(measures: Sequence[str]) -> list[str]:
     return [f"| published: {name} | {' | '.join(cells)} |" for name, cells in rows]
 
 
-def sheet(subject: SubjectScores, photos: Sequence[Image.Image], open_picture: Callable[[ScoredPicture], Image.Image]) -> Image.Image:
+def sheet(
+    subject: SubjectScores, photos: Sequence[Image.Image], open_picture: Callable[[ScoredPicture], Image.Image]
+) -> Image.Image:
     """References in the first row; below, pictures by prompt with their scores, the best framed green and the worst red (first + last measure)."""
     ranked = sorted(subject.pictures, key=lambda picture: picture.values[0] + picture.values[2])
     shown = list(subject.pictures)
@@ -158,7 +179,9 @@ def sheet(subject: SubjectScores, photos: Sequence[Image.Image], open_picture: C
             x = GAP + column * (CELL + GAP)
             canvas.paste(enlarged(open_picture(picture), CELL), (x, y))
             if picture in (best, worst) and best is not worst:
-                pen.rectangle((x - 3, y - 3, x + CELL + 2, y + CELL + 2), outline=BEST if picture is best else WORST, width=4)
+                pen.rectangle(
+                    (x - 3, y - 3, x + CELL + 2, y + CELL + 2), outline=BEST if picture is best else WORST, width=4
+                )
             numbers = " | ".join(f"{value:.2f}" for value in picture.values) + ("  copy?" if picture.copied else "")
             pen.text((x, y + CELL + 2), numbers, INK, font(14))
             for line, words in enumerate(_lines(picture.prompt, 28)[:2]):

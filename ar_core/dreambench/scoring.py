@@ -44,20 +44,31 @@ class SubjectScores:
 
 
 def score_subject(
-    encoders: Encoders, subject: str, images: Sequence[Image.Image], prompts: Sequence[str], photos: Sequence[Image.Image], *,
-    files: Sequence[str] = (), capability: Callable[[str], str] = lambda prompt: "", class_images: Sequence[Image.Image] = (),
-) -> SubjectScores:  # fmt: skip
+    encoders: Encoders,
+    subject: str,
+    images: Sequence[Image.Image],
+    prompts: Sequence[str],
+    photos: Sequence[Image.Image],
+    *,
+    files: Sequence[str] = (),
+    capability: Callable[[str], str] = lambda prompt: "",
+    class_images: Sequence[Image.Image] = (),
+) -> SubjectScores:
     """Score one subject's pictures; `prompts` are the plain sentences, one per picture."""
     if not images or len(images) != len(prompts) or not photos:
-        raise ValueError(f"{subject}: {len(images)} pictures, {len(prompts)} prompts, {len(photos)} photos; each picture needs a prompt.")
+        raise ValueError(
+            f"{subject}: {len(images)} pictures, {len(prompts)} prompts, {len(photos)} photos; each picture needs a prompt."
+        )
     vit, clip = encoders.look(images)
     photos_vit, photos_clip = encoders.look(photos)
     sentences = list(dict.fromkeys(prompts))
     texts = encoders.read(sentences)[[sentences.index(prompt) for prompt in prompts]]
     copies = scores.copy_check(vit, photos_vit)
     fidelity = (
-        scores.subject_fidelity(vit, photos_vit), scores.subject_fidelity(clip, photos_clip), scores.prompt_fidelity(clip, texts)
-    )  # fmt: skip
+        scores.subject_fidelity(vit, photos_vit),
+        scores.subject_fidelity(clip, photos_clip),
+        scores.prompt_fidelity(clip, texts),
+    )
     columns = zip(zip(*(values.tolist() for values in fidelity)), copies.nearest.tolist(), copies.suspected.tolist())
     files = files or [str(number) for number in range(len(images))]
     pictures = tuple(
@@ -91,11 +102,19 @@ def table(subjects: Sequence[SubjectScores], method: str = "these pictures") -> 
 
 def over(subjects: Sequence[SubjectScores], kind: str = "") -> dict[str, tuple[float, float, float]]:
     """(mean, low, high) of every measure: per subject first, then over subjects; of one kind of prompt where given."""
-    return {measure: scores.bootstrap([subject.mean(measure, kind) for subject in subjects]) for measure in subjects[0].measures}
+    return {
+        measure: scores.bootstrap([subject.mean(measure, kind) for subject in subjects])
+        for measure in subjects[0].measures
+    }
 
 
-def difference(first: Sequence[SubjectScores], second: Sequence[SubjectScores]) -> dict[str, tuple[float, float, float]]:
+def difference(
+    first: Sequence[SubjectScores], second: Sequence[SubjectScores]
+) -> dict[str, tuple[float, float, float]]:
     """(mean, low, high) of first - second, paired by subject: an interval without zero is an effect beyond the subjects' spread."""
     others = {subject.subject: subject for subject in second}
     pairs = [(subject, others[subject.subject]) for subject in first if subject.subject in others]
-    return {measure: scores.bootstrap([a.mean(measure) - b.mean(measure) for a, b in pairs]) for measure in first[0].measures}
+    return {
+        measure: scores.bootstrap([a.mean(measure) - b.mean(measure) for a, b in pairs])
+        for measure in first[0].measures
+    }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..control import Cancel, Progress
-from ..families import Family
+from ..families.family import Family
 from ..model import LuminaModel
 from ..training import Subject, TrainingSettings, personalize
 
@@ -27,8 +27,14 @@ class Way:
         return replace(settings, layer_steps=settings.embedding_steps + settings.layer_steps) if self.long else settings
 
     def learn(
-        self, model: LuminaModel, subject: Subject, settings: TrainingSettings | None, runs: Path, progress: Progress, cancel: Cancel
-    ) -> LuminaModel:  # fmt: skip
+        self,
+        model: LuminaModel,
+        subject: Subject,
+        settings: TrainingSettings | None,
+        runs: Path,
+        progress: Progress,
+        cancel: Cancel,
+    ) -> LuminaModel:
         """`model` knowing the subject; trainings are remembered below `runs`."""
         if settings is None:
             return model
@@ -43,6 +49,8 @@ WAYS = {
     "joint": Way("embedding and LoRA together (DreamBooth)", "joint"),
     "joint_long": Way("the same with as many steps as both stages together", "joint", long=True),
     "joint_full": Way("embedding and full q, k and v together", "joint", "full"),
-    "joint_reverted": Way("joint, then the original transformer with the learned embedding", "joint", embedding_alone=True),
+    "joint_reverted": Way(
+        "joint, then the original transformer with the learned embedding", "joint", embedding_alone=True
+    ),
     "base": Way("nothing learned: the class word alone", None),
 }

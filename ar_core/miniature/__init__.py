@@ -1,0 +1,1 @@
+"""The miniature's weights and scorers: data only. `workshop/` makes them."""

@@ -35,7 +35,9 @@ class NormalFloat4(QuantizedLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         library, shape = bitsandbytes(), torch.Size(self.weight_shape)
-        state = library.functional.QuantState(self.absmax.to(x.device), shape, blocksize=BLOCK, quant_type="nf4", dtype=x.dtype)
+        state = library.functional.QuantState(
+            self.absmax.to(x.device), shape, blocksize=BLOCK, quant_type="nf4", dtype=x.dtype
+        )
         return library.matmul_4bit(x, self.weight.to(x.device).t(), state)
 
 

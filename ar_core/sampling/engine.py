@@ -12,8 +12,9 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from ..families import Protocol, Size
-from ..transformer import KVCache, Transformer
+from ..cache import KVCache
+from ..families.protocol import Protocol, Size
+from ..transformer import Transformer
 from .graphs import Graphs
 from .rule import guide
 
@@ -25,9 +26,17 @@ class Engine:
     """Feeds tokens to the transformer and returns guided logits for what comes next."""
 
     def __init__(
-        self, transformer: Transformer, protocol: Protocol, prompts: list[list[int]], size: Size, cfg: float,
-        rows: Tensor | None = None, spare: int = 0, graphs: bool = False, compiled: bool = False,
-    ):  # fmt: skip
+        self,
+        transformer: Transformer,
+        protocol: Protocol,
+        prompts: list[list[int]],
+        size: Size,
+        cfg: float,
+        rows: Tensor | None = None,
+        spare: int = 0,
+        graphs: bool = False,
+        compiled: bool = False,
+    ):
         """`prompts`: one list of ids per image; `rows`: learned vectors over the reserved tokens (R, hidden).
 
         `spare`: slots of the cache behind the image's last token, for looking ahead. `graphs`: replay steps on CUDA.

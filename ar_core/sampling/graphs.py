@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 Step = Callable[[Tensor, Tensor, int], Tensor]  # ids, positions, slots of the cache -> logits
-Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]  # a step -> how to replay it, where its result lies
+Capture = Callable[
+    [Callable[[], Tensor]], tuple[Callable[[], None], Tensor]
+]  # a step -> how to replay it, where its result lies
 
 
 @dataclass(frozen=True, eq=False)

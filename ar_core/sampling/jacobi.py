@@ -41,9 +41,15 @@ def speculative(p: Tensor, q: Tensor, guess: Tensor, numbers: Tensor, positions:
 
 @torch.inference_mode()
 def decode(
-    engine: Engine, settings: SamplingSettings, *, first_image: int = 0, progress: Progress = silent, cancel: Cancel = never,
-    on_row: OnRow | None = None, coupling: Coupling = speculative,
-) -> Decoded:  # fmt: skip
+    engine: Engine,
+    settings: SamplingSettings,
+    *,
+    first_image: int = 0,
+    progress: Progress = silent,
+    cancel: Cancel = never,
+    on_row: OnRow | None = None,
+    coupling: Coupling = speculative,
+) -> Decoded:
     """As `sequential.decode`, in fewer forward passes. `settings.window` positions are guessed at a time.
 
     `engine` must have been made with as many spare slots. The tokens are counted with the forced row ends among them:
@@ -65,7 +71,9 @@ def decode(
 
     engine.prefill()
     newest = engine.last_of_header()
-    q = torch.full((engine.images, window, codes), 1 / codes, device=engine.device)  # nothing is known: every code equally likely
+    q = torch.full(
+        (engine.images, window, codes), 1 / codes, device=engine.device
+    )  # nothing is known: every code equally likely
     guess = draw(q, numbers.step(0)[..., 2])
     finished, step = [0] * engine.images, 0
     while min(finished) < total:

@@ -26,9 +26,14 @@ class Decoded:
 
 @torch.inference_mode()
 def decode(
-    engine: Engine, settings: SamplingSettings, *, first_image: int = 0, progress: Progress = silent,
-    cancel: Cancel = never, on_row: OnRow | None = None,
-) -> Decoded:  # fmt: skip
+    engine: Engine,
+    settings: SamplingSettings,
+    *,
+    first_image: int = 0,
+    progress: Progress = silent,
+    cancel: Cancel = never,
+    on_row: OnRow | None = None,
+) -> Decoded:
     """One code of every image per step.
 
     Image k of the batch uses the random numbers of image `first_image` + k. The end of a row is forced: its

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from ..families import Family, Size
+from ..families.family import Family
+from ..families.protocol import Size
 
 WINDOWS = (1, 4, 8, 16, 32, 64)
 SMALL = 512  # channels; in models up to here a step on a CPU is mostly overhead, which a window shares
@@ -25,9 +26,16 @@ class SamplingSettings:
 
     @classmethod
     def resolve(
-        cls, family: Family, *, cfg: float | None = None, top_k: int | None = None, temperature: float | None = None,
-        size: Size | None = None, seed: int = 0, window: int = 0,
-    ) -> SamplingSettings:  # fmt: skip
+        cls,
+        family: Family,
+        *,
+        cfg: float | None = None,
+        top_k: int | None = None,
+        temperature: float | None = None,
+        size: Size | None = None,
+        seed: int = 0,
+        window: int = 0,
+    ) -> SamplingSettings:
         """Fill what is left open from the recipe; clamp top-k to the number of codes, snap the size.
 
         Raises ValueError, naming range and value, for what cannot be meant.
@@ -37,7 +45,9 @@ class SamplingSettings:
         temperature = temperature or recipe.temperature
         top_k = top_k or recipe.top_k
         if cfg < 0:
-            raise ValueError(f"cfg is {cfg}; it must be 0 or more (1 switches guidance off, {recipe.cfg} is the recipe).")
+            raise ValueError(
+                f"cfg is {cfg}; it must be 0 or more (1 switches guidance off, {recipe.cfg} is the recipe)."
+            )
         if temperature <= 0:
             raise ValueError(f"temperature is {temperature}; it must be above 0 (1.0 samples as trained).")
         if top_k < 0:
@@ -45,9 +55,13 @@ class SamplingSettings:
         if not size or not any(size):
             size = recipe.size
         if min(size) <= 0:
-            raise ValueError(f"size is {size[0]}x{size[1]}; both sides must be above 0, or both 0 for the recipe's size.")
+            raise ValueError(
+                f"size is {size[0]}x{size[1]}; both sides must be above 0, or both 0 for the recipe's size."
+            )
         if window not in (0, *WINDOWS):
-            raise ValueError(f"window is {window}; choose one of {', '.join(map(str, WINDOWS))}, or 0 to let the device decide.")
+            raise ValueError(
+                f"window is {window}; choose one of {', '.join(map(str, WINDOWS))}, or 0 to let the device decide."
+            )
         size = protocol.snap(*size)
         return cls(cfg, min(top_k, protocol.codes), temperature, size, int(seed), window)
 

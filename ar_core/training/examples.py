@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..families import Protocol, Size
+from ..families.protocol import Protocol, Size
 from ..text import NEUTRAL_TEMPLATES, Identifier, TextTokenizer
 from .subject import Subject
 
@@ -29,16 +29,24 @@ class Examples:
     """Batch number `step` depends on (seed, step) alone: no total, no history, nothing to save for a resume."""
 
     def __init__(
-        self, subject: Subject, text: TextTokenizer, identifier: Identifier, batch_size: int, seed: int,
+        self,
+        subject: Subject,
+        text: TextTokenizer,
+        identifier: Identifier,
+        batch_size: int,
+        seed: int,
         photo_tokens: tuple[Identifier, ...] = (),
-    ):  # fmt: skip
+    ):
         """`photo_tokens`: one auxiliary identifier per photo, mixed 1:1 with the plain prompt."""
         self.subject, self.batch_size, self.seed = subject, batch_size, seed
         self.protocol = text.protocol
         nouns = [f"{identifier.name} {subject.class_name}"]
         nouns += [f"{identifier.name} {subject.class_name} {token.name}" for token in photo_tokens]
         self.prompts = [
-            [text.prompt_ids(template.format(noun), subject.size, (identifier, *photo_tokens)) for template in NEUTRAL_TEMPLATES]
+            [
+                text.prompt_ids(template.format(noun), subject.size, (identifier, *photo_tokens))
+                for template in NEUTRAL_TEMPLATES
+            ]
             for noun in nouns
         ]
 

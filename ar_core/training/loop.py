@@ -28,13 +28,27 @@ class Loop:
     """Trains `trainable` beside a frozen transformer, from wherever `run` stands."""
 
     def __init__(
-        self, transformer: Transformer, trainable: Trainable, learning_rates: dict[str, float], batches: Batches,
-        run: Run, *, first_row_id: int, micro_batch: int, clip_norm: float, keep_every: int,
+        self,
+        transformer: Transformer,
+        trainable: Trainable,
+        learning_rates: dict[str, float],
+        batches: Batches,
+        run: Run,
+        *,
+        first_row_id: int,
+        micro_batch: int,
+        clip_norm: float,
+        keep_every: int,
         gradient_checkpointing: bool = False,
-    ):  # fmt: skip
+    ):
         """`learning_rates` by top-level name in `trainable`; what is not named there stays frozen."""
         self.transformer, self.trainable, self.batches, self.run = transformer, trainable, batches, run
-        self.first_row_id, self.micro_batch, self.clip_norm, self.keep_every = first_row_id, micro_batch, clip_norm, keep_every
+        self.first_row_id, self.micro_batch, self.clip_norm, self.keep_every = (
+            first_row_id,
+            micro_batch,
+            clip_norm,
+            keep_every,
+        )
         self.gradient_checkpointing = gradient_checkpointing
         trainable.requires_grad_(False)
         groups = []
@@ -71,7 +85,9 @@ class Loop:
                 )
             try:
                 total = self._gradients()
-            except BaseException:  # ComfyUI's interruption is none of Exception's; nothing has changed since the last step
+            except (
+                BaseException
+            ):  # ComfyUI's interruption is none of Exception's; nothing has changed since the last step
                 self._save_if_possible()
                 raise
             loss = self._update(total)
@@ -113,7 +129,11 @@ class Loop:
         return total
 
     def _save(self) -> None:
-        state = {f"{i}.{k}": torch.as_tensor(v) for i, s in self.optimizer.state_dict()["state"].items() for k, v in s.items()}
+        state = {
+            f"{i}.{k}": torch.as_tensor(v)
+            for i, s in self.optimizer.state_dict()["state"].items()
+            for k, v in s.items()
+        }
         self.run.save(State(self.step, self.trainable.state_dict(), state, self.losses))
         self.last_saved = self.step
 

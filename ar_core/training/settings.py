@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from ..families import Family
+from ..families.family import Family
 
 STRATEGIES = {
     "two_stage": "the paper: first the identifier's embedding, then the layers on top of it",
@@ -39,7 +39,9 @@ class TrainingSettings:
     seed: int
 
     @classmethod
-    def resolve(cls, family: Family, *, strategy: str = "two_stage", method: str = "lora", seed: int = 0, **chosen) -> TrainingSettings:
+    def resolve(
+        cls, family: Family, *, strategy: str = "two_stage", method: str = "lora", seed: int = 0, **chosen
+    ) -> TrainingSettings:
         """Fill every value that is not in `chosen` (or is None there) from the family's recipe.
 
         Raises ValueError, naming value and range, for what cannot be meant.
@@ -52,14 +54,25 @@ class TrainingSettings:
         full = method == "full"
         values = {
             "embedding_steps": recipe.embedding_steps,
-            "layer_steps": recipe.joint_steps if strategy == "joint" else recipe.full_steps if full else recipe.lora_steps,
+            "layer_steps": recipe.joint_steps
+            if strategy == "joint"
+            else recipe.full_steps
+            if full
+            else recipe.lora_steps,
             "embedding_learning_rate": recipe.embedding_learning_rate,
             "layer_learning_rate": recipe.full_learning_rate if full else recipe.lora_learning_rate,
-            "rank": recipe.lora_rank, "vectors": recipe.vectors, "initialisation": recipe.initialisation,
-            "per_image_token": recipe.per_image_token, "prior_preservation": False, "prior_weight": recipe.prior_weight,
-            "prior_images": recipe.prior_images, "batch_size": recipe.batch_size, "micro_batch": recipe.micro_batch,
-            "clip_norm": recipe.clip_norm, "gradient_checkpointing": recipe.gradient_checkpointing,
-        }  # fmt: skip
+            "rank": recipe.lora_rank,
+            "vectors": recipe.vectors,
+            "initialisation": recipe.initialisation,
+            "per_image_token": recipe.per_image_token,
+            "prior_preservation": False,
+            "prior_weight": recipe.prior_weight,
+            "prior_images": recipe.prior_images,
+            "batch_size": recipe.batch_size,
+            "micro_batch": recipe.micro_batch,
+            "clip_norm": recipe.clip_norm,
+            "gradient_checkpointing": recipe.gradient_checkpointing,
+        }
         unknown = set(chosen) - set(values)
         if unknown:
             raise ValueError(f"There is no training setting {sorted(unknown)[0]!r}. Settings: {', '.join(values)}.")

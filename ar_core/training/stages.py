@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ..adapters import attached
 from ..control import Cancel, Progress, never, silent
+from ..memory import check_budget
 from ..model import LuminaModel
 from ..personalization import Personalization, PersonalizationError
 from ..sampling import SamplingSettings
 from ..text import Identifier, check_identifier_name
-from .budget import check_budget
 from .examples import Examples, PriorExamples
 from .loop import Loop
 from .runs import Run, collected
@@ -69,9 +69,17 @@ class StageResult:
 
 
 def personalize(
-    model: LuminaModel, subject: Subject, settings: TrainingSettings, runs: Path, *, identifier: str = "[V]",
-    progress: Progress = silent, cancel: Cancel = never, samples: int = 0, on_sample: OnSample | None = None,
-) -> list[StageResult]:  # fmt: skip
+    model: LuminaModel,
+    subject: Subject,
+    settings: TrainingSettings,
+    runs: Path,
+    *,
+    identifier: str = "[V]",
+    progress: Progress = silent,
+    cancel: Cancel = never,
+    samples: int = 0,
+    on_sample: OnSample | None = None,
+) -> list[StageResult]:
     """Run the strategy's stages; the last result is the personalization, earlier ones are what it stands on."""
     trainer = StageTrainer(model, subject, settings, runs, identifier, progress, cancel, samples, on_sample)
     if settings.strategy == "joint":
@@ -86,13 +94,23 @@ class StageTrainer:
     """Runs single stages for one subject; the nodes and `personalize` share it."""
 
     def __init__(
-        self, model: LuminaModel, subject: Subject, settings: TrainingSettings, runs: Path, identifier: str = "[V]",
-        progress: Progress = silent, cancel: Cancel = never, samples: int = 0, on_sample: OnSample | None = None,
-    ):  # fmt: skip
+        self,
+        model: LuminaModel,
+        subject: Subject,
+        settings: TrainingSettings,
+        runs: Path,
+        identifier: str = "[V]",
+        progress: Progress = silent,
+        cancel: Cancel = never,
+        samples: int = 0,
+        on_sample: OnSample | None = None,
+    ):
         """`samples`: of so many kept steps per stage, the last among them, one picture is drawn, remembered and shown."""
         if model.applied:
             names = ", ".join(i.name for i in model.identifiers)
-            raise PersonalizationError(f"The model is already personalized ({names}). Train on the model as it was loaded.")
+            raise PersonalizationError(
+                f"The model is already personalized ({names}). Train on the model as it was loaded."
+            )
         if model.transformer.quantized and settings.method == "full" and settings.strategy != "embedding_only":
             raise PersonalizationError(
                 f"Full q/k/v training needs the weights in 16 or 32 bits, and this model holds them in {model.transformer.quantized}. "
@@ -112,7 +130,11 @@ class StageTrainer:
         note = "trained"
         latest = run.latest()
         if kept := _remembered(run, steps, latest.step if latest else 0):
-            note = "remembered" if kept == steps else f"remembered: the kept result nearest to {steps} steps is the one at {kept}"
+            note = (
+                "remembered"
+                if kept == steps
+                else f"remembered: the kept result nearest to {steps} steps is the one at {kept}"
+            )
             trainable = self._trainable(stage, start)
             trainable.load_state_dict(run.result(kept))
             losses = latest.losses[:kept] if latest else []
@@ -150,11 +172,18 @@ class StageTrainer:
     def _folder(self, stage: str, start: Personalization | None) -> Run:
         settings = self.settings.describe()
         fields = {
-            "base": self.model.fingerprint, "photos": self.subject.source, "class": self.subject.class_name,
-            "size": list(self.subject.size), "stage": stage,
-            "settings": {name: settings[name] for name in _DECIDES[stage] if not (name == "rank" and self.settings.method == "full")},
+            "base": self.model.fingerprint,
+            "photos": self.subject.source,
+            "class": self.subject.class_name,
+            "size": list(self.subject.size),
+            "stage": stage,
+            "settings": {
+                name: settings[name]
+                for name in _DECIDES[stage]
+                if not (name == "rank" and self.settings.method == "full")
+            },
             "start": tensor_hash(start.vectors) if start else None,
-        }  # fmt: skip
+        }
         if self.model.transformer.quantized:
             fields["weights"] = self.model.transformer.quantized
         return Run(self.runs, f"{self.subject.class_name}-{stage}", fields)
@@ -165,13 +194,24 @@ class StageTrainer:
             vectors = start.vectors.clone().to(model.device)
         else:
             vectors = initial_vectors(
-                model.transformer, model.text, self.subject.class_name, settings.vectors, settings.initialisation, settings.seed
+                model.transformer,
+                model.text,
+                self.subject.class_name,
+                settings.vectors,
+                settings.initialisation,
+                settings.seed,
             ).to(model.device)
         photo_vectors = None
         if settings.per_image_token and stage != LAYERS:
-            photo_vectors = initial_vectors(model.transformer, model.text, "photo", self.subject.photos, "random", settings.seed + 1)
+            photo_vectors = initial_vectors(
+                model.transformer, model.text, "photo", self.subject.photos, "random", settings.seed + 1
+            )
             photo_vectors = photo_vectors.to(model.device)
-        adapter = None if stage == EMBEDDING else new_adapter(model.transformer, settings.method, settings.rank, settings.seed)
+        adapter = (
+            None
+            if stage == EMBEDDING
+            else new_adapter(model.transformer, settings.method, settings.rank, settings.seed)
+        )
         return Trainable(vectors, photo_vectors, adapter)
 
     def _loop(self, stage: str, trainable: Trainable, run: Run) -> Loop:
@@ -182,19 +222,30 @@ class StageTrainer:
         if trainable.adapter is not None:
             rates["adapter"] = settings.layer_learning_rate
         return Loop(
-            self.model.transformer, trainable, rates, self._batches(trainable, run), run,
-            first_row_id=protocol.identifier_base, micro_batch=settings.micro_batch, clip_norm=settings.clip_norm,
-            keep_every=KEEP_EVERY[stage], gradient_checkpointing=settings.gradient_checkpointing,
-        )  # fmt: skip
+            self.model.transformer,
+            trainable,
+            rates,
+            self._batches(trainable, run),
+            run,
+            first_row_id=protocol.identifier_base,
+            micro_batch=settings.micro_batch,
+            clip_norm=settings.clip_norm,
+            keep_every=KEEP_EVERY[stage],
+            gradient_checkpointing=settings.gradient_checkpointing,
+        )
 
     def _batches(self, trainable: Trainable, run: Run):
         """Step -> the subject's batch and, with prior preservation, the class's."""
         subject, settings, text = self.subject, self.settings, self.model.text
         base = text.protocol.identifier_base
         identifier = Identifier(self.identifier, subject.class_name, base, len(trainable.vectors))
-        photo_tokens = () if trainable.photo_vectors is None else tuple(
-            Identifier(f"[photo{i}]", "", base + len(trainable.vectors) + i, 1) for i in range(subject.photos)
-        )  # fmt: skip
+        photo_tokens = (
+            ()
+            if trainable.photo_vectors is None
+            else tuple(
+                Identifier(f"[photo{i}]", "", base + len(trainable.vectors) + i, 1) for i in range(subject.photos)
+            )
+        )
         examples = Examples(subject, text, identifier, settings.batch_size, settings.seed, photo_tokens)
         if not settings.prior_preservation:
             return lambda step: [(examples(step), 1.0)]
@@ -203,7 +254,12 @@ class StageTrainer:
         if codes is None:
             codes = self._draw_prior(sentence, run)
         prior = PriorExamples(
-            codes, text.prompt_ids(sentence, subject.size), text.protocol, subject.size, settings.batch_size, settings.seed
+            codes,
+            text.prompt_ids(sentence, subject.size),
+            text.protocol,
+            subject.size,
+            settings.batch_size,
+            settings.seed,
         )
         return lambda step: [(examples(step), 1.0), (prior(step), settings.prior_weight)]
 
@@ -224,11 +280,20 @@ class StageTrainer:
     def _kept_samples(self, stage: str, start: Personalization | None, steps: int, run: Run) -> dict[int, Tensor]:
         """The samples of steps that were kept before, up to `steps`."""
         kept = run.kept()
-        return {step: self._sample(stage, start, step, run) for step in sampled_steps(stage, steps, self.samples) if step in kept}
+        return {
+            step: self._sample(stage, start, step, run)
+            for step in sampled_steps(stage, steps, self.samples)
+            if step in kept
+        }
 
     def _sample(
-        self, stage: str, start: Personalization | None, step: int, run: Run, trainable: Trainable | None = None,
-    ) -> Tensor:  # fmt: skip
+        self,
+        stage: str,
+        start: Personalization | None,
+        step: int,
+        run: Run,
+        trainable: Trainable | None = None,
+    ) -> Tensor:
         """Codes of the sample at a kept step, drawn once and then remembered beside it; `trainable` if it stands there."""
         name = f"sample-{step:06d}"
         codes = run.remembered(name) if step in run.kept() else None
@@ -239,7 +304,9 @@ class StageTrainer:
             model = self.model.knowing(self._personalization(stage, trainable, step))
             settings = SamplingSettings.resolve(model.family, size=self.subject.size, seed=SAMPLE_SEED)
             with attached(model.transformer, trainable.adapter):
-                image = model.generate(SAMPLED.format(self.identifier, self.subject.class_name), settings, cancel=self.cancel)[0]
+                image = model.generate(
+                    SAMPLED.format(self.identifier, self.subject.class_name), settings, cancel=self.cancel
+                )[0]
             codes = image.codes.clone()
             run.remember(name, codes)
         if self.on_sample is not None:
@@ -250,9 +317,17 @@ class StageTrainer:
         return StageResult(self._personalization(stage, trainable, step), losses, step, note, run.folder, samples)
 
     def _personalization(self, stage: str, trainable: Trainable, step: int) -> Personalization:
-        recipe = {**self.settings.describe(), "stage": stage, "steps": step, "photos": self.subject.photos, "size": list(self.subject.size)}
+        recipe = {
+            **self.settings.describe(),
+            "stage": stage,
+            "steps": step,
+            "photos": self.subject.photos,
+            "size": list(self.subject.size),
+        }
         vectors = trainable.vectors.detach().clone().cpu()
-        return Personalization(self.identifier, self.subject.class_name, vectors, trainable.adapter, self.model.fingerprint, recipe)
+        return Personalization(
+            self.identifier, self.subject.class_name, vectors, trainable.adapter, self.model.fingerprint, recipe
+        )
 
 
 def sampled_steps(stage: str, steps: int, count: int) -> list[int]:

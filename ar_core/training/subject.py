@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..control import Cancel, Progress, never, silent, stop_if
-from ..families import Size
+from ..families.protocol import Size
 from ..model import LuminaModel
 from ..photos import Photo, centre_crop, pixel_hash, stack, views
 from .runs import Run, collected
@@ -37,9 +37,15 @@ class Subject:
 
 
 def prepare_subject(
-    model: LuminaModel, photos: Sequence[Photo], class_name: str, size: Size | None = None, *, runs: Path | str | None = None,
-    progress: Progress = silent, cancel: Cancel = never,
-) -> Subject:  # fmt: skip
+    model: LuminaModel,
+    photos: Sequence[Photo],
+    class_name: str,
+    size: Size | None = None,
+    *,
+    runs: Path | str | None = None,
+    progress: Progress = silent,
+    cancel: Cancel = never,
+) -> Subject:
     """Crop the photos, make the recipe's views of each, and encode everything once; remembered below `runs`."""
     recipe = model.family.recipe
     size = size or recipe.size
@@ -48,9 +54,12 @@ def prepare_subject(
         raise ValueError('The class name is empty. Give the word for what the photos show, for example "dog".')
     model.text.encode(f" {class_name}")  # refuses control tokens
     fields = {
-        "photos": pixel_hash([photo.image for photo in photos]), "size": list(size), "codebook": _codebook_hash(model), "seed": VIEW_SEED,
+        "photos": pixel_hash([photo.image for photo in photos]),
+        "size": list(size),
+        "codebook": _codebook_hash(model),
+        "seed": VIEW_SEED,
         "views": [recipe.views, recipe.view_shift, recipe.view_scale, recipe.view_flip],
-    }  # fmt: skip
+    }
     run = Run(Path(runs), "photos", fields) if runs is not None else None
     codes = run.remembered("codes") if run else None
     if codes is None:
@@ -62,14 +71,22 @@ def prepare_subject(
 
 def _encode(
     model: LuminaModel, photos: Sequence[Photo], size: Size, run: Run | None, progress: Progress, cancel: Cancel
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Codes of every photo, each followed by its views; what is read when something ends this early is remembered in `run`."""
     recipe = model.family.recipe
 
     def pictures() -> Iterator[Image.Image]:
         for number, photo in enumerate(photos):
             yield centre_crop(photo.image, size)
-            yield from views(photo.image, size, recipe.views, VIEW_SEED + number, recipe.view_shift, recipe.view_scale, recipe.view_flip)
+            yield from views(
+                photo.image,
+                size,
+                recipe.views,
+                VIEW_SEED + number,
+                recipe.view_shift,
+                recipe.view_scale,
+                recipe.view_flip,
+            )
 
     def encoded(done: int) -> Iterator[Tensor]:
         for number, picture in enumerate(itertools.islice(pictures(), done, None), done + 1):

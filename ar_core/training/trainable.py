@@ -24,7 +24,9 @@ class Trainable(nn.Module):
         return self.vectors if self.photo_vectors is None else torch.cat([self.vectors, self.photo_vectors])
 
 
-def initial_vectors(transformer: Transformer, text: TextTokenizer, class_name: str, count: int, how: str, seed: int) -> Tensor:
+def initial_vectors(
+    transformer: Transformer, text: TextTokenizer, class_name: str, count: int, how: str, seed: int
+) -> Tensor:
     """(count, hidden) float32: the class word's mean embedding, or normal vectors at the table's median norm.
 
     Vectors after the first get a little noise, so that they can part.

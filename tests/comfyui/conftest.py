@@ -60,7 +60,9 @@ class Outcome:
 
     @property
     def error(self) -> str:
-        return next((data["exception_message"].strip() for event, data in self.messages if event == "execution_error"), "")
+        return next(
+            (data["exception_message"].strip() for event, data in self.messages if event == "execution_error"), ""
+        )
 
     @property
     def executed(self) -> set[str]:
@@ -68,7 +70,9 @@ class Outcome:
 
     def texts(self, node: str | None = None) -> list[str]:
         """What was shown on one node, or on all."""
-        return [text for event, value in self.sent if event == "text" for number, text in [value] if node in (None, number)]
+        return [
+            text for event, value in self.sent if event == "text" for number, text in [value] if node in (None, number)
+        ]
 
     def refusal(self, sentence: str) -> bool:
         """Whether our sentence stands in the error and on the node, or this version of ComfyUI refused the value itself."""
@@ -105,7 +109,13 @@ class Comfy:
             return Outcome([], [], {}, {}, {"error": error, "nodes": node_errors})
         self.executor.execute(graph, uuid.uuid4().hex, {"client_id": "test"}, targets)
         outputs = {node: self._output(node) for node in graph}
-        return Outcome(list(self.executor.status_messages), list(self.server.sent), self.executor.history_result, outputs, node_errors)
+        return Outcome(
+            list(self.executor.status_messages),
+            list(self.server.sent),
+            self.executor.history_result,
+            outputs,
+            node_errors,
+        )
 
     def _output(self, node: str):
         cached = self.executor.caches.outputs.get(node)

@@ -32,13 +32,23 @@ class Server:
 
     def __enter__(self) -> Server:
         command = [
-            sys.executable, "main.py", "--cpu", "--port", str(self.port), "--base-directory", str(self.base),
-            "--database-url", "sqlite:///:memory:", "--disable-auto-launch",
-        ]  # fmt: skip
+            sys.executable,
+            "main.py",
+            "--cpu",
+            "--port",
+            str(self.port),
+            "--base-directory",
+            str(self.base),
+            "--database-url",
+            "sqlite:///:memory:",
+            "--disable-auto-launch",
+        ]
         self.log_path = self.base / f"log-{self.port}.txt"
         self.log_file = self.log_path.open("w", encoding="utf-8")
         environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-        self.process = subprocess.Popen(command, cwd=COMFYUI, stdout=self.log_file, stderr=subprocess.STDOUT, env=environment)
+        self.process = subprocess.Popen(
+            command, cwd=COMFYUI, stdout=self.log_file, stderr=subprocess.STDOUT, env=environment
+        )
         deadline = time.monotonic() + 180
         while "To see the GUI go to" not in self.log:
             assert self.process.poll() is None and time.monotonic() < deadline, self.log[-3000:]

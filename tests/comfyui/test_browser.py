@@ -16,8 +16,15 @@ from conftest import workflow
 from real_server import Server
 from test_pack import WORKFLOWS
 
-playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright into ComfyUI's Python to run the browser tests")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="pip install playwright into ComfyUI's Python to run the browser tests"
+)
+CHROMIUM = (
+    os.environ.get("CHROMIUM")
+    or shutil.which("chromium")
+    or shutil.which("chromium-browser")
+    or shutil.which("google-chrome")
+)
 if not CHROMIUM:
     pytest.skip("no Chromium found: install it or set CHROMIUM to run the browser tests", allow_module_level=True)
 

@@ -23,7 +23,11 @@ def scored(**inputs) -> dict:
         **inputs,
     }
     nodes = sampled(nodes, ["model", 0], prompt=["lines", 0])
-    return {**nodes, "score": node("DreamBenchScore", **values), "end": {"class_type": "PreviewAny", "inputs": {"source": ["score", 4]}}}
+    return {
+        **nodes,
+        "score": node("DreamBenchScore", **values),
+        "end": {"class_type": "PreviewAny", "inputs": {"source": ["score", 4]}},
+    }
 
 
 CASES = {
@@ -34,22 +38,70 @@ CASES = {
     "an unknown decoding": (model_only(draw__decoding="magic"), "decoding"),
     "a name that nobody has": (model_only(draw__prompt="a photo of [V] dog"), "[V]"),
     "a control token": (model_only(draw__prompt="<reserved01030>"), "control token"),
-    "no prompt at all": (sampled({"model": graph()["model"], "lines": node("Prompts", lines="\n ")}, ["model", 0], prompt=["lines", 0]), "no prompt"),
+    "no prompt at all": (
+        sampled({"model": graph()["model"], "lines": node("Prompts", lines="\n ")}, ["model", 0], prompt=["lines", 0]),
+        "no prompt",
+    ),
     "no photo": (graph(photos__folder="(connected images)"), "No photo is connected"),
     "a folder that is not there": (graph(photos__folder="nowhere"), 'no photo folder "nowhere"'),
     "a folder outside input": (graph(photos__folder="../models"), "no photo folder"),
     "the input folder itself": (graph(photos__folder="."), "no photo folder"),
     "an example outside examples": (graph(photos__folder="example: ../tests"), "no photo folder"),
     "an unknown method": (graph(tune__method="lokr"), "method"),
-    "a file that is not there": (sampled(applied({"model": graph()["model"], "file": node("LoadPersonalization", file="gone.safetensors")}, personalization="file"), ["apply", 0], prompt=BEACH), "Press R"),
-    "a file outside its folder": (sampled(applied({"model": graph()["model"], "file": node("LoadPersonalization", file="../../x")}, personalization="file"), ["apply", 0], prompt=BEACH), "Press R"),
-    "training on a personalized model": (changed(applied(graph(), name="first", personalization="learn"), tune__ar_model=["first", 0]), "already personalized"),
-    "starting from changed layers": ({**graph(), "again": node("FineTuneTransformer", ar_model=["model", 0], subject=["photos", 0], identifier_embedding=["tune", 0], method="LoRA", rank=2, steps=1, learning_rate=0.0, training_seed=0), "end": {"class_type": "PreviewImage", "inputs": {"images": ["again", 2]}}}, "already changes the layers"),
-    "an identifier of two words": (sampled(applied(graph(), identifier="my dog"), ["apply", 0], prompt=BEACH), "cannot be an identifier"),
+    "a file that is not there": (
+        sampled(
+            applied(
+                {"model": graph()["model"], "file": node("LoadPersonalization", file="gone.safetensors")},
+                personalization="file",
+            ),
+            ["apply", 0],
+            prompt=BEACH,
+        ),
+        "Press R",
+    ),
+    "a file outside its folder": (
+        sampled(
+            applied(
+                {"model": graph()["model"], "file": node("LoadPersonalization", file="../../x")}, personalization="file"
+            ),
+            ["apply", 0],
+            prompt=BEACH,
+        ),
+        "Press R",
+    ),
+    "training on a personalized model": (
+        changed(applied(graph(), name="first", personalization="learn"), tune__ar_model=["first", 0]),
+        "already personalized",
+    ),
+    "starting from changed layers": (
+        {
+            **graph(),
+            "again": node(
+                "FineTuneTransformer",
+                ar_model=["model", 0],
+                subject=["photos", 0],
+                identifier_embedding=["tune", 0],
+                method="LoRA",
+                rank=2,
+                steps=1,
+                learning_rate=0.0,
+                training_seed=0,
+            ),
+            "end": {"class_type": "PreviewImage", "inputs": {"images": ["again", 2]}},
+        },
+        "already changes the layers",
+    ),
+    "an identifier of two words": (
+        sampled(applied(graph(), identifier="my dog"), ["apply", 0], prompt=BEACH),
+        "cannot be an identifier",
+    ),
     "other encoders": (scored(encoders="ours"), "encoders"),
     "prompts that do not fit": (scored(prompts=["three", 0]), "2 pictures or batches and 3 prompts"),
-    "an unknown consent": ({**graph(), "save": node("SavePersonalization", personalization=["tune", 0], name="x", consent="none")}, "consent"),
-}  # fmt: skip
+    "an unknown consent": (
+        {**graph(), "save": node("SavePersonalization", personalization=["tune", 0], name="x", consent="none")},
+        "consent",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -60,13 +112,16 @@ def test_one_clear_sentence(case, comfy):
     assert not (outcome.error and outcome.ok)
 
 
-@pytest.mark.parametrize("kind, inputs, sentence", [
-    ("load_model.LoadModel", {"model_name": "no such", "precision": "auto"}, 'no "no such"'),
-    ("load_model.LoadModel", {"model_name": "../../etc", "precision": "auto"}, "Press R"),
-    ("subject_photos.SubjectPhotos", {"folder": ["../models"], "class_name": [""]}, "no photo folder"),
-    ("subject_photos.SubjectPhotos", {"folder": ["."], "class_name": [""]}, "no photo folder"),
-    ("subject_photos.SubjectPhotos", {"folder": ["example: ../tests"], "class_name": [""]}, "no photo folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind, inputs, sentence",
+    [
+        ("load_model.LoadModel", {"model_name": "no such", "precision": "auto"}, 'no "no such"'),
+        ("load_model.LoadModel", {"model_name": "../../etc", "precision": "auto"}, "Press R"),
+        ("subject_photos.SubjectPhotos", {"folder": ["../models"], "class_name": [""]}, "no photo folder"),
+        ("subject_photos.SubjectPhotos", {"folder": ["."], "class_name": [""]}, "no photo folder"),
+        ("subject_photos.SubjectPhotos", {"folder": ["example: ../tests"], "class_name": [""]}, "no photo folder"),
+    ],
+)
 def test_values_that_no_list_offers_are_refused_by_the_nodes_too(base, pack, kind, inputs, sentence):
     """Versions before and after 0.3.64 differ in what the server itself checks."""
     module, name = kind.split(".")
@@ -118,6 +173,6 @@ def test_too_little_memory_is_refused_before_the_start(comfy, pack, monkeypatch,
     class Little:
         available = 1000
 
-    monkeypatch.setattr(pack("ar_core.training.budget").psutil, "virtual_memory", lambda: Little)
+    monkeypatch.setattr(pack("ar_core.memory").psutil, "virtual_memory", lambda: Little)
     error = Comfy(comfy.base).run(graph(tune__training_seed=99, tune__method="full q/k/v")).error
     assert "Choose the method LoRA" in error and not [s for s in steps if s > 1]

@@ -18,13 +18,27 @@ def graph(steps: int = 2, **changes) -> dict:
     nodes = {
         "model": node("LoadModel", model_name="miniature (built in)", precision="auto"),
         "photos": node("SubjectPhotos", folder=CAT, class_name=""),
-        "learn": node("LearnIdentifier", ar_model=["model", 0], subject=["photos", 0], steps=steps, learning_rate=0.0, training_seed=0),
+        "learn": node(
+            "LearnIdentifier",
+            ar_model=["model", 0],
+            subject=["photos", 0],
+            steps=steps,
+            learning_rate=0.0,
+            training_seed=0,
+        ),
         "tune": node(
-            "FineTuneTransformer", ar_model=["model", 0], subject=["photos", 0], identifier_embedding=["learn", 0], method="LoRA",
-            rank=2, steps=steps, learning_rate=0.0, training_seed=0,
+            "FineTuneTransformer",
+            ar_model=["model", 0],
+            subject=["photos", 0],
+            identifier_embedding=["learn", 0],
+            method="LoRA",
+            rank=2,
+            steps=steps,
+            learning_rate=0.0,
+            training_seed=0,
         ),
         "seen": {"class_type": "PreviewImage", "inputs": {"images": ["tune", 2]}},
-    }  # fmt: skip
+    }
     return changed(nodes, **changes)
 
 
@@ -43,17 +57,29 @@ def changed(nodes: dict, **changes) -> dict:
 def sampled(nodes: dict, model: list, name: str = "draw", **inputs) -> dict:
     """`nodes` with a sampler on `model` and a preview of its pictures."""
     values = {
-        "prompt": "a photo of a dog", "shape": "1:1", "cfg": 0.0, "top_k": 0, "temperature": 1.0, "seed": 1, "batch_size": 1, "decoding": "auto", **inputs,
-    }  # fmt: skip
+        "prompt": "a photo of a dog",
+        "shape": "1:1",
+        "cfg": 0.0,
+        "top_k": 0,
+        "temperature": 1.0,
+        "seed": 1,
+        "batch_size": 1,
+        "decoding": "auto",
+        **inputs,
+    }
     return {
-        **nodes, name: node("Sampler", ar_model=model, **values),
+        **nodes,
+        name: node("Sampler", ar_model=model, **values),
         f"{name}_seen": {"class_type": "PreviewImage", "inputs": {"images": [name, 0]}},
-    }  # fmt: skip
+    }
 
 
 def applied(nodes: dict, name: str = "apply", model="model", personalization="tune", **inputs) -> dict:
     values = {"strength": 1.0, "identifier": "", **inputs}
-    return {**nodes, name: node("ApplyPersonalization", ar_model=[model, 0], personalization=[personalization, 0], **values)}
+    return {
+        **nodes,
+        name: node("ApplyPersonalization", ar_model=[model, 0], personalization=[personalization, 0], **values),
+    }
 
 
 def pictures(outcome, name: str = "draw") -> list[torch.Tensor]:
@@ -74,10 +100,22 @@ def trained(base):
 
 def test_both_stages_run_inside_the_executor(trained):
     personalization, losses, samples = (trained.outputs["tune"][i][0] for i in range(3))
-    assert personalization.identifier == "[V]" and personalization.class_name == "cat" and personalization.adapter.rank == 2
+    assert (
+        personalization.identifier == "[V]"
+        and personalization.class_name == "cat"
+        and personalization.adapter.rank == 2
+    )
     assert len(losses["loss"]) >= 2 and len(set(losses["loss"])) > 1
-    assert samples.dtype == torch.float32 and samples.dim() == 4 and samples.shape[-1] == 3 and 0 <= samples.min() and samples.max() <= 1
-    assert any("2 steps" in text and "learning rate 0.01" in text for text in trained.texts("learn"))  # what 0 stood for
+    assert (
+        samples.dtype == torch.float32
+        and samples.dim() == 4
+        and samples.shape[-1] == 3
+        and samples.min() >= 0
+        and samples.max() <= 1
+    )
+    assert any(
+        "2 steps" in text and "learning rate 0.01" in text for text in trained.texts("learn")
+    )  # what 0 stood for
 
 
 def test_a_new_server_repeats_no_step(trained, comfy, steps):
@@ -99,8 +137,12 @@ def test_a_widget_changed_and_changed_back_repeats_no_step(trained, comfy, steps
 
 def test_another_workflow_in_between_repeats_no_step(trained, comfy, steps):
     assert comfy.run(graph()).ok
-    assert comfy.run({"1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
-                      "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}).ok  # fmt: skip
+    assert comfy.run(
+        {
+            "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
+            "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+        }
+    ).ok
     assert comfy.run(graph()).ok and steps == []
 
 
@@ -157,7 +199,7 @@ def test_cancelling_keeps_the_work_and_the_next_run_goes_on(comfy, steps, pack, 
 @pytest.mark.parametrize("stage", ["learn", "tune"])
 def test_a_cancel_inside_a_layer_loses_no_step(trained, comfy, pack, monkeypatch, steps, stage, forwards):
     """As ComfyUI does since 0.8: any layer's forward raises, of a kind that `except Exception` does not see."""
-    seed, layer = {"learn": 60, "tune": 70}[stage] + forwards, pack("nodes.host").Layers.Linear
+    seed, layer = {"learn": 60, "tune": 70}[stage] + forwards, pack("nodes.host.memory").Layers.Linear
     nodes, calls, forward = graph(**{f"{stage}__steps": 3, f"{stage}__training_seed": seed}), [], layer.forward
 
     def interrupted(self, x):
@@ -182,7 +224,9 @@ def test_progress_names_loss_and_time_and_previews_alternate(comfy, pack, monkey
     monkeypatch.setattr(pack("ar_core.training.stages"), "KEEP_EVERY", {"embedding": 3, "layers": 3, "joint": 3})
     outcome = comfy.run(graph(steps=7, learn__training_seed=50))
     assert any("left of" in text and "loss" in text for text in outcome.texts("learn"))
-    shapes = {preview[1].size for event, value in outcome.sent if event == "progress" and (preview := value[2]) is not None}
+    shapes = {
+        preview[1].size for event, value in outcome.sent if event == "progress" and (preview := value[2]) is not None
+    }
     assert len(shapes) >= 2  # curves and samples
     assert outcome.outputs["learn"][2][0].shape[0] == 3  # steps 3, 6 and 7
 
@@ -190,7 +234,10 @@ def test_progress_names_loss_and_time_and_previews_alternate(comfy, pack, monkey
 def test_core_nodes_take_what_training_gives(trained, comfy):
     nodes = graph()
     nodes["plot"] = {"class_type": "LossGraphNode", "inputs": {"loss": ["tune", 1], "filename_prefix": "losses"}}
-    nodes["scaled"] = {"class_type": "ImageScale", "inputs": {"image": ["tune", 2], "upscale_method": "lanczos", "width": 64, "height": 64, "crop": "disabled"}}  # fmt: skip
+    nodes["scaled"] = {
+        "class_type": "ImageScale",
+        "inputs": {"image": ["tune", 2], "upscale_method": "lanczos", "width": 64, "height": 64, "crop": "disabled"},
+    }
     nodes["both"] = {"class_type": "ImageBatch", "inputs": {"image1": ["scaled", 0], "image2": ["learn", 2]}}
     nodes["saved"] = {"class_type": "SaveImage", "inputs": {"images": ["both", 0], "filename_prefix": "chained"}}
     outcome = comfy.run(nodes)
@@ -220,7 +267,10 @@ def test_contents_and_not_names_decide_what_is_trained(trained, comfy, steps):
 def test_connected_batches_and_lists_are_one_subject(comfy, steps):
     nodes = graph(photos__folder="(connected images)", photos__class_name="toy dog")
     for i, count in ((1, 2), (2, 1)):
-        nodes[f"image{i}"] = {"class_type": "EmptyImage", "inputs": {"width": 70 + i, "height": 90, "batch_size": count, "color": 255 * i}}
+        nodes[f"image{i}"] = {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 70 + i, "height": 90, "batch_size": count, "color": 255 * i},
+        }
         nodes["photos"]["inputs"][f"photo_{i}"] = [f"image{i}", 0]
     nodes["list"] = node("Prompts", lines="red\nblue")  # any list on the way makes ComfyUI hand over lists
     outcome = comfy.run(nodes)
@@ -358,7 +408,8 @@ def streamed(pack, monkeypatch):
         assert ar.transformer.model.model_lowvram
         loaded.append(ar.transformer)
 
-    monkeypatch.setattr(pack("nodes.host"), "make_resident", load)
+    for module in ("nodes.training", "nodes.sampler"):
+        monkeypatch.setattr(pack(module), "make_resident", load)
     yield loaded
     loaded[-1].detach()
 
@@ -390,9 +441,11 @@ def shared_buffer(monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["LoRA", "full q/k/v"])
-def test_training_through_streamed_layers_learns_the_same(comfy, streamed, shared_buffer, pack, monkeypatch, steps, tmp_path, method):
+def test_training_through_streamed_layers_learns_the_same(
+    comfy, streamed, shared_buffer, pack, monkeypatch, steps, tmp_path, method
+):
     def learned(runs):
-        monkeypatch.setattr(pack("nodes.host"), "runs_folder", lambda: tmp_path / runs)
+        monkeypatch.setattr(pack("nodes.training"), "runs_folder", lambda: tmp_path / runs)
         outcome = Comfy(comfy.base).run(graph(tune__method=method))
         assert outcome.ok, outcome.error
         return outcome.outputs["learn"][0][0].vectors, outcome.outputs["tune"][0][0].adapter
@@ -400,10 +453,12 @@ def test_training_through_streamed_layers_learns_the_same(comfy, streamed, share
     vectors, adapter = learned("streamed")
     assert shared_buffer  # the samples were drawn through it
     streamed[-1].detach()
-    monkeypatch.setattr(pack("nodes.host"), "make_resident", lambda ar, needed: None)
+    monkeypatch.setattr(pack("nodes.training"), "make_resident", lambda ar, needed: None)
     expected, changes = learned("resident")
     assert steps == [0, 1, 0, 1] * 2
-    assert torch.equal(vectors, expected) and all(torch.equal(adapter.change(name), changes.change(name)) for name in adapter.names())
+    assert torch.equal(vectors, expected) and all(
+        torch.equal(adapter.change(name), changes.change(name)) for name in adapter.names()
+    )
 
 
 def test_the_image_tokenizer_is_loaded_whole_or_not_at_all(trained):
@@ -425,7 +480,10 @@ def test_saving_and_loading_gives_the_same_pictures(trained, comfy):
     nodes["save"] = node("SavePersonalization", personalization=["tune", 0], name="round trip", consent="my pet")
     outcome = comfy.run(nodes)
     first, text = pictures(outcome)[0], outcome.outputs["save"][0][0]
-    assert "press r" in text.lower() and (comfy.base / "models" / "lumina_mgpt_subjects" / "round trip.safetensors").is_file()
+    assert (
+        "press r" in text.lower()
+        and (comfy.base / "models" / "lumina_mgpt_subjects" / "round trip.safetensors").is_file()
+    )
     loaded = {"model": nodes["model"], "file": node("LoadPersonalization", file="round trip.safetensors")}
     loaded = applied(loaded, personalization="file")
     outcome = comfy.run(sampled(loaded, ["apply", 0], prompt="a photo of [V] cat"))
@@ -476,7 +534,9 @@ def test_the_score_workflow_scores_with_the_miniatures_own_scorers(trained, comf
     assert outcome.ok, outcome.error
     identity, image, words, picture, text = scores_of(nodes, outcome)
     assert all(-1 <= value <= 1 for value in (identity, image, words)) and picture.shape[0] == 1
-    assert f"{identity:.3f}" in text and "mini-ID" in text and "published" not in text  # they compare with nothing published
+    assert (
+        f"{identity:.3f}" in text and "mini-ID" in text and "published" not in text
+    )  # they compare with nothing published
 
 
 def test_the_papers_encoders_come_from_the_users_folder(trained, comfy):

@@ -25,11 +25,15 @@ def way(request, base, monkeypatch):
 def test_the_loader_loads_and_the_sampler_draws(way, base, pack, precision):
     with torch.inference_mode():  # as the executor runs nodes
         ar = pack("nodes.load_model").LoadModel.execute("miniature (built in)", precision).args[0]
-        images = pack("nodes.sampler").Sampler.execute(
-            [ar], ["a photo of a red dog on the beach"], ["1:1"], [0.0], [0], [1.0], [1], [1], ["auto"]
-        ).args[0]  # fmt: skip
+        images = (
+            pack("nodes.sampler")
+            .Sampler.execute(
+                [ar], ["a photo of a red dog on the beach"], ["1:1"], [0.0], [0], [1.0], [1], [1], ["auto"]
+            )
+            .args[0]
+        )
     assert images[0].shape == (1, 96, 96, 3) and torch.isfinite(images[0]).all() and images[0].std() > 0.05
-    layers = pack("nodes.host").operations()
+    layers = pack("nodes.host.memory").operations()
     projection = ar.model.transformer.model.layers[0].self_attn.q_proj
     assert isinstance(projection, layers.Linear) and projection.weight.numel()
 
@@ -41,6 +45,8 @@ def test_a_checkpoint_that_is_wrong_is_named_in_both(way, base, pack):
     import safetensors.torch
 
     weights = safetensors.torch.load_file(folder / "model.safetensors")
-    safetensors.torch.save_file({**weights, "model.layers.0.self_attn.extra.weight": torch.zeros(2)}, folder / "model.safetensors")
+    safetensors.torch.save_file(
+        {**weights, "model.layers.0.self_attn.extra.weight": torch.zeros(2)}, folder / "model.safetensors"
+    )
     with pytest.raises(pack("ar_core.checkpoints").CheckpointError, match="does not have"):
         pack("nodes.load_model").LoadModel.execute(f"other-{way}", "auto")

@@ -7,10 +7,17 @@ import pytest
 from conftest import PACK, workflow
 
 IDS = {
-    "LuminaMGPTLoadModel", "LuminaMGPTSubjectPhotos", "LuminaMGPTLearnIdentifier", "LuminaMGPTFineTuneTransformer",
-    "LuminaMGPTApplyPersonalization", "LuminaMGPTSavePersonalization", "LuminaMGPTLoadPersonalization",
-    "LuminaMGPTPrompts", "LuminaMGPTSampler", "LuminaMGPTDreamBenchScore",
-}  # fmt: skip
+    "LuminaMGPTLoadModel",
+    "LuminaMGPTSubjectPhotos",
+    "LuminaMGPTLearnIdentifier",
+    "LuminaMGPTFineTuneTransformer",
+    "LuminaMGPTApplyPersonalization",
+    "LuminaMGPTSavePersonalization",
+    "LuminaMGPTLoadPersonalization",
+    "LuminaMGPTPrompts",
+    "LuminaMGPTSampler",
+    "LuminaMGPTDreamBenchScore",
+}
 WORKFLOWS = ["personalize_subject", "use_subject", "quick_sample", "prompt_batch", "score_subject", "two_subjects"]
 
 
@@ -78,8 +85,11 @@ def test_workflows_use_core_nodes_and_ours_only(name, base):
         assert not module.startswith("custom_nodes") or node["class_type"] in IDS
 
 
-def test_the_engine_knows_no_comfyui_and_the_pack_no_accelerate():
-    for folder, foreign in (("ar_core", "comfy|comfy_api|folder_paths|server|nodes"), ("nodes", "accelerate")):
+def test_the_engine_knows_neither_comfyui_nor_the_workshop_and_the_pack_no_accelerate():
+    for folder, foreign in (
+        ("ar_core", "comfy|comfy_api|folder_paths|server|nodes|workshop"),
+        ("nodes", "accelerate|workshop"),
+    ):
         for path in (PACK / folder).rglob("*.py"):
             assert not re.search(rf"^\s*(from|import) ({foreign})\b", path.read_text(encoding="utf-8"), re.M), path
 

@@ -13,7 +13,9 @@ PROMPT = "a photo of [V] cat"
 @pytest.fixture(scope="module", params=["int8", "4-bit"])
 def scheme(request) -> str:
     if request.param == "4-bit":
-        pytest.importorskip("bitsandbytes", reason="4-bit needs bitsandbytes in ComfyUI's Python: pip install bitsandbytes")
+        pytest.importorskip(
+            "bitsandbytes", reason="4-bit needs bitsandbytes in ComfyUI's Python: pip install bitsandbytes"
+        )
     return request.param
 
 
@@ -43,12 +45,16 @@ def test_a_subject_draws_what_the_library_draws(scheme, learned, comfy, pack):
         model = core.LuminaModel.load(dtype=dtype, quantized=scheme)
         settings = core.SamplingSettings.resolve(model.family, seed=1)  # 0 in a widget is the recipe
         known = model.personalized(learned.outputs["tune"][0][0])
-        assert (known.generate(PROMPT, settings)[0].images - seen).abs().mean() < 0.02  # layers round differently in the last bit
+        assert (
+            known.generate(PROMPT, settings)[0].images - seen
+        ).abs().mean() < 0.02  # layers round differently in the last bit
 
 
 def test_other_branches_keep_the_model_as_it_was(scheme, learned, comfy):
     before = pictures(comfy.run(sampled(small(scheme), ["model", 0])))[0]
-    both = sampled(sampled(applied(small(scheme), strength=2.0), ["apply", 0], prompt=PROMPT), ["model", 0], name="plain")
+    both = sampled(
+        sampled(applied(small(scheme), strength=2.0), ["apply", 0], prompt=PROMPT), ["model", 0], name="plain"
+    )
     outcome = comfy.run(both)
     assert torch.equal(pictures(outcome, "plain")[0], before) and not torch.equal(pictures(outcome)[0], before)
 
@@ -71,4 +77,7 @@ def test_streamed_layers_draw_and_learn_the_same(scheme, learned, comfy, streame
 def test_a_full_change_is_refused(scheme, learned, comfy):
     assert f"holds them in {scheme}" in comfy.run(small(scheme, tune__method="full q/k/v")).error
     nodes = {**graph(tune__method="full q/k/v"), "small": small(scheme)["model"]}
-    assert f"{scheme} weights cannot take" in comfy.run(sampled(applied(nodes, model="small"), ["apply", 0], prompt=PROMPT)).error
+    assert (
+        f"{scheme} weights cannot take"
+        in comfy.run(sampled(applied(nodes, model="small"), ["apply", 0], prompt=PROMPT)).error
+    )

@@ -78,7 +78,10 @@ def test_the_unload_button_frees_the_model_and_the_next_run_loads_it_again(serve
     assert go(server, nodes).end == "execution_success"
     before = server.log.count("Requested to load Transformer")
     urlopen(Request(f"{server.address}/free", b'{"unload_models": true}', {"Content-Type": "application/json"}))
-    for seed in (12, 13):  # the worker frees either before or after a prompt that comes at once, and always before the next
+    for seed in (
+        12,
+        13,
+    ):  # the worker frees either before or after a prompt that comes at once, and always before the next
         nodes["draw"]["inputs"]["seed"] = seed
         assert go(server, nodes).end == "execution_success"
     assert server.log.count("Requested to load Transformer") == before + 1

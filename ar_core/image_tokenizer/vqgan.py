@@ -1,0 +1,219 @@
+"""VQGAN: pixels <-> codes.
+
+Chameleon's image tokenizer (Chameleon Team 2024; Esser et al. 2021), with its checkpoint's key names. Every
+image becomes a grid of codebook indices, one per `config.factor` x `config.factor` pixels. The miniature uses
+the same code with pixels folded into patches first and fewer norm groups.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..architecture import ImageTokenizerConfig
+from .strips import activated, enlarged
+
+
+class ImageTokenizer(nn.Module):
+    """Images to codes and back.
+
+    With `with_encoder=False` or `with_decoder=False` that half is not built (some public files lack one).
+    """
+
+    def __init__(self, config: ImageTokenizerConfig, *, with_encoder=True, with_decoder=True, device=None, dtype=None):
+        super().__init__()
+        self.config = config
+        to = {"device": device, "dtype": dtype}
+        if with_encoder:
+            self.encoder = Encoder(config, to)
+            self.quant_conv = nn.Conv2d(config.z_channels, config.embed_dim, 1, **to)
+        self.quantize = Codebook(config.n_embed, config.embed_dim, to)
+        if with_decoder:
+            self.post_quant_conv = nn.Conv2d(config.embed_dim, config.z_channels, 1, **to)
+            self.decoder = Decoder(config, to)
+
+    def latents(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) in -1..1 to unquantised vectors (B, embed_dim, h, w)."""
+        return self.quant_conv(self.encoder(pixels))
+
+    def reconstruct(self, latents: Tensor) -> Tensor:
+        """Vectors (B, embed_dim, h, w), normally codebook rows, to pixels (B, 3, H, W), about -1..1."""
+        return self.decoder(self.post_quant_conv(latents))
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, H, W, 3) in 0..1 to codes (B, h, w), int64 in 0..n_embed-1.
+
+        H and W must be multiples of `config.factor`.
+        """
+        height, width = images.shape[1:3]
+        if height % self.config.factor or width % self.config.factor:
+            raise ValueError(
+                f"An image of {width}x{height} pixels cannot be encoded: both sides must be multiples of "
+                f"{self.config.factor}. Crop or resize it first."
+            )
+        weight = self.quantize.embedding.weight
+        pixels = images.to(weight.device, weight.dtype).movedim(-1, 1) * 2 - 1
+        return self.quantize.nearest(self.latents(pixels))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (B, h, w) to images (B, H, W, 3), float32 in 0..1.
+
+        On the CPU where the device cannot, most likely for lack of memory: codes took too long to draw to be lost.
+        """
+        try:
+            return self._decode(codes)
+        except RuntimeError as error:  # what runs out of memory raises various kinds of it
+            logging.getLogger(__name__).warning(
+                "Pictures are decoded on the CPU, because the device could not: %s", error
+            )
+        return self._on_cpu()._decode(codes)  # here, what the attempt held is released
+
+    def _on_cpu(self) -> ImageTokenizer:
+        copy = ImageTokenizer(self.config, with_encoder=hasattr(self, "encoder"), device="meta")
+        copy.load_state_dict({key: value.cpu() for key, value in self.state_dict().items()}, assign=True)
+        return copy.eval()
+
+    @torch.no_grad()
+    def _decode(self, codes: Tensor) -> Tensor:
+        rows = self.quantize.embedding(codes.to(self.quantize.embedding.weight.device))
+        pixels = self.reconstruct(rows.movedim(-1, 1))
+        return (pixels.float().movedim(1, -1) / 2 + 0.5).clamp(0, 1)
+
+
+class Codebook(nn.Module):
+    def __init__(self, n_embed: int, embed_dim: int, to: dict):
+        super().__init__()
+        self.embedding = nn.Embedding(n_embed, embed_dim, **to)
+
+    def nearest(self, latents: Tensor) -> Tensor:
+        """Index of the closest row (Euclidean) for every vector of (B, embed_dim, h, w) -> (B, h, w)."""
+        batch, dim, height, width = latents.shape
+        flat, rows = latents.movedim(1, -1).reshape(-1, dim), self.embedding.weight
+        distances = flat.square().sum(1, keepdim=True) + rows.square().sum(1) - 2 * flat @ rows.T
+        return distances.argmin(1).view(batch, height, width)
+
+
+class ResBlock(nn.Module):
+    def __init__(self, channels: int, out: int, groups: int, to: dict):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, channels, eps=1e-6, **to)
+        self.conv1 = nn.Conv2d(channels, out, 3, padding=1, **to)
+        self.norm2 = nn.GroupNorm(groups, out, eps=1e-6, **to)
+        self.conv2 = nn.Conv2d(out, out, 3, padding=1, **to)
+        self.nin_shortcut = nn.Conv2d(channels, out, 1, **to) if channels != out else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """May write over x while nothing is trained: two maps of this size are all that is held at a time."""
+        h = activated(self.norm1, self.conv1, x)
+        return activated(self.norm2, self.conv2, h, onto=x if self.nin_shortcut is None else self.nin_shortcut(x))
+
+
+class Attention(nn.Module):
+    """One-headed self-attention over all positions of the grid."""
+
+    def __init__(self, channels: int, groups: int, to: dict):
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels, eps=1e-6, **to)
+        self.q, self.k, self.v, self.proj_out = (nn.Conv2d(channels, channels, 1, **to) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(x)
+        q, k, v = (conv(h).flatten(2).transpose(1, 2) for conv in (self.q, self.k, self.v))
+        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+        return x + self.proj_out(h)
+
+
+class Middle(nn.Module):
+    def __init__(self, channels: int, groups: int, to: dict):
+        super().__init__()
+        self.block_1 = ResBlock(channels, channels, groups, to)
+        self.attn_1 = Attention(channels, groups, to)
+        self.block_2 = ResBlock(channels, channels, groups, to)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block_2(self.attn_1(self.block_1(x)))
+
+
+class Downsample(nn.Module):
+    def __init__(self, channels: int, to: dict):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, **to)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (0, 1, 0, 1)))  # asymmetric, as trained
+
+
+class Upsample(nn.Module):
+    def __init__(self, channels: int, to: dict):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, **to)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return enlarged(self.conv, x)
+
+
+class Level(nn.Module):
+    """The residual blocks of one resolution and the change to the next (named as in the checkpoints)."""
+
+    def __init__(self, channels: int, out: int, blocks: int, groups: int, to: dict):
+        super().__init__()
+        self.block = nn.ModuleList(ResBlock(channels if i == 0 else out, out, groups, to) for i in range(blocks))
+        self.downsample: nn.Module | None = None
+        self.upsample: nn.Module | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.block:
+            x = block(x)
+        change = self.downsample or self.upsample
+        return x if change is None else change(x)
+
+
+class Encoder(nn.Module):
+    def __init__(self, config: ImageTokenizerConfig, to: dict):
+        super().__init__()
+        groups, self.patch = config.norm_groups, config.patch
+        widths = [config.ch * m for m in (1, *config.ch_mult)]
+        self.conv_in = nn.Conv2d(3 * config.patch**2, config.ch, 3, padding=1, **to)
+        self.down = nn.ModuleList()
+        for i, (channels, out) in enumerate(zip(widths, widths[1:])):
+            level = Level(channels, out, config.num_res_blocks, groups, to)
+            if i < len(config.ch_mult) - 1:
+                level.downsample = Downsample(out, to)
+            self.down.append(level)
+        self.mid = Middle(widths[-1], groups, to)
+        self.norm_out = nn.GroupNorm(groups, widths[-1], eps=1e-6, **to)
+        self.conv_out = nn.Conv2d(widths[-1], config.z_channels, 3, padding=1, **to)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = self.conv_in(F.pixel_unshuffle(pixels, self.patch))
+        for level in self.down:
+            x = level(x)
+        return activated(self.norm_out, self.conv_out, self.mid(x))
+
+
+class Decoder(nn.Module):
+    def __init__(self, config: ImageTokenizerConfig, to: dict):
+        super().__init__()
+        groups, self.patch = config.norm_groups, config.patch
+        widths = [config.ch * m for m in config.ch_mult]
+        inputs = [*widths[1:], widths[-1]]  # a level receives what the level below it gives
+        self.conv_in = nn.Conv2d(config.z_channels, widths[-1], 3, padding=1, **to)
+        self.mid = Middle(widths[-1], groups, to)
+        self.up = nn.ModuleList()
+        for i, (channels, out) in enumerate(zip(inputs, widths)):
+            level = Level(channels, out, config.num_res_blocks + 1, groups, to)
+            if i > 0:
+                level.upsample = Upsample(out, to)
+            self.up.append(level)
+        self.norm_out = nn.GroupNorm(groups, widths[0], eps=1e-6, **to)
+        self.conv_out = nn.Conv2d(widths[0], 3 * config.patch**2, 3, padding=1, **to)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.mid(self.conv_in(z))
+        for level in reversed(self.up):
+            x = level(x)
+        return F.pixel_shuffle(activated(self.norm_out, self.conv_out, x), self.patch)

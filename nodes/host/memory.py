@@ -1,0 +1,141 @@
+"""ComfyUI's memory management: hands it both parts of a model, makes room, and says what fits on the card."""
+
+from __future__ import annotations
+
+import comfy.model_management as memory
+import comfy.ops
+import torch
+from comfy.model_patcher import ModelPatcher
+
+from ...ar_core import LuminaModel
+from ...ar_core.memory import quantized_bytes, weight_bytes
+from ...ar_core.quantization import SCHEMES
+from ..sockets import ARModel
+
+
+def _outside_inference_mode(name: str):
+    method = getattr(ModelPatcher, name)
+
+    def wrapped(self, *arguments, **options):
+        with torch.inference_mode(False):
+            return method(self, *arguments, **options)
+
+    return wrapped
+
+
+class Patcher(ModelPatcher):
+    """A ModelPatcher whose weights can always be trained beside.
+
+    ComfyUI runs nodes in inference mode. Weights moved or patched there, also by another pack's sampler that makes
+    room, would become inference tensors, and the next training would fail.
+    """
+
+    load = _outside_inference_mode("load")
+    patch_model = _outside_inference_mode("patch_model")
+    unpatch_model = _outside_inference_mode("unpatch_model")
+    partially_load = _outside_inference_mode("partially_load")
+    partially_unload = _outside_inference_mode("partially_unload")
+    detach = _outside_inference_mode("detach")
+
+
+class WholePatcher(Patcher):
+    """A Patcher for a module whose layers cannot be streamed: it is on the device as a whole, or not at all."""
+
+    def load(self, device_to=None, lowvram_model_memory=0, force_patch_weights=False, full_load=False):
+        super().load(device_to, lowvram_model_memory, force_patch_weights, full_load=True)
+
+    def partially_unload(self, device_to, memory_to_free=0, force_patch_weights=False):
+        return 0  # nothing was freed: ComfyUI then unloads the whole
+
+
+class Layers(comfy.ops.disable_weight_init):
+    """ComfyUI's layers: they can be streamed, cast and patched.
+
+    Later versions (DynamicVRAM, the default on NVIDIA cards) build layers without weights and fill them in
+    `load_state_dict`. Our loader fills them itself, tensor by tensor. A layer that has its own `_load_from_state_dict`
+    is built with its weight, on meta, in every version.
+    """
+
+    class Linear(comfy.ops.disable_weight_init.Linear):
+        def _load_from_state_dict(self, *arguments):
+            torch.nn.Linear._load_from_state_dict(self, *arguments)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            """Where a streamed layer is trained through, with a copy of its own.
+
+            ComfyUI would copy the weight into a buffer that the next layer's weight overwrites (or, with cudaMallocAsync, may
+            overwrite) before backward reads it, and torch would not notice: wrong gradients without an error.
+            """
+            if self.comfy_cast_weights and torch.is_grad_enabled() and not self.weight_function:
+                return torch.nn.functional.linear(x, self.weight.to(x))
+            return super().forward(x)
+
+    class Embedding(comfy.ops.disable_weight_init.Embedding):
+        def _load_from_state_dict(self, *arguments):
+            torch.nn.Embedding._load_from_state_dict(self, *arguments)
+
+    class RMSNorm(torch.nn.RMSNorm):
+        """Fetches its few numbers itself: ComfyUI's would lie in a buffer that is overwritten before backward reads it."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.rms_norm(x, self.normalized_shape, self.weight.to(x), self.eps)
+
+
+def operations():
+    """The layers to build a transformer of."""
+    return Layers
+
+
+def citizen(model: LuminaModel) -> ARModel:
+    """Hand both parts to ComfyUI's memory management."""
+    return ARModel(
+        model,
+        Patcher(model.transformer, memory.get_torch_device(), memory.unet_offload_device()),
+        WholePatcher(model.image_tokenizer, memory.vae_device(), memory.vae_offload_device()),
+    )
+
+
+def make_resident(ar: ARModel, needed: int) -> None:
+    """Load both parts, patched, with `needed` bytes beside them; other models make room."""
+    with torch.inference_mode(False):
+        memory.load_models_gpu([ar.transformer, ar.image_tokenizer], memory_required=needed)
+
+
+def card_bytes() -> int | None:
+    """What a graphics card offers to models; None on a CPU, which streams nothing."""
+    device = memory.get_torch_device()
+    return None if memory.is_device_cpu(device) else memory.get_total_memory(device) - memory.extra_reserved_memory()
+
+
+def weights(ar: ARModel) -> int:
+    """Bytes of both parts."""
+    return weight_bytes(ar.model.transformer) + weight_bytes(ar.model.image_tokenizer)
+
+
+def fits(ar: ARModel, needed: int) -> bool:
+    """Whether both parts and `needed` bytes beside them are on the card at once: else layers would be streamed."""
+    total = card_bytes()
+    return total is None or weights(ar) + needed <= total
+
+
+def affords(ar: ARModel, least: int, more: int) -> bool:
+    """Whether to ask for `more` bytes where `least` would do: not if only that would have layers streamed."""
+    return fits(ar, more) or not fits(ar, least)
+
+
+def fitting_precisions(ar: ARModel, needed: int) -> str:
+    """The precisions in which this model would stay on the card with `needed` bytes beside it; "" where there is none."""
+    total = card_bytes()
+    if ar.model.transformer.quantized or total is None:
+        return ""
+    free = total - needed - weight_bytes(ar.model.image_tokenizer)
+    return " or ".join(scheme for scheme in SCHEMES if quantized_bytes(ar.model.transformer, scheme) <= free)
+
+
+def streamed(ar: ARModel) -> bool:
+    """Whether ComfyUI keeps some layers of the transformer off the card and copies them there whenever they run."""
+    return getattr(ar.model.transformer, "model_lowvram", False)
+
+
+def itemsize(ar: ARModel) -> int:
+    return ar.model.transformer.image_head.weight.element_size()

@@ -1,0 +1,41 @@
+"""Personalizations as ComfyUI's patches of the transformer."""
+
+from __future__ import annotations
+
+from comfy.weight_adapter.lora import LoRAAdapter
+
+from ...ar_core import Personalization
+from ...ar_core.adapters import Adapter, LowRankAdapter
+from ..sockets import ARModel
+
+
+def applied(ar: ARModel, personalization: Personalization, strength: float, name: str | None) -> ARModel:
+    """`ar` knowing one subject more; every other branch of the graph keeps what it has."""
+    if ar.model.transformer.quantized:  # nothing can be added to rounded weights: the change is computed beside them
+        return ARModel(ar.model.personalized(personalization, strength, name), ar.transformer, ar.image_tokenizer)
+    model = ar.model.knowing(personalization, strength, name)
+    patcher = ar.transformer.clone()
+    if personalization.adapter is not None and strength:
+        patches = {f"{key}.weight": _patch(personalization.adapter, key) for key in personalization.adapter.names()}
+        _check_patches(ar, personalization.adapter)
+        patcher.add_patches(patches, strength)
+    return ARModel(model, patcher, ar.image_tokenizer)
+
+
+def _patch(adapter: Adapter, name: str):
+    if isinstance(adapter, LowRankAdapter):  # stays low-rank in memory
+        down, up = adapter.matrices(name)
+        return LoRAAdapter(set(), (up, down, adapter.alpha, None, None, None))
+    return ("diff", (adapter.change(name),))
+
+
+def _check_patches(ar: ARModel, adapter: Adapter) -> None:
+    """ComfyUI ignores keys it does not know and shapes that do not fit."""
+    weights = ar.transformer.model_state_dict()
+    for name in adapter.names():
+        weight, shape = weights.get(f"{name}.weight"), adapter.shape(name)
+        if weight is None or tuple(weight.shape) != shape:
+            found = "is not there" if weight is None else f"has the shape {tuple(weight.shape)}"
+            raise ValueError(
+                f"The personalization changes {name} with the shape {shape}, which {found} in this model. Load its own model."
+            )

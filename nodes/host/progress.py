@@ -1,0 +1,118 @@
+"""Progress, previews and cancel on the running node."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import comfy.model_management as memory
+import comfy.utils
+from comfy_execution.utils import get_executing_context
+from PIL import Image
+from server import PromptServer
+
+from ...ar_core import Cancelled
+
+Interrupted = memory.InterruptProcessingException
+PREVIEW = 512  # pixels of the longer side
+
+
+class Reporter:
+    """Progress and Cancel of `ar_core`, shown on the running node.
+
+    Interrupts that come with an update are remembered, not raised: the engine stops at its next step and saves first.
+    Later versions of ComfyUI also raise them inside a layer's forward; the engine saves then too.
+    """
+
+    def __init__(self) -> None:
+        self.bar, self.stopped = comfy.utils.ProgressBar(1), False
+        self.preview: Image.Image | None = None
+        self.clock = Clock()
+        show_text("getting ready")  # the frontend draws a text over a preview that came before it
+
+    def progress(self, done: int, total: int, message: str) -> None:
+        if left := self.clock.left(done, total):
+            show_text(f"{message}\n{done} of {total}, {left}")
+        self._update(done, total)
+
+    def show(self, image: Image.Image) -> None:
+        """Show a picture on the node without moving the bar."""
+        self.preview = image
+        self._update(self.bar.current, self.bar.total)
+
+    def _update(self, done: int, total: int) -> None:
+        preview, self.preview = self.preview, None
+        try:
+            self.bar.update_absolute(done, total, preview and ("JPEG", preview.convert("RGB"), PREVIEW))
+        except Interrupted:
+            self.stopped = True
+
+    def cancel(self) -> bool:
+        self.stopped = self.stopped or memory.processing_interrupted()
+        return self.stopped
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Turns the engine's Cancelled into ComfyUI's own interruption, and says on the node that it was stopped."""
+        try:
+            yield
+        except Cancelled as stopped:
+            show_text(str(stopped))
+            memory.interrupt_current_processing(False)
+            raise Interrupted from None
+        except Interrupted:
+            show_text("Stopped at your request; what was finished is kept.")
+            raise
+
+
+def explained(execute: Callable) -> Callable:
+    """A node's `execute` whose errors also stand on the node: the message that pops up in the browser leaves them out."""
+
+    @functools.wraps(execute)
+    def wrapped(*arguments, **inputs):
+        try:
+            return execute(*arguments, **inputs)
+        except Exception as error:
+            show_text(str(error) or type(error).__name__)
+            raise
+
+    return wrapped
+
+
+class Clock:
+    """Time left, judged by the steps seen so far; at most twice a second."""
+
+    FIRST = 3  # steps before a judgement
+
+    def __init__(self) -> None:
+        self.restart(0, 0)
+
+    def restart(self, done: int, total: int) -> None:
+        self.first, self.total, self.started, self.shown = done, total, time.monotonic(), 0.0
+
+    def left(self, done: int, total: int) -> str:
+        if total != self.total or done < self.first:
+            self.restart(done, total)
+        now, steps = time.monotonic(), done - self.first
+        if steps < self.FIRST or now - self.shown < 0.5 and done < total:
+            return ""
+        self.shown = now
+        each = (now - self.started) / steps
+        return f"{duration(each * (total - done))} left of {duration(each * total)}"
+
+
+def duration(seconds: float) -> str:
+    """ "45 s", "3 min", "1 h 20 min"."""
+    if seconds < 60:
+        return f"{round(seconds)} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def show_text(text: str) -> None:
+    """Show `text` on the running node."""
+    context, server = get_executing_context(), getattr(PromptServer, "instance", None)
+    if context is not None and hasattr(server, "send_progress_text"):
+        server.send_progress_text(text, context.node_id)

@@ -1,0 +1,1 @@
+"""Measures the miniature and its scorers, and writes the pages about them."""

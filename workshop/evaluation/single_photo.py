@@ -1,0 +1,47 @@
+"""The paper's observation about one photo: stage 1 on a single picture lowers the loss a little, and then it stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ar_core.control import Cancel, Progress
+from ar_core.dreambench.dataset import BenchSubject
+from ar_core.model import LuminaModel
+from ar_core.photos import read_photos
+from ar_core.training import TrainingSettings, personalize, prepare_subject
+
+
+@dataclass(frozen=True)
+class Fall:
+    """Mean loss per code of the first, the middle and the last sixth of the steps."""
+
+    first: float
+    middle: float
+    last: float
+
+
+def curves(
+    model: LuminaModel, subjects: Sequence[BenchSubject], steps: int, runs: Path, progress: Progress, cancel: Cancel
+) -> dict[str, dict[str, list[float]]]:
+    """Losses of stage 1 by subject, on its first photo alone and on all of them; no views, which would be more pictures."""
+    recipe = replace(model.family.recipe, views=0)
+    bare = replace(model, family=replace(model.family, recipe=recipe))
+    settings = TrainingSettings.resolve(bare.family, strategy="embedding_only", embedding_steps=steps)
+    found: dict[str, dict[str, list[float]]] = {}
+    for subject in subjects:
+        photos, _ = read_photos(list(subject.photos))
+        found[subject.name] = {}
+        for name, shown in (("one photo", photos[:1]), ("all photos", photos)):
+            prepared = prepare_subject(bare, shown, subject.class_name, runs=runs, progress=progress, cancel=cancel)
+            found[subject.name][name] = personalize(bare, prepared, settings, runs, progress=progress, cancel=cancel)[
+                -1
+            ].losses
+    return found
+
+
+def fall(losses: Sequence[float]) -> Fall:
+    sixth, middle = max(1, len(losses) // 6), len(losses) // 2
+    parts = (losses[:sixth], losses[middle - sixth // 2 :][:sixth], losses[-sixth:])
+    return Fall(*(sum(part) / len(part) for part in parts))

@@ -1,0 +1,1 @@
+"""Trains the miniature and its scorers, and writes their files."""

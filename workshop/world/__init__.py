@@ -1,0 +1,1 @@
+"""The drawn world: what a scene contains, the words for it, and its pixels."""

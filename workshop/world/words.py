@@ -1,0 +1,62 @@
+"""The miniature's text tokenizer: a small byte-level BPE behind Chameleon's layout of control tokens."""
+
+from __future__ import annotations
+
+import random
+import re
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from ar_core.families.miniature import MINIATURE
+from ar_core.text import NEUTRAL_TEMPLATES
+
+from .scenes import random_caption, random_scene
+
+TEXT_TOKENS = 640
+
+
+def captions(count: int, seed: int = 0) -> list[str]:
+    """Training captions with every neutral template among them."""
+    rng = random.Random(f"captions {seed}")
+    return [random_caption(rng, random_scene(rng)) for _ in range(count)] + [t.format("dog") for t in NEUTRAL_TEMPLATES]
+
+
+def known_words() -> list[str]:
+    return sorted(set(re.findall(r"[a-z]+", " ".join(captions(20000)).lower())))
+
+
+def control_tokens() -> list[str]:
+    """Names of ids 0 .. first_text - 1, spelled as Chameleon spells its own."""
+    protocol = MINIATURE.protocol
+    names = ["<s>", "<pad>", "</s>", "<unk>"]
+    names += [f"IMGIMG{''.join(chr(ord('A') + int(d)) for d in str(i))}Z" for i in range(protocol.codes)]
+    names += [f"<reserved{i - 4:05d}>" for i in range(len(names), protocol.first_text)]
+    return names
+
+
+def build_tokenizer() -> Tokenizer:
+    """Train the BPE on captions; ids below `first_text` are control tokens, text comes after them."""
+    pattern = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = pattern
+    trainer = trainers.BpeTrainer(
+        vocab_size=TEXT_TOKENS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    width, height = MINIATURE.recipe.size
+    instruction = MINIATURE.protocol.instruction.format(width=width, height=height, prompt="{}")
+    learner.train_from_iterator([instruction.format(c) for c in captions(20000)], trainer)
+    learned = _serialised(learner)
+    controls = control_tokens()
+    vocabulary = {name: i for i, name in enumerate(controls)}
+    for token, index in sorted(learned["vocab"].items(), key=lambda item: item[1]):
+        vocabulary[token] = len(controls) + index
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[tuple(m) for m in learned["merges"]]))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pattern, decoders.ByteLevel()
+    tokenizer.add_special_tokens(controls)
+    return tokenizer
+
+
+def _serialised(tokenizer: Tokenizer) -> dict:
+    import json
+
+    return json.loads(tokenizer.to_str())["model"]
