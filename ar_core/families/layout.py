@@ -1,7 +1,7 @@
 """Where the codes of a picture stand in the stream of tokens that follows its prompt.
 
-Lumina-mGPT ends every row of codes with a token of its own; Janus-Pro has codes alone. Whatever counts positions, such as
-decoding, memory estimates and training examples, asks a `Layout` and needs to know neither.
+Lumina-mGPT ends every row of codes with a token of its own; Janus-Pro has codes alone. Whatever counts positions, such
+as decoding, memory estimates and training examples, asks a `Layout` and needs to know neither.
 """
 
 from __future__ import annotations
