@@ -4,7 +4,7 @@ The engine: knows no ComfyUI. `python -m ar_core --help` is its command line.
 """
 
 from .control import Cancelled
-from .model import Generated, LuminaModel
+from .model import ARModel, Generated
 from .personalization import Personalization
 from .photos import Photo, read_photos
 from .sampling import SamplingSettings
@@ -13,7 +13,7 @@ from .training import StageResult, Subject, TrainingSettings, personalize, prepa
 __all__ = [
     "Cancelled",
     "Generated",
-    "LuminaModel",
+    "ARModel",
     "Personalization",
     "Photo",
     "SamplingSettings",

@@ -1,4 +1,4 @@
-"""LuminaModel: text tokenizer + transformer + image tokenizer, and the personalizations applied to them."""
+"""ARModel: text tokenizer + transformer + image tokenizer, and the personalizations applied to them."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class Generated:
 
 
 @dataclass(frozen=True, eq=False)
-class LuminaModel:
-    """Everything one model needs. Never changes: applying a personalization gives another LuminaModel."""
+class ARModel:
+    """Everything one model needs. Never changes: applying a personalization gives another ARModel."""
 
     family: Family
     text: TextTokenizer
@@ -103,7 +103,7 @@ class LuminaModel:
         operations=layers,
         progress: Progress = silent,
         cancel: Cancel = never,
-    ) -> LuminaModel:
+    ) -> ARModel:
         """Load any layout that `checkpoints` knows; "miniature" is the model that ships.
 
         `dtype` None takes bfloat16, but float32 for a small model on a CPU. `quantized`, one of `quantization.SCHEMES`,
@@ -153,9 +153,7 @@ class LuminaModel:
         used = [a.personalization.vectors for a in self.applied]
         return torch.cat(used).to(self.device) if used else None
 
-    def personalized(
-        self, personalization: Personalization, strength: float = 1.0, name: str | None = None
-    ) -> LuminaModel:
+    def personalized(self, personalization: Personalization, strength: float = 1.0, name: str | None = None) -> ARModel:
         """This model knowing one subject more, in prompts called `name` (default: the saved identifier).
 
         `strength` scales the change of the transformer; 0 is exactly the model as it was, with the identifier
@@ -171,7 +169,7 @@ class LuminaModel:
             return replace(knowing, beside=changes)
         return replace(knowing, transformer=merged(self.base, changes) if changes else self.base)
 
-    def knowing(self, personalization: Personalization, strength: float = 1.0, name: str | None = None) -> LuminaModel:
+    def knowing(self, personalization: Personalization, strength: float = 1.0, name: str | None = None) -> ARModel:
         """As `personalized`, for a host that changes the transformer's weights itself: only the identifier is added."""
         name = check_identifier_name(name or personalization.identifier)
         if personalization.base_fingerprint != self.fingerprint:

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from PIL.PngImagePlugin import PngInfo
 
-from .model import Generated, LuminaModel
+from .model import ARModel, Generated
 from .photos import unstack
 
 SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"  # IPTC: made by a trained model
 
 
-def save_png(image: Generated, number: int, model: LuminaModel, path: Path) -> None:
+def save_png(image: Generated, number: int, model: ARModel, path: Path) -> None:
     """Write image `number` of its batch atomically, with prompt and settings in text chunks."""
     applied = [
         {"identifier": a.identifier.name, "class": a.identifier.class_name, "strength": a.strength}

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 
-from ar_core.model import LuminaModel
+from ar_core.model import ARModel
 from ar_core.quantization import SCHEMES
 from ar_core.sampling import SamplingSettings
 from ar_core.sampling.settings import WINDOWS
@@ -49,7 +49,7 @@ MINIATURE_PROMPTS = (
 
 def count_steps(windows: tuple[int, ...]) -> dict[int, dict[str, float]]:
     """On the miniature: sequential steps and seconds of a picture as multiples of each window's."""
-    model = LuminaModel.load("miniature", "cuda" if torch.cuda.is_available() else "cpu")
+    model = ARModel.load("miniature", "cuda" if torch.cuda.is_available() else "cpu")
     settings = SamplingSettings.resolve(model.family, cfg=MINIATURE_CFG)
     model.generate(MINIATURE_PROMPTS[0], replace(settings, window=1))  # warm up
     found: dict[int, tuple[int, float]] = {}
@@ -196,7 +196,7 @@ def main() -> None:
             f"miniature at guidance {MINIATURE_CFG:g}, window {window}: {found['steps_per_image']:.0f} steps per image, {found['steps_ratio']:.2f}x fewer, "
             f"{found['time_ratio']:.2f}x faster than sequential"
         )
-    usual = results["fp32" if device.type == "cpu" else "bf16"]  # what `LuminaModel.load` takes on this device
+    usual = results["fp32" if device.type == "cpu" else "bf16"]  # what `ARModel.load` takes on this device
     summary = {
         "sequential_over_naive": usual["sequential_over_naive"],
         "jacobi_over_sequential": usual["jacobi_over_sequential"],

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from ar_core import LuminaModel, Subject, TrainingSettings, personalize
+from ar_core import ARModel, Subject, TrainingSettings, personalize
 from ar_core.control import Cancelled
 from ar_core.families.registry import FAMILIES
 from ar_core.memory import picture_bytes, weight_bytes
@@ -41,7 +41,7 @@ def synchronized(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def step_seconds(model: LuminaModel, images: int, window: int, steps: int) -> float:
+def step_seconds(model: ARModel, images: int, window: int, steps: int) -> float:
     """Median seconds of a forward pass with everything around it, after the prompt and a first step."""
     settings = SamplingSettings.resolve(model.family, window=window)
     ids = [model.text.prompt_ids(PROMPT, settings.size)] * images
@@ -60,7 +60,7 @@ def step_seconds(model: LuminaModel, images: int, window: int, steps: int) -> fl
     return statistics.median(after - before for before, after in zip(ticks[1:], ticks[2:]))
 
 
-def training_seconds(model: LuminaModel) -> dict[str, float]:
+def training_seconds(model: ARModel) -> dict[str, float]:
     """Seconds of one step with one picture, by stage, reading nothing and drawing nothing."""
     size, protocol = model.family.recipe.size, model.family.protocol
     subject = Subject("dog", size, torch.randint(protocol.codes, (1, *protocol.grid(size))), (0,), "random codes")
@@ -71,7 +71,7 @@ def training_seconds(model: LuminaModel) -> dict[str, float]:
     return {"stage 1": marks[1] - marks[0], "stage 2, LoRA": marks[-1] - marks[-2]}
 
 
-def describe(model: LuminaModel) -> dict[str, float]:
+def describe(model: ARModel) -> dict[str, float]:
     """Gibibytes: held by the weights, and computed for one picture beside them."""
     family = model.family
     beside = picture_bytes(
@@ -111,9 +111,7 @@ def main() -> None:
     print(machine(device), flush=True)
     read_speed = bandwidth(device)  # first: its memory is not to be taken for the model's
     start = time.perf_counter()
-    model = LuminaModel.load(
-        chosen.folder, device, precision.dtype, quantized=precision.quantized, family=chosen.family
-    )
+    model = ARModel.load(chosen.folder, device, precision.dtype, quantized=precision.quantized, family=chosen.family)
     result = {
         "machine": machine(device),
         "precision": model.transformer.precision,

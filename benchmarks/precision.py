@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ar_core.memory import weight_bytes
-from ar_core.model import LuminaModel
+from ar_core.model import ARModel
 from ar_core.photos import stack
 from ar_core.sampling import SamplingSettings
 from ar_core.training.examples import Batch, make_batch
@@ -55,7 +55,7 @@ class Seen:
     weights: int  # bytes of the transformer
 
 
-def scenes(model: LuminaModel, count: int) -> list[tuple[list[int], Tensor]]:
+def scenes(model: ARModel, count: int) -> list[tuple[list[int], Tensor]]:
     """Captions' ids and codes (rows, columns) of held-out scenes."""
     rng = random.Random("precision")
     drawn = [random_scene(rng, held_out=True) for _ in range(count)]
@@ -65,7 +65,7 @@ def scenes(model: LuminaModel, count: int) -> list[tuple[list[int], Tensor]]:
 
 
 @torch.inference_mode()
-def forced(model: LuminaModel, batch: Batch) -> tuple[Tensor, Tensor]:
+def forced(model: ARModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Loss of each sequence (B,) and the likeliest codes (B, codes)."""
     transformer, scored = model.transformer, batch.targets >= 0
     embeddings = transformer.embed(batch.ids).to(transformer.model.norm.weight.dtype)
@@ -74,7 +74,7 @@ def forced(model: LuminaModel, batch: Batch) -> tuple[Tensor, Tensor]:
     return losses.view(len(batch.ids), -1).mean(1), logits.argmax(-1).view(len(batch.ids), -1)
 
 
-def look(model: LuminaModel, pairs: list[tuple[list[int], Tensor]], pictures: int) -> Seen:
+def look(model: ARModel, pairs: list[tuple[list[int], Tensor]], pictures: int) -> Seen:
     size = model.family.recipe.size
     parts = [
         forced(model, make_batch(pairs[i : i + BATCH], model.family.protocol, size))
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers here")
     arguments = parser.parse_args()
     print(f"{machine(torch.device('cpu'))}\n{arguments.scenes} held-out scenes, {arguments.pictures} pictures")
-    models = {name: LuminaModel.load("miniature", **options) for name, options in PRECISIONS.items()}
+    models = {name: ARModel.load("miniature", **options) for name, options in PRECISIONS.items()}
     pairs = scenes(models[REFERENCE], arguments.scenes)
     seen = {name: look(model, pairs, arguments.pictures) for name, model in models.items()}
     results = {name: compared(found, seen[REFERENCE]) for name, found in seen.items()}

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..ar_core import Personalization
 from .host.patches import applied
 from .host.progress import explained, show_text
-from .sockets import CATEGORY, ARModel, ARModelSocket, PersonalizationSocket
+from .sockets import CATEGORY, ARModelSocket, HostedModel, PersonalizationSocket
 
 
 class ApplyPersonalization(io.ComfyNode):
@@ -43,7 +43,7 @@ class ApplyPersonalization(io.ComfyNode):
     @classmethod
     @explained
     def execute(
-        cls, ar_model: ARModel, personalization: Personalization, strength: float, identifier: str
+        cls, ar_model: HostedModel, personalization: Personalization, strength: float, identifier: str
     ) -> io.NodeOutput:
         personalized = applied(ar_model, personalization, strength, identifier.strip() or None)
         newest = personalized.model.applied[-1].identifier

@@ -8,7 +8,7 @@ from ..ar_core import Personalization, TrainingSettings
 from ..ar_core.training.stages import JOINT, LAYERS
 from . import training
 from .host.progress import explained
-from .sockets import CATEGORY, ARModel, ARModelSocket, PersonalizationSocket, SubjectPhotosValue, SubjectSocket
+from .sockets import CATEGORY, ARModelSocket, HostedModel, PersonalizationSocket, SubjectPhotosValue, SubjectSocket
 
 METHODS = {"LoRA": "lora", "full q/k/v": "full"}
 
@@ -53,7 +53,7 @@ class FineTuneTransformer(io.ComfyNode):
     @explained
     def execute(
         cls,
-        ar_model: ARModel,
+        ar_model: HostedModel,
         subject: SubjectPhotosValue,
         method: str,
         rank: int,

@@ -8,7 +8,7 @@ from ..ar_core import TrainingSettings
 from ..ar_core.training.stages import EMBEDDING
 from . import training
 from .host.progress import explained
-from .sockets import CATEGORY, ARModel, ARModelSocket, SubjectPhotosValue, SubjectSocket
+from .sockets import CATEGORY, ARModelSocket, HostedModel, SubjectPhotosValue, SubjectSocket
 
 
 class LearnIdentifier(io.ComfyNode):
@@ -32,7 +32,7 @@ class LearnIdentifier(io.ComfyNode):
     @classmethod
     @explained
     def execute(
-        cls, ar_model: ARModel, subject: SubjectPhotosValue, steps: int, learning_rate: float, training_seed: int
+        cls, ar_model: HostedModel, subject: SubjectPhotosValue, steps: int, learning_rate: float, training_seed: int
     ) -> io.NodeOutput:
         settings = TrainingSettings.resolve(
             ar_model.model.family,

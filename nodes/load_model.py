@@ -6,13 +6,13 @@ import comfy.model_management as memory
 import torch
 from comfy_api.latest import io
 
-from ..ar_core import LuminaModel
+from ..ar_core import ARModel
 from ..ar_core.memory import picture_bytes
 from ..ar_core.model import MINIATURE_FOLDER, PRECISIONS
 from .host.folders import MODELS, fingerprint, folders, inside
 from .host.memory import card_bytes, citizen, fits, fitting_precisions, operations, weights
 from .host.progress import Reporter, duration, explained, show_text
-from .sockets import CATEGORY, ARModel, ARModelSocket
+from .sockets import CATEGORY, ARModelSocket, HostedModel
 
 BUILT_IN = "miniature (built in)"
 BUS = 12e9  # bytes per second from main memory to a graphics card: an assumption for the estimate alone
@@ -75,7 +75,7 @@ class LoadModel(io.ComfyNode):
         path = MINIATURE_FOLDER if model_name == BUILT_IN else inside(model_name, MODELS)
         chosen, reporter = PRECISIONS[precision], Reporter()
         with torch.inference_mode(False), reporter.interruptible():
-            model = LuminaModel.load(
+            model = ARModel.load(
                 path,
                 memory.unet_offload_device(),
                 chosen.dtype or best_dtype(),
@@ -98,7 +98,7 @@ def best_dtype() -> torch.dtype | None:
     return torch.bfloat16 if memory.should_use_bf16(device) else torch.float16
 
 
-def about(ar: ARModel) -> str:
+def about(ar: HostedModel) -> str:
     """What was loaded, and whether one picture fits beside the weights."""
     model = ar.model
     recipe, protocol = model.family.recipe, model.family.protocol

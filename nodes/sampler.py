@@ -13,7 +13,7 @@ from ..ar_core.memory import picture_bytes
 from ..ar_core.photos import unstack
 from .host.memory import affords, make_resident
 from .host.progress import Reporter, explained, show_text
-from .sockets import CATEGORY, ARModel, ARModelSocket
+from .sockets import CATEGORY, ARModelSocket, HostedModel
 
 SHAPES = {"1:1": (1, 1), "4:3": (4, 3), "3:4": (3, 4), "16:9": (16, 9), "9:16": (9, 16)}
 DECODING = {"auto": 0, "sequential": 1}  # -> window
@@ -104,7 +104,7 @@ class Sampler(io.ComfyNode):
     @classmethod
     @explained
     def execute(cls, ar_model, prompt, shape, cfg, top_k, temperature, seed, batch_size, decoding) -> io.NodeOutput:
-        ar: ARModel = ar_model[0]
+        ar: HostedModel = ar_model[0]
         if shape[0] not in SHAPES:
             raise ValueError(f'shape is "{shape[0]}"; choose one of: {", ".join(SHAPES)}.')
         if decoding[0] not in DECODING:
@@ -139,7 +139,7 @@ class Sampler(io.ComfyNode):
     @classmethod
     def _sample(
         cls,
-        ar: ARModel,
+        ar: HostedModel,
         text: str,
         settings: SamplingSettings,
         count: int,
@@ -168,7 +168,7 @@ def pictures(drawn: list[Generated]) -> torch.Tensor:
     return torch.cat([image.images for image in drawn]).to(memory.intermediate_device())
 
 
-def memory_needed(ar: ARModel, settings: SamplingSettings, count: int, previews: bool) -> int:
+def memory_needed(ar: HostedModel, settings: SamplingSettings, count: int, previews: bool) -> int:
     model = ar.model
     beside = sum(p.numel() for adapter, _ in model.beside for p in adapter.parameters())
     return picture_bytes(
@@ -183,7 +183,7 @@ def memory_needed(ar: ARModel, settings: SamplingSettings, count: int, previews:
     )
 
 
-def describe(ar: ARModel, drawn: list[list[Generated]], prompts: list[str], seconds: float, previews: bool) -> str:
+def describe(ar: HostedModel, drawn: list[list[Generated]], prompts: list[str], seconds: float, previews: bool) -> str:
     first, codes = drawn[0][0], sum(image.codes.numel() for images in drawn for image in images)
     values, steps = first.settings.describe(), sum(images[0].steps for images in drawn)
     text = f"{values['size']}, cfg {values['cfg']}, top-k {values['top_k']}, temperature {values['temperature']}"

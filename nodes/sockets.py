@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ..ar_core import LuminaModel, Photo
+from ..ar_core import ARModel, Photo
 
 CATEGORY = "Lumina-mGPT"
 
@@ -17,14 +17,14 @@ PersonalizationSocket = io.Custom("PERSONALIZATION")  # carries an ar_core.Perso
 
 
 @dataclass(frozen=True, eq=False)
-class ARModel:
+class HostedModel:
     """A model with the patchers through which ComfyUI loads, offloads and changes its two parts.
 
     `model` knows the applied identifiers; the changes of its layers are patches of `transformer`. The modules
     themselves are shared by every branch of the graph.
     """
 
-    model: LuminaModel
+    model: ARModel
     transformer: ModelPatcher
     image_tokenizer: ModelPatcher
 

@@ -19,7 +19,7 @@ from ..ar_core.training.stages import EMBEDDING, StageTrainer
 from .host.folders import runs_folder
 from .host.memory import affords, fits, itemsize, make_resident, streamed
 from .host.progress import PREVIEW, Reporter, show_text
-from .sockets import ARModel, PersonalizationSocket, SubjectPhotosValue
+from .sockets import HostedModel, PersonalizationSocket, SubjectPhotosValue
 
 SAMPLES = 4  # pictures of the fixed prompt, spread over the training
 CELL = 256
@@ -57,7 +57,7 @@ def outputs() -> list[io.Output]:
 
 
 def train(
-    ar: ARModel, subject: SubjectPhotosValue, stage: str, settings: TrainingSettings, start=None
+    ar: HostedModel, subject: SubjectPhotosValue, stage: str, settings: TrainingSettings, start=None
 ) -> io.NodeOutput:
     """Run one stage with everything a user sees of it."""
     view = View()
@@ -89,7 +89,7 @@ def train(
     return io.NodeOutput(result.personalization, {"loss": drawable(result.losses)}, labelled(ar, result))
 
 
-def memory_needed(ar: ARModel, stage: str, settings: TrainingSettings) -> tuple[int, int]:
+def memory_needed(ar: HostedModel, stage: str, settings: TrainingSettings) -> tuple[int, int]:
     """Bytes beside the weights for reading the photos and learning, and for drawing one sample on the way."""
     model, recipe = ar.model, ar.model.family.recipe
     config, protocol, size = model.transformer.config, model.family.protocol, recipe.size
@@ -132,7 +132,7 @@ def cell(images: torch.Tensor, label: str) -> Image.Image:
     return grid([unstack(images)], cell=CELL, labels=[label])
 
 
-def labelled(ar: ARModel, result: StageResult) -> torch.Tensor:
+def labelled(ar: HostedModel, result: StageResult) -> torch.Tensor:
     """The samples as a batch (n, H, W, 3), each with its step below it; a grey one says that there was no room for any."""
     cells = [cell(ar.model.decode(codes), f"step {step}") for step, codes in sorted(result.samples.items())]
     return stack(cells or [cell(torch.full((1, CELL, CELL, 3), 0.5), "no room for samples")])

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import VQ, config, vq_weights, weights, write_chameleon, write_lumina, write_meta, write_transformer
 
-from ar_core import LuminaModel
+from ar_core import ARModel
 from ar_core.architecture import ImageTokenizerConfig
 from ar_core.checkpoints.chameleon import transformer_config
 from ar_core.checkpoints.find import find
@@ -24,15 +24,15 @@ from ar_core.training import Subject, TrainingSettings, personalize
 IDS = torch.tensor([[0, 20, 16390, 8197, 8820, 8820, 7, 9]])
 
 
-def outputs(model: LuminaModel) -> tuple[torch.Tensor, torch.Tensor]:
+def outputs(model: ARModel) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.no_grad():
         logits = model.transformer.image_logits(model.transformer(model.transformer.embed(IDS)))
     return logits, model.decode(torch.arange(6).view(1, 2, 3))
 
 
 @pytest.fixture(scope="module")
-def complete(tmp_path_factory) -> LuminaModel:
-    return LuminaModel.load(write_lumina(tmp_path_factory.mktemp("a")))
+def complete(tmp_path_factory) -> ARModel:
+    return ARModel.load(write_lumina(tmp_path_factory.mktemp("a")))
 
 
 def layouts(folder):
@@ -42,37 +42,37 @@ def layouts(folder):
         (folder / "m").mkdir()
         write_transformer(folder / "m", weights(), torch.bfloat16, 1)
         write_meta(folder / "m" / "chameleon" / "tokenizer")
-        return LuminaModel.load(folder / "m")
+        return ARModel.load(folder / "m")
 
     def given():
         (folder / "g").mkdir()
         write_transformer(folder / "g", weights(), torch.bfloat16, 1)
         meta = write_meta(folder / "elsewhere")
-        return LuminaModel.load(folder / "g", vq=meta / "vqgan.ckpt", tokenizer=meta / "text_tokenizer.json")
+        return ARModel.load(folder / "g", vq=meta / "vqgan.ckpt", tokenizer=meta / "text_tokenizer.json")
 
     def encoder_only():
         write_chameleon(folder / "e", decoder=False)
         save_file({f"vqvae.{k}": v for k, v in vq_weights().items()}, folder / "e" / "vqgan.safetensors")
-        return LuminaModel.load(folder / "e")
+        return ARModel.load(folder / "e")
 
     def decoder_beside():
         """A half image tokenizer is found first; the whole one further down is taken."""
         write_chameleon(folder / "d", decoder=False)
         save_file(half(vq_weights()), folder / "d" / "vqgan.safetensors")
         write_meta(folder / "d" / "original_tokenizers")
-        return LuminaModel.load(folder / "d")
+        return ARModel.load(folder / "d")
 
     def parts_in_the_parent_folder():
         (write_lumina(folder / "p") / "model").mkdir()
         for name in ("config.json", "model.safetensors"):
             (folder / "p" / name).rename(folder / "p" / "model" / name)
-        return LuminaModel.load(folder / "p" / "model")
+        return ARModel.load(folder / "p" / "model")
 
     return {
-        "shards": lambda: LuminaModel.load(write_lumina(folder / "s", shards=3)),
-        "float32": lambda: LuminaModel.load(write_lumina(folder / "f", dtype=torch.float32)),
-        "float16": lambda: LuminaModel.load(write_lumina(folder / "h", dtype=torch.float16)),
-        "chameleon": lambda: LuminaModel.load(write_chameleon(folder / "c")),
+        "shards": lambda: ARModel.load(write_lumina(folder / "s", shards=3)),
+        "float32": lambda: ARModel.load(write_lumina(folder / "f", dtype=torch.float32)),
+        "float16": lambda: ARModel.load(write_lumina(folder / "h", dtype=torch.float16)),
+        "chameleon": lambda: ARModel.load(write_chameleon(folder / "c")),
         "chameleon without decoder": encoder_only,
         "meta beside": lumina_with_metas_files,
         "meta given": given,
@@ -94,42 +94,42 @@ def test_every_layout_gives_the_same_model(name, tmp_path, complete):
 def test_the_fingerprint_names_the_weights_not_their_type(tmp_path, complete):
     folder = write_lumina(tmp_path / "x")
     for dtype in (torch.bfloat16, torch.float16):
-        assert LuminaModel.load(folder, dtype=dtype).fingerprint == complete.fingerprint
-    assert LuminaModel.load(write_lumina(tmp_path / "y", seed=1)).fingerprint != complete.fingerprint
+        assert ARModel.load(folder, dtype=dtype).fingerprint == complete.fingerprint
+    assert ARModel.load(write_lumina(tmp_path / "y", seed=1)).fingerprint != complete.fingerprint
 
 
 @pytest.mark.parametrize("quantized", [None, "int8"])
 def test_reading_reports_and_stops(tmp_path, quantized):
     folder, seen = write_lumina(tmp_path / "model", shards=2), []
-    model = LuminaModel.load(folder, quantized=quantized, progress=lambda *step: seen.append(step))
+    model = ARModel.load(folder, quantized=quantized, progress=lambda *step: seen.append(step))
     count = len([name for name, _ in model.transformer.named_parameters() if not name.endswith(".scale")])
     assert seen == [(done, count, "reading weights") for done in range(1, count + 1)]
     with pytest.raises(Cancelled):
-        LuminaModel.load(folder, quantized=quantized, cancel=lambda: len(seen) == count)
+        ARModel.load(folder, quantized=quantized, cancel=lambda: len(seen) == count)
 
 
 def test_a_small_model_on_a_cpu_is_float32_and_a_large_one_bfloat16(tmp_path, monkeypatch):
     folder = write_lumina(tmp_path / "model")
-    assert LuminaModel.load(folder).transformer.precision == "float32"
+    assert ARModel.load(folder).transformer.precision == "float32"
     monkeypatch.setattr("ar_core.model.SMALL_BYTES", find(folder).size)
-    assert LuminaModel.load(folder).transformer.precision == "bfloat16"
+    assert ARModel.load(folder).transformer.precision == "bfloat16"
 
 
 def test_a_float32_file_has_one_fingerprint_in_every_type(tmp_path, complete):
     """Its values are rounded on loading in bfloat16, as the fingerprint rounds them."""
     changed(tmp_path / "model", lambda t: t.update({k: v.float() * 1.003 for k, v in t.items()}))
-    names = {LuminaModel.load(tmp_path / "model", dtype=dtype).fingerprint for dtype in (torch.float32, torch.bfloat16)}
+    names = {ARModel.load(tmp_path / "model", dtype=dtype).fingerprint for dtype in (torch.float32, torch.bfloat16)}
     assert len(names) == 1 and names != {complete.fingerprint}
 
 
 def test_the_folders_name_tells_the_resolution(tmp_path):
-    assert LuminaModel.load(write_lumina(tmp_path / "Lumina-mGPT-7B-512")).family is LUMINA_512
-    assert LuminaModel.load(tmp_path / "Lumina-mGPT-7B-512", family="lumina-mgpt-768").family is LUMINA_768
+    assert ARModel.load(write_lumina(tmp_path / "Lumina-mGPT-7B-512")).family is LUMINA_512
+    assert ARModel.load(tmp_path / "Lumina-mGPT-7B-512", family="lumina-mgpt-768").family is LUMINA_768
 
 
 def test_the_whole_job_on_the_real_protocol(tmp_path):
     """Photos as codes, both stages, a sample: 1060 image tokens of the 7B's own vocabulary."""
-    model = LuminaModel.load(write_lumina(tmp_path / "Lumina-mGPT-7B-512"))
+    model = ARModel.load(write_lumina(tmp_path / "Lumina-mGPT-7B-512"))
     codes = torch.randint(0, 8192, (2, 16, 64), generator=torch.Generator().manual_seed(0))
     subject = Subject("dog", (1024, 256), codes, (0, 1), "pixels")
     settings = TrainingSettings.resolve(model.family, embedding_steps=2, layer_steps=2, rank=2, batch_size=2)
@@ -162,14 +162,14 @@ def test_only_the_heads_image_rows_are_read(tmp_path, complete):
         tensors["lm_head.weight"][:4], tensors["lm_head.weight"][8196:] = float("nan"), float("nan")
 
     changed(tmp_path / "model", spoil)
-    model = LuminaModel.load(tmp_path / "model")
+    model = ARModel.load(tmp_path / "model")
     assert torch.equal(model.transformer.image_head.weight, complete.transformer.image_head.weight)
 
 
 def test_tied_embeddings_give_the_head(tmp_path):
     changed(tmp_path / "model", lambda t: t.pop("lm_head.weight"))
     set_config(tmp_path / "model", tie_word_embeddings=True)
-    transformer = LuminaModel.load(tmp_path / "model", dtype=torch.bfloat16).transformer
+    transformer = ARModel.load(tmp_path / "model", dtype=torch.bfloat16).transformer
     table = transformer.model.embed_tokens.weight
     assert torch.equal(transformer.image_head.weight, table[4:8196])
     transformer.image_head.weight.zero_()
@@ -388,35 +388,35 @@ def test_every_defect_is_one_sentence(name, tmp_path):
     write, sentence = DEFECTS[name]
     write(tmp_path / "model")
     with pytest.raises(ValueError, match=sentence) as caught:
-        LuminaModel.load(tmp_path / "model")
+        ARModel.load(tmp_path / "model")
     assert isinstance(caught.value, CheckpointError) or name == "broken text tokenizer"
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_that_does_not_exist(tmp_path):
     with pytest.raises(CheckpointError, match="no model folder .*absent"):
-        LuminaModel.load(tmp_path / "absent")
+        ARModel.load(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("part", ["vq", "tokenizer"])
 def test_a_given_file_that_does_not_exist(tmp_path, part):
     with pytest.raises(CheckpointError, match="no file .*absent"):
-        LuminaModel.load(write_lumina(tmp_path / "model"), **{part: tmp_path / "absent"})
+        ARModel.load(write_lumina(tmp_path / "model"), **{part: tmp_path / "absent"})
 
 
 def test_a_given_image_tokenizer_without_encoder(tmp_path):
     save_file({k: v for k, v in vq_weights().items() if not k.startswith("encoder.")}, tmp_path / "vq.safetensors")
     with pytest.raises(CheckpointError, match="vq.safetensors has no encoder: put"):
-        LuminaModel.load(write_lumina(tmp_path / "model"), vq=tmp_path / "vq.safetensors")
+        ARModel.load(write_lumina(tmp_path / "model"), vq=tmp_path / "vq.safetensors")
 
 
 def test_weights_too_large_for_the_wanted_type(tmp_path):
     changed(tmp_path / "model", entry(1e6))
-    assert LuminaModel.load(tmp_path / "model")
+    assert ARModel.load(tmp_path / "model")
     with pytest.raises(CheckpointError, match="not a finite number as torch.float16"):
-        LuminaModel.load(tmp_path / "model", dtype=torch.float16)
+        ARModel.load(tmp_path / "model", dtype=torch.float16)
 
 
 def test_derived_values_in_a_file_are_ignored(tmp_path, complete):
     changed(tmp_path / "model", lambda t: t.update({"model.layers.0.self_attn.rotary_emb.inv_freq": torch.zeros(4)}))
-    assert LuminaModel.load(tmp_path / "model").fingerprint == complete.fingerprint
+    assert ARModel.load(tmp_path / "model").fingerprint == complete.fingerprint

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from tiny import write_chameleon, write_lumina
 from toy import FAMILY, toy_model, toy_subject
 
-from ar_core import LuminaModel, TrainingSettings, cli, personalize
+from ar_core import ARModel, TrainingSettings, cli, personalize
 from ar_core.adapters import DeltaAdapter, LowRankAdapter, attached, merged
 from ar_core.architecture import TransformerConfig
 from ar_core.memory import quantized_bytes, weight_bytes
@@ -23,7 +23,7 @@ SETTINGS = SamplingSettings.resolve(FAMILY, seed=3)
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES)
 
 
-def small_toy(scheme: str) -> LuminaModel:
+def small_toy(scheme: str) -> ARModel:
     model = toy_model()
     return replace(model, transformer=quantize(model.transformer, scheme))
 
@@ -62,9 +62,9 @@ def test_a_quantised_transformer_computes_with_its_rounded_weights(scheme):
 @every_scheme
 def test_every_layout_loads_under_the_same_fingerprint(write, scheme, tmp_path):
     folder = write(tmp_path / "model")
-    plain, small = LuminaModel.load(folder), LuminaModel.load(folder, quantized=scheme)
+    plain, small = ARModel.load(folder), ARModel.load(folder, quantized=scheme)
     assert small.fingerprint == plain.fingerprint and small.transformer.precision == f"{scheme} and bfloat16"
-    expected = quantize(LuminaModel.load(folder, dtype=torch.bfloat16).transformer, scheme).state_dict()
+    expected = quantize(ARModel.load(folder, dtype=torch.bfloat16).transformer, scheme).state_dict()
     got = small.transformer.state_dict()
     assert got.keys() == expected.keys() and all(torch.equal(got[key], expected[key]) for key in got)
     assert not any(p.is_meta or p.requires_grad for p in small.transformer.parameters())
@@ -77,7 +77,7 @@ def test_a_defect_is_found_all_the_same(scheme, tmp_path):
     del tensors["model.layers.1.mlp.up_proj.weight"]
     save_file(tensors, folder / "model.safetensors")
     with pytest.raises(ValueError, match=r"lacks model.layers.1.mlp.up_proj.weight"):
-        LuminaModel.load(folder, quantized=scheme)
+        ARModel.load(folder, quantized=scheme)
 
 
 @pytest.mark.parametrize("scheme, least", [("int8", 0.52), ("4-bit", 0.31)])
@@ -147,9 +147,7 @@ def test_both_stages_learn_and_are_remembered_apart(scheme, tmp_path):
 
 @pytest.mark.parametrize("scheme, apart", [("int8", 0.02), ("4-bit", 0.2)])
 def test_the_miniature_stays_close(scheme, apart):
-    plain, small = (
-        LuminaModel.load("miniature", dtype=torch.float32, quantized=quantized) for quantized in (None, scheme)
-    )
+    plain, small = (ARModel.load("miniature", dtype=torch.float32, quantized=quantized) for quantized in (None, scheme))
     ids = plain.text.prompt_ids("a photo of a red mug on the beach", plain.family.recipe.size)
     x = plain.transformer.embed(torch.tensor([ids]))
     with torch.inference_mode():
@@ -183,4 +181,4 @@ def test_without_its_package_a_precision_is_refused_with_a_sentence(monkeypatch,
     with pytest.raises(
         QuantizationError, match=r"4-bit needs the package bitsandbytes.*pip install bitsandbytes.*or choose int8"
     ):
-        LuminaModel.load("miniature", quantized="4-bit")
+        ARModel.load("miniature", quantized="4-bit")

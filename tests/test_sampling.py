@@ -425,10 +425,10 @@ def test_the_cache_is_gone_when_pictures_are_made(monkeypatch):
     from ar_core import model as model_file
 
     engines, alive = [], []
-    decode = model_file.LuminaModel.decode
+    decode = model_file.ARModel.decode
     monkeypatch.setattr(model_file, "Engine", lambda *a: engines.append(weakref.ref(engine := Engine(*a))) or engine)
     monkeypatch.setattr(
-        model_file.LuminaModel, "decode", lambda self, codes: (alive.append(engines[-1]()), decode(self, codes))[1]
+        model_file.ARModel, "decode", lambda self, codes: (alive.append(engines[-1]()), decode(self, codes))[1]
     )
     for window in (1, 4):
         toy_model().generate("a photo of a dog", SamplingSettings.resolve(toy_model().family, window=window))

@@ -7,7 +7,7 @@ from toy import FAMILY, toy_model, toy_subject
 
 from ar_core import memory
 from ar_core.control import Cancelled, never, silent
-from ar_core.model import LuminaModel
+from ar_core.model import ARModel
 from ar_core.personalization import PersonalizationError
 from ar_core.photos import Photo
 from ar_core.sampling import SamplingSettings
@@ -147,7 +147,7 @@ def test_an_interruption_arrives_even_where_saving_fails(tmp_path, monkeypatch):
 def test_reading_photos_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     photos = [Photo(str(i), Image.new("RGB", (40, 40), (60 * i, 90, 200 - 60 * i))) for i in range(3)]
     expected = prepare_subject(toy_model(), photos, "dog")
-    read, encode = [], LuminaModel.encode
+    read, encode = [], ARModel.encode
 
     def counted(self, images):
         if len(read) == 4:
@@ -156,7 +156,7 @@ def test_reading_photos_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
         read.append(1)
         return encode(self, images)
 
-    monkeypatch.setattr(LuminaModel, "encode", counted)
+    monkeypatch.setattr(ARModel, "encode", counted)
     with pytest.raises(Interruption):
         prepare_subject(toy_model(), photos, "dog", runs=tmp_path)
     read[:] = []
@@ -170,7 +170,7 @@ def test_class_pictures_are_drawn_on_where_it_was_stopped(tmp_path, monkeypatch)
     monkeypatch.setattr("ar_core.training.stages.PRIOR_BATCH", 2)
     chosen = {"prior_preservation": True, "prior_images": 5}
     whole = run(tmp_path / "a", **chosen)
-    drawn, generate = [], LuminaModel.generate
+    drawn, generate = [], ARModel.generate
 
     def counted(self, prompts, *arguments, **options):
         if len(drawn) == 2:
@@ -179,7 +179,7 @@ def test_class_pictures_are_drawn_on_where_it_was_stopped(tmp_path, monkeypatch)
         drawn.append(len(prompts))
         return generate(self, prompts, *arguments, **options)
 
-    monkeypatch.setattr(LuminaModel, "generate", counted)
+    monkeypatch.setattr(ARModel, "generate", counted)
     with pytest.raises(Interruption):
         run(tmp_path / "b", **chosen)
     resumed = run(tmp_path / "b", **chosen)
@@ -434,7 +434,7 @@ def test_samples_show_what_the_kept_steps_draw_and_are_drawn_once(tmp_path, monk
     model = toy_model().knowing(result.personalization)
     image = model.generate("a photo of [V] dog on the beach", SamplingSettings.resolve(FAMILY, seed=0))[0]
     assert torch.equal(result.samples[100], image.codes)
-    monkeypatch.setattr(LuminaModel, "generate", None)  # from here on they are remembered
+    monkeypatch.setattr(ARModel, "generate", None)  # from here on they are remembered
     again = sampled(tmp_path, embedding_steps=100)
     assert again.note == "remembered" and all(
         torch.equal(again.samples[step], codes) for step, codes in result.samples.items()

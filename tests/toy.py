@@ -12,7 +12,7 @@ from ar_core.checkpoints.fingerprint import fingerprint
 from ar_core.families.family import Family
 from ar_core.families.miniature import MINIATURE
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
-from ar_core.model import LuminaModel
+from ar_core.model import ARModel
 from ar_core.text import TextTokenizer
 from ar_core.training import Subject
 from ar_core.transformer import Transformer
@@ -26,13 +26,13 @@ FAMILY: Family = replace(
 )
 
 
-def toy_model(seed: int = 0) -> LuminaModel:
+def toy_model(seed: int = 0) -> ARModel:
     """16 codes per picture, two layers; random weights from `seed`."""
     with torch.inference_mode(False):  # parameters made in inference mode could never be trained beside
         return _build(seed)
 
 
-def _build(seed: int) -> LuminaModel:
+def _build(seed: int) -> ARModel:
     torch.manual_seed(seed)
     config = TransformerConfig(
         vocab_size=1616,
@@ -54,7 +54,7 @@ def _build(seed: int) -> LuminaModel:
         )
     )
     transformer.requires_grad_(False).eval(), vq.requires_grad_(False).eval()
-    return LuminaModel(FAMILY, _text(), transformer, vq, fingerprint(transformer), transformer)
+    return ARModel(FAMILY, _text(), transformer, vq, fingerprint(transformer), transformer)
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..control import Progress
-from ..model import LuminaModel
+from ..model import ARModel
 from ..personalization import Personalization
 from ..photos import Photo, centre_crop, read_photos, unstack
 from ..sampling import SamplingSettings
@@ -28,7 +28,7 @@ def run(photos: Path | None, class_name: str, out: Path, progress: Progress) -> 
     out.mkdir(parents=True, exist_ok=True)
     pictures, report = read_photos(photos or EXAMPLE)
     print("\n".join(report))
-    model = LuminaModel.load()
+    model = ARModel.load()
     subject = prepare_subject(model, pictures, class_name, runs=out / "_runs", progress=progress)
     learned, curves = {}, {}
     for strategy in ("two_stage", "joint"):
@@ -58,7 +58,7 @@ def run(photos: Path | None, class_name: str, out: Path, progress: Progress) -> 
 class Sampler:
     """Samples the same prompts with the same seed from one base under different personalizations."""
 
-    def __init__(self, model: LuminaModel, prompts: list[str], progress: Progress):
+    def __init__(self, model: ARModel, prompts: list[str], progress: Progress):
         self.model, self.prompts, self.progress = model, prompts, progress
         self.settings = SamplingSettings.resolve(model.family, seed=SEED)
 

@@ -20,7 +20,7 @@ from ..dreambench.pictures import Picture, PicturesError, find_pictures
 from ..dreambench.report import as_markdown, comparison, sheet, write_comparison, write_report
 from ..dreambench.scoring import SubjectScores, score_subject, table
 from ..dreambench.ways import WAYS
-from ..model import LuminaModel
+from ..model import ARModel
 from ..photos import read_photos
 
 CHOICES = {"paper": PAPER, "miniature": MINIATURE}
@@ -169,9 +169,7 @@ class Outcome:
     encoders: dict[str, str]  # names of the encoders
 
 
-def run_dreambench(
-    options: argparse.Namespace, model: LuminaModel, progress: Progress, cancel: Cancel
-) -> Outcome | None:
+def run_dreambench(options: argparse.Namespace, model: ARModel, progress: Progress, cancel: Cancel) -> Outcome | None:
     """The whole benchmark, or this process's share of it under `accelerate launch`. None where nothing was scored."""
     if options.threads:
         torch.set_num_threads(options.threads)

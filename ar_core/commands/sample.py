@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..model import LuminaModel
+from ..model import ARModel
 from ..personalization import Personalization
 from ..pngs import save_png
 from ..sampling import SamplingSettings
@@ -46,9 +46,7 @@ def run_sample(options: argparse.Namespace) -> None:
             print(path)
 
 
-def apply_files(
-    model: LuminaModel, files: Sequence[Path], names: Sequence[str], strengths: Sequence[float]
-) -> LuminaModel:
+def apply_files(model: ARModel, files: Sequence[Path], names: Sequence[str], strengths: Sequence[float]) -> ARModel:
     for index, file in enumerate(files):
         strength = strengths[index] if index < len(strengths) else 1.0
         name = names[index] if index < len(names) else None

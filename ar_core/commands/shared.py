@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ..families.miniature import MINIATURE
 from ..families.registry import FAMILIES
-from ..model import PRECISIONS, LuminaModel
+from ..model import PRECISIONS, ARModel
 
 
 class Interruption:
@@ -55,9 +55,9 @@ def image_size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def load_model(options: argparse.Namespace) -> LuminaModel:
+def load_model(options: argparse.Namespace) -> ARModel:
     precision = PRECISIONS[options.precision]
-    model = LuminaModel.load(
+    model = ARModel.load(
         options.model,
         options.device,
         precision.dtype,

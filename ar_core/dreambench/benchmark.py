@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..control import Cancel, Cancelled, Progress, never, silent
-from ..model import LuminaModel
+from ..model import ARModel
 from ..photos import read_photos
 from ..pngs import save_png
 from ..sampling import SamplingSettings
@@ -64,7 +64,7 @@ class Benchmark:
 
     def __init__(
         self,
-        model: LuminaModel,
+        model: ARModel,
         data: DataSet,
         plan: Plan,
         out: Path,
@@ -170,7 +170,7 @@ class Benchmark:
             model, [p.plain(subject.class_name) if plain else p.personal(subject.class_name) for p in prompts], unit
         )
 
-    def _sample(self, model: LuminaModel, prompts: list[str], unit: Unit) -> None:
+    def _sample(self, model: ARModel, prompts: list[str], unit: Unit) -> None:
         folder, each, settings = self.folder(unit), self.plan.images_per_prompt, self.sampling[unit.seed]
         folder.mkdir(parents=True, exist_ok=True)
         wanted = [prompt for prompt in prompts for _ in range(each)]
@@ -191,7 +191,7 @@ class Benchmark:
         partial.replace(path)
 
 
-def estimate(model: LuminaModel, data: DataSet, plan: Plan, out: Path) -> str:
+def estimate(model: ARModel, data: DataSet, plan: Plan, out: Path) -> str:
     """What a run needs: units, pictures, finished ones, disk, and time where earlier units tell."""
     bench = Benchmark(model, data, plan, out)
     units = bench.units(data.subjects)
@@ -214,7 +214,7 @@ def estimate(model: LuminaModel, data: DataSet, plan: Plan, out: Path) -> str:
     return "\n".join(lines)
 
 
-def _state_bytes(model: LuminaModel, bench: Benchmark) -> int:
+def _state_bytes(model: ARModel, bench: Benchmark) -> int:
     """Learned values with their moments, twice (the newest state and its reserve), and the kept steps."""
     from ..memory import FLOAT32, trainable_parameters
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..control import Cancel, Progress
 from ..families.family import Family
-from ..model import LuminaModel
+from ..model import ARModel
 from ..training import Subject, TrainingSettings, personalize
 
 
@@ -28,13 +28,13 @@ class Way:
 
     def learn(
         self,
-        model: LuminaModel,
+        model: ARModel,
         subject: Subject,
         settings: TrainingSettings | None,
         runs: Path,
         progress: Progress,
         cancel: Cancel,
-    ) -> LuminaModel:
+    ) -> ARModel:
         """`model` knowing the subject; trainings are remembered below `runs`."""
         if settings is None:
             return model

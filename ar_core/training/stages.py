@@ -13,7 +13,7 @@ from torch import Tensor
 from ..adapters import attached
 from ..control import Cancel, Progress, never, silent
 from ..memory import check_budget
-from ..model import LuminaModel
+from ..model import ARModel
 from ..personalization import Personalization, PersonalizationError
 from ..sampling import SamplingSettings
 from ..text import Identifier, check_identifier_name
@@ -69,7 +69,7 @@ class StageResult:
 
 
 def personalize(
-    model: LuminaModel,
+    model: ARModel,
     subject: Subject,
     settings: TrainingSettings,
     runs: Path,
@@ -95,7 +95,7 @@ class StageTrainer:
 
     def __init__(
         self,
-        model: LuminaModel,
+        model: ARModel,
         subject: Subject,
         settings: TrainingSettings,
         runs: Path,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..control import Cancel, Progress, never, silent, stop_if
 from ..families.protocol import Size
-from ..model import LuminaModel
+from ..model import ARModel
 from ..photos import Photo, centre_crop, pixel_hash, stack, views
 from .runs import Run, collected
 
@@ -37,7 +37,7 @@ class Subject:
 
 
 def prepare_subject(
-    model: LuminaModel,
+    model: ARModel,
     photos: Sequence[Photo],
     class_name: str,
     size: Size | None = None,
@@ -70,7 +70,7 @@ def prepare_subject(
 
 
 def _encode(
-    model: LuminaModel, photos: Sequence[Photo], size: Size, run: Run | None, progress: Progress, cancel: Cancel
+    model: ARModel, photos: Sequence[Photo], size: Size, run: Run | None, progress: Progress, cancel: Cancel
 ) -> Tensor:
     """Codes of every photo, each followed by its views; what is read when something ends this early is remembered in `run`."""
     recipe = model.family.recipe
@@ -97,6 +97,6 @@ def _encode(
     return collected(run, "codes", encoded)
 
 
-def _codebook_hash(model: LuminaModel) -> str:
+def _codebook_hash(model: ARModel) -> str:
     rows = model.image_tokenizer.quantize.embedding.weight.detach().float().cpu().contiguous()
     return hashlib.sha256(rows.numpy().tobytes()).hexdigest()[:16]

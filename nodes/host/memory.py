@@ -7,10 +7,10 @@ import comfy.ops
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ...ar_core import LuminaModel
+from ...ar_core import ARModel
 from ...ar_core.memory import quantized_bytes, weight_bytes
 from ...ar_core.quantization import SCHEMES
-from ..sockets import ARModel
+from ..sockets import HostedModel
 
 
 def _outside_inference_mode(name: str):
@@ -86,16 +86,16 @@ def operations():
     return Layers
 
 
-def citizen(model: LuminaModel) -> ARModel:
+def citizen(model: ARModel) -> HostedModel:
     """Hand both parts to ComfyUI's memory management."""
-    return ARModel(
+    return HostedModel(
         model,
         Patcher(model.transformer, memory.get_torch_device(), memory.unet_offload_device()),
         WholePatcher(model.image_tokenizer, memory.vae_device(), memory.vae_offload_device()),
     )
 
 
-def make_resident(ar: ARModel, needed: int) -> None:
+def make_resident(ar: HostedModel, needed: int) -> None:
     """Load both parts, patched, with `needed` bytes beside them; other models make room."""
     with torch.inference_mode(False):
         memory.load_models_gpu([ar.transformer, ar.image_tokenizer], memory_required=needed)
@@ -107,23 +107,23 @@ def card_bytes() -> int | None:
     return None if memory.is_device_cpu(device) else memory.get_total_memory(device) - memory.extra_reserved_memory()
 
 
-def weights(ar: ARModel) -> int:
+def weights(ar: HostedModel) -> int:
     """Bytes of both parts."""
     return weight_bytes(ar.model.transformer) + weight_bytes(ar.model.image_tokenizer)
 
 
-def fits(ar: ARModel, needed: int) -> bool:
+def fits(ar: HostedModel, needed: int) -> bool:
     """Whether both parts and `needed` bytes beside them are on the card at once: else layers would be streamed."""
     total = card_bytes()
     return total is None or weights(ar) + needed <= total
 
 
-def affords(ar: ARModel, least: int, more: int) -> bool:
+def affords(ar: HostedModel, least: int, more: int) -> bool:
     """Whether to ask for `more` bytes where `least` would do: not if only that would have layers streamed."""
     return fits(ar, more) or not fits(ar, least)
 
 
-def fitting_precisions(ar: ARModel, needed: int) -> str:
+def fitting_precisions(ar: HostedModel, needed: int) -> str:
     """The precisions in which this model would stay on the card with `needed` bytes beside it; "" where there is none."""
     total = card_bytes()
     if ar.model.transformer.quantized or total is None:
@@ -132,10 +132,10 @@ def fitting_precisions(ar: ARModel, needed: int) -> str:
     return " or ".join(scheme for scheme in SCHEMES if quantized_bytes(ar.model.transformer, scheme) <= free)
 
 
-def streamed(ar: ARModel) -> bool:
+def streamed(ar: HostedModel) -> bool:
     """Whether ComfyUI keeps some layers of the transformer off the card and copies them there whenever they run."""
     return getattr(ar.model.transformer, "model_lowvram", False)
 
 
-def itemsize(ar: ARModel) -> int:
+def itemsize(ar: HostedModel) -> int:
     return ar.model.transformer.image_head.weight.element_size()

@@ -6,20 +6,20 @@ from comfy.weight_adapter.lora import LoRAAdapter
 
 from ...ar_core import Personalization
 from ...ar_core.adapters import Adapter, LowRankAdapter
-from ..sockets import ARModel
+from ..sockets import HostedModel
 
 
-def applied(ar: ARModel, personalization: Personalization, strength: float, name: str | None) -> ARModel:
+def applied(ar: HostedModel, personalization: Personalization, strength: float, name: str | None) -> HostedModel:
     """`ar` knowing one subject more; every other branch of the graph keeps what it has."""
     if ar.model.transformer.quantized:  # nothing can be added to rounded weights: the change is computed beside them
-        return ARModel(ar.model.personalized(personalization, strength, name), ar.transformer, ar.image_tokenizer)
+        return HostedModel(ar.model.personalized(personalization, strength, name), ar.transformer, ar.image_tokenizer)
     model = ar.model.knowing(personalization, strength, name)
     patcher = ar.transformer.clone()
     if personalization.adapter is not None and strength:
         patches = {f"{key}.weight": _patch(personalization.adapter, key) for key in personalization.adapter.names()}
         _check_patches(ar, personalization.adapter)
         patcher.add_patches(patches, strength)
-    return ARModel(model, patcher, ar.image_tokenizer)
+    return HostedModel(model, patcher, ar.image_tokenizer)
 
 
 def _patch(adapter: Adapter, name: str):
@@ -29,7 +29,7 @@ def _patch(adapter: Adapter, name: str):
     return ("diff", (adapter.change(name),))
 
 
-def _check_patches(ar: ARModel, adapter: Adapter) -> None:
+def _check_patches(ar: HostedModel, adapter: Adapter) -> None:
     """ComfyUI ignores keys it does not know and shapes that do not fit."""
     weights = ar.transformer.model_state_dict()
     for name in adapter.names():

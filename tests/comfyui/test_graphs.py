@@ -323,7 +323,7 @@ def test_a_patched_model_draws_what_the_library_draws(trained, comfy, pack):
     seen = pictures(comfy.run(sampled(applied(graph()), ["apply", 0], prompt="a photo of [V] cat")))[0]
     core = pack("ar_core")
     with torch.inference_mode(False):
-        model = core.LuminaModel.load().personalized(trained.outputs["tune"][0][0])
+        model = core.ARModel.load().personalized(trained.outputs["tune"][0][0])
         image = model.generate("a photo of [V] cat", core.SamplingSettings.resolve(model.family, seed=1))[0].images
     assert (seen - image).abs().mean() < 0.02  # patches round differently in the last bit; a code or two may differ
 
@@ -377,7 +377,7 @@ def test_pictures_grow_and_a_cancel_keeps_the_finished_ones(comfy, pack, monkeyp
 
 @pytest.mark.parametrize("error", [RuntimeError("the card is gone"), None])
 def test_what_a_list_has_drawn_is_kept_whatever_ends_it(trained, comfy, pack, monkeypatch, error):
-    model, folder = pack("ar_core.model").LuminaModel, comfy.base / "output" / "lumina_mgpt"
+    model, folder = pack("ar_core.model").ARModel, comfy.base / "output" / "lumina_mgpt"
     generate, before = model.generate, set(folder.glob("stopped*.png"))
 
     def fails_at_the_second(self, prompts, *arguments, **options):

@@ -42,7 +42,7 @@ def test_a_subject_draws_what_the_library_draws(scheme, learned, comfy, pack):
     assert ar.model.transformer.quantized and not ar.transformer.patches  # nothing can be added to rounded weights
     core, dtype = pack("ar_core"), ar.model.transformer.image_head.weight.dtype
     with torch.inference_mode(False):
-        model = core.LuminaModel.load(dtype=dtype, quantized=scheme)
+        model = core.ARModel.load(dtype=dtype, quantized=scheme)
         settings = core.SamplingSettings.resolve(model.family, seed=1)  # 0 in a widget is the recipe
         known = model.personalized(learned.outputs["tune"][0][0])
         assert (

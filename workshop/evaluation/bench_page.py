@@ -26,7 +26,7 @@ from ar_core.dreambench.dataset import DataSet
 from ar_core.dreambench.report import comparison, write_text
 from ar_core.dreambench.scoring import SubjectScores, difference, over
 from ar_core.dreambench.ways import WAYS
-from ar_core.model import LuminaModel
+from ar_core.model import ARModel
 from ar_core.sheets import grid, loss_curves
 
 from ..world.bench_data import drawn_dataset
@@ -88,7 +88,7 @@ CLAIMS = (
 
 def write(
     page: Path,
-    model: LuminaModel,
+    model: ARModel,
     data: DataSet,
     plan: Plan,
     out: Path,
@@ -138,12 +138,12 @@ def write(
     write_text(page, "\n".join(lines).rstrip())
 
 
-def single_steps(model: LuminaModel, plan: Plan) -> int:
+def single_steps(model: ARModel, plan: Plan) -> int:
     """Twice stage 1's own, to see the loss stay."""
     return 2 * (plan.training.get("embedding_steps") or model.family.recipe.embedding_steps)
 
 
-def introduction(model: LuminaModel, data: DataSet, plan: Plan) -> list[str]:
+def introduction(model: ARModel, data: DataSet, plan: Plan) -> list[str]:
     used = {way: WAYS[way].settings(model.family, plan.seeds[0], plan.training) for way in plan.ways}
     steps = [f"{way} {_steps(settings)}" for way, settings in used.items() if settings]
     return [

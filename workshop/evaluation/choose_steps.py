@@ -11,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from ar_core.model import MINIATURE_FOLDER, LuminaModel
+from ar_core.model import MINIATURE_FOLDER, ARModel
 from ar_core.training.settings import METHODS
 
 from ..world.subjects import TUNING
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="training seeds per subject")
     parser.add_argument("--judge-steps", type=int, default=Effort.judge_steps)
     arguments = parser.parse_args()
-    model = LuminaModel.load(arguments.model)
+    model = ARModel.load(arguments.model)
     judges = train(arguments.folder, arguments.judge_steps)
     print(f"| {arguments.strategy}, {arguments.method}: steps | identity | place | both |\n|---|---|---|---|")
     for steps in arguments.steps:

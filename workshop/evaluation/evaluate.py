@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ar_core.model import MINIATURE_FOLDER, LuminaModel
+from ar_core.model import MINIATURE_FOLDER, ARModel
 from ar_core.photos import Photo, stack, unstack
 from ar_core.sampling import SamplingSettings
 from ar_core.sheets import grid
@@ -113,7 +113,7 @@ def main() -> None:
         if unknown := set(subjects) - set(SUBJECTS):
             parser.error(f"there is no unseen subject {sorted(unknown)[0]}; choose from {', '.join(SUBJECTS)}")
         effort = Effort(arguments.images, arguments.judge_steps, subjects=subjects, seeds=tuple(range(arguments.seeds)))
-    model = LuminaModel.load(arguments.model)
+    model = ARModel.load(arguments.model)
     attributes, identity = train(folder, effort.judge_steps, log=log)
     evaluation = Evaluation(model, attributes, identity, effort, folder, arguments.sheets or folder / "sheets", log)
     table = evaluation.run()
@@ -129,7 +129,7 @@ class Evaluation:
 
     def __init__(
         self,
-        model: LuminaModel,
+        model: ARModel,
         attributes: AttributeJudge,
         identity: IdentityJudge,
         effort: Effort,
@@ -270,7 +270,7 @@ class Evaluation:
         return self._sampled(f"{name}-{way}-{seed}-{len(places)}", model, prompts, sampling)
 
     def _sampled(
-        self, name: str, model: LuminaModel, prompts: list[str], settings: SamplingSettings, first: int = 0
+        self, name: str, model: ARModel, prompts: list[str], settings: SamplingSettings, first: int = 0
     ) -> list[Image.Image]:
         """One picture per prompt; the codes are kept under `name`."""
         path = self.folder / "samples" / f"{name}.npy"
@@ -304,12 +304,12 @@ def same_class(rng: random.Random, kind: str) -> list[scenes.Subject]:
     return [anyone(rng, kind) for _ in range(DISTRACTORS)]
 
 
-def reconstructed(model: LuminaModel, images: list[Image.Image]) -> list[Image.Image]:
+def reconstructed(model: ARModel, images: list[Image.Image]) -> list[Image.Image]:
     parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
     return [picture for part in parts for picture in unstack(model.decode(model.encode(stack(part))))]
 
 
-def decibels(model: LuminaModel, images: list[Image.Image]) -> list[float]:
+def decibels(model: ARModel, images: list[Image.Image]) -> list[float]:
     """PSNR of each image."""
     errors = (stack(reconstructed(model, images)) - stack(images)).square().mean((1, 2, 3))
     return (-10 * errors.clamp_min(1e-10).log10()).tolist()
@@ -367,7 +367,7 @@ def mean_interval(values: list[float], draws: int = 2000) -> list[float]:
 # ---------------------------------------------------------------- the card
 
 
-def write_card(out: Path, training: Path, model: LuminaModel, effort: Effort, table: dict) -> None:
+def write_card(out: Path, training: Path, model: ARModel, effort: Effort, table: dict) -> None:
     """`table.json` and `MODEL_CARD.md` in `out`."""
     out.mkdir(parents=True, exist_ok=True)
     whole = {"fingerprint": model.fingerprint, "effort": asdict(effort), "machine": machine(), **table}
@@ -380,7 +380,7 @@ def write_card(out: Path, training: Path, model: LuminaModel, effort: Effort, ta
     (out / "MODEL_CARD.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def introduction(model: LuminaModel, effort: Effort, recorded: dict) -> list[str]:
+def introduction(model: ARModel, effort: Effort, recorded: dict) -> list[str]:
     short = [
         "**A trial run of the evaluation with shortened trainings: these numbers say nothing about the model.**",
         "",
@@ -432,7 +432,7 @@ def judged(table: dict) -> list[str]:
     ]
 
 
-def learned(model: LuminaModel, effort: Effort, table: dict) -> list[str]:
+def learned(model: ARModel, effort: Effort, table: dict) -> list[str]:
     recipe, others, seeds = model.family.recipe, DISTRACTORS + len(SUBJECTS) - 1, ", ".join(map(str, effort.seeds))
     lines = [
         "## Personalization of unseen subjects",

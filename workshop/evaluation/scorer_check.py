@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ar_core.dreambench.encoders import MINIATURE, MINIATURE_SCORERS, Encoders
 from ar_core.dreambench.report import write_text
-from ar_core.model import LuminaModel
+from ar_core.model import ARModel
 
 from ..world.drawing import draw
 from ..world.scenes import ACCESSORIES, CLASSES, COLOURS, PATTERNS, PLACES, Scene, random_scene, with_article
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=500)
     arguments = parser.parse_args()
     choice = replace(MINIATURE, vit=arguments.folder / "identity", clip=arguments.folder / "pairs")
-    encoders, model = Encoders.load(choice), LuminaModel.load()
+    encoders, model = Encoders.load(choice), ARModel.load()
     table = {"subjects": subjects(encoders, model, arguments.images), "shown": shown(encoders, model, arguments.images)}
     write_text(
         arguments.folder / "table.json",
@@ -72,7 +72,7 @@ def main() -> None:
     print(texts["subjects"], texts["shown"], sep="\n\n")
 
 
-def subjects(encoders: Encoders, model: LuminaModel, count: int) -> dict[str, dict[str, list[float]]]:
+def subjects(encoders: Encoders, model: ARModel, count: int) -> dict[str, dict[str, list[float]]]:
     """Retrieval and subject-over-place, for the ViT and for the CLIP's pictures, as drawn and through the image tokenizer."""
     rng = random.Random("scored identities")
     found: dict[str, list[int]] = {}
@@ -93,7 +93,7 @@ def subjects(encoders: Encoders, model: LuminaModel, count: int) -> dict[str, di
     return {name: {column: wilson(hit, count) for column, hit in zip(columns, hits)} for name, hits in found.items()}
 
 
-def shown(encoders: Encoders, model: LuminaModel, count: int) -> dict[str, dict[str, list[float]]]:
+def shown(encoders: Encoders, model: ARModel, count: int) -> dict[str, dict[str, list[float]]]:
     """Share of right sentences by what they differ in."""
     world = held_out_scenes(count, "scored scenes")
     drawings = [draw(scene, SIZE) for scene in world]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ar_core.control import Cancel, Progress
 from ar_core.dreambench.dataset import BenchSubject
-from ar_core.model import LuminaModel
+from ar_core.model import ARModel
 from ar_core.photos import read_photos
 from ar_core.training import TrainingSettings, personalize, prepare_subject
 
@@ -23,7 +23,7 @@ class Fall:
 
 
 def curves(
-    model: LuminaModel, subjects: Sequence[BenchSubject], steps: int, runs: Path, progress: Progress, cancel: Cancel
+    model: ARModel, subjects: Sequence[BenchSubject], steps: int, runs: Path, progress: Progress, cancel: Cancel
 ) -> dict[str, dict[str, list[float]]]:
     """Losses of stage 1 by subject, on its first photo alone and on all of them; no views, which would be more pictures."""
     recipe = replace(model.family.recipe, views=0)

@@ -19,7 +19,7 @@ from .vq_training import CONFIG as VQ
 
 
 def export(training: Path, out: Path) -> None:
-    """Turn the checkpoints in `training` into a folder that LuminaModel.load reads; weights as float16."""
+    """Turn the checkpoints in `training` into a folder that ARModel.load reads; weights as float16."""
     out.mkdir(parents=True, exist_ok=True)
     config = {
         "model_type": "chameleon",
