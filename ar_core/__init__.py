@@ -1,6 +1,6 @@
 """Personalize the auto-regressive text-to-image model Lumina-mGPT: learn a subject, sample it.
 
-The engine: knows no ComfyUI. `python -m ar_core --help` is its command line.
+This is the engine; it works without ComfyUI. `ar-personalize --help` shows its command line.
 """
 
 from .control import Cancelled

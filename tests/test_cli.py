@@ -1,15 +1,21 @@
 """The commands as their user runs them, on the miniature that ships."""
 
 import json
+import logging
+import shlex
 import signal
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ar_core import cli
+from ar_core import SamplingSettings, TrainingSettings, cli
+from ar_core.commands.options import chosen_settings
 from ar_core.commands.shared import Bar
+from ar_core.families.lumina_mgpt import PAPER_RECIPE
 from ar_core.families.miniature import MINIATURE
 from ar_core.model import MINIATURE_FOLDER
 from workshop.world.subjects import photos_of
@@ -151,3 +157,170 @@ def test_bad_input_is_one_sentence(command, sentence, tmp_path, capsys, monkeypa
 def test_the_miniature_is_small_enough_to_ship():
     files = list(MINIATURE_FOLDER.iterdir())
     assert sum(f.stat().st_size for f in files) < 20 * 2**20
+
+
+MODEL = "--model folder --family miniature --vq v.safetensors --tokenizer t.json --device cpu --precision int8"
+MODEL_VALUES = {
+    "model": "folder",
+    "family": "miniature",
+    "vq": Path("v.safetensors"),
+    "tokenizer": Path("t.json"),
+    "device": "cpu",
+    "precision": "int8",
+}
+ENCODERS = "--encoders miniature --dino d --clip c"
+ENCODER_VALUES = {"encoders": "miniature", "dino": "d", "clip": "c"}
+
+# Every option of version 0.1 in users' scripts, and what it means to the command.
+VERSION_0_1 = {
+    f"""personalize {MODEL} --photos p --class-name dog --identifier [W] --out o.safetensors --strategy joint
+    --method full --recipe paper --runs r --size 64X32 --seed 3 --embedding-steps 4 --layer-steps 5
+    --embedding-learning-rate 1e-2 --layer-learning-rate 1e-3 --rank 6 --vectors 2 --batch-size 7 --micro-batch 8 --prior-weight 0.5 --prior-images 9
+    --initialisation random --per-image-token --no-prior-preservation --gradient-checkpointing""": {
+        **MODEL_VALUES,
+        "photos": Path("p"),
+        "class_name": "dog",
+        "identifier": "[W]",
+        "out": Path("o.safetensors"),
+        "strategy": "joint",
+        "method": "full",
+        "recipe": "paper",
+        "runs": Path("r"),
+        "size": (64, 32),
+        "seed": 3,
+        "embedding_steps": 4,
+        "layer_steps": 5,
+        "embedding_learning_rate": 0.01,
+        "layer_learning_rate": 0.001,
+        "rank": 6,
+        "vectors": 2,
+        "batch_size": 7,
+        "micro_batch": 8,
+        "prior_weight": 0.5,
+        "prior_images": 9,
+        "initialisation": "random",
+        "per_image_token": True,
+        "prior_preservation": False,
+        "gradient_checkpointing": True,
+    },
+    f"""sample {MODEL} --personalization a --personalization b --identifier [V] --identifier [W] --strength 1
+    --strength 0.5 --prompt "a dog" --prompt "a cat" --n 2 --cfg 3 --top-k 10 --temperature 0.9 --size 96x96 --seed 4
+    --out o --cuda-graphs --compile""": {
+        **MODEL_VALUES,
+        "personalization": [Path("a"), Path("b")],
+        "identifier": ["[V]", "[W]"],
+        "strength": [1.0, 0.5],
+        "prompt": ["a dog", "a cat"],
+        "n": 2,
+        "cfg": 3.0,
+        "top_k": 10,
+        "temperature": 0.9,
+        "size": (96, 96),
+        "seed": 4,
+        "out": Path("o"),
+        "cuda_graphs": True,
+        "compile": True,
+    },
+    f"info a.safetensors {MODEL} --recipe auto": {**MODEL_VALUES, "file": Path("a.safetensors"), "recipe": "auto"},
+    "demo --out o --photos p --class-name cat": {"out": Path("o"), "photos": Path("p"), "class_name": "cat"},
+    f"""score --images i --data d --table t.csv --class-images c {ENCODERS} --device cpu --method mine --out o""": {
+        **ENCODER_VALUES,
+        "images": Path("i"),
+        "data": Path("d"),
+        "table": Path("t.csv"),
+        "class_images": Path("c"),
+        "device": "cpu",
+        "method": "mine",
+        "out": Path("o"),
+    },
+    "score --images i --photos p": {"photos": Path("p"), "data": None},
+    f"""dreambench {MODEL} --data d --strategies joint,base --images-per-prompt 4 --subjects dog,cat --embedding-steps 1
+    --layer-steps 2 --seeds 0,1 --threads 2 --dry-run --no-scores {ENCODERS} --out o""": {
+        **MODEL_VALUES,
+        **ENCODER_VALUES,
+        "data": Path("d"),
+        "strategies": "joint,base",
+        "images_per_prompt": 4,
+        "subjects": "dog,cat",
+        "embedding_steps": 1,
+        "layer_steps": 2,
+        "seeds": "0,1",
+        "threads": 2,
+        "dry_run": True,
+        "no_scores": True,
+        "out": Path("o"),
+    },
+    "forget r": {"runs": Path("r")},
+}
+
+
+@pytest.mark.parametrize("line", VERSION_0_1, ids=lambda line: line.split()[0])
+def test_options_of_version_0_1_mean_what_they_meant(line):
+    options = vars(cli.parser().parse_args(shlex.split(line)))
+    expected = VERSION_0_1[line]
+    assert {name: options[name] for name in expected} == expected
+
+
+def test_what_is_not_given_is_left_to_the_recipe():
+    options = cli.parser().parse_args(["personalize", "--photos", "p", "--class-name", "dog", "--out", "o"])
+    assert chosen_settings(options, TrainingSettings) == {}
+    assert (options.recipe, options.identifier, options.runs, options.size) == ("auto", "[V]", None, None)
+    settings = TrainingSettings.resolve(MINIATURE)
+    assert (settings.strategy, settings.method, settings.seed) == ("two_stage", "lora", 0)
+    options = cli.parser().parse_args(["sample", "--prompt", "a dog"])
+    assert chosen_settings(options, SamplingSettings) == {}
+    assert (options.out, options.n, SamplingSettings.resolve(MINIATURE).seed) == (Path("output"), 1, 0)
+
+
+@pytest.mark.parametrize("command, settings", [("personalize", TrainingSettings), ("sample", SamplingSettings)])
+def test_help_explains_every_setting(command, settings, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    text = unbroken(capsys.readouterr().out)
+    assert unbroken("default: the recipe's") in text and "default:0" in text
+    for field in fields(settings):
+        assert f"--{field.name.replace('_', '-')}" in text
+        assert unbroken(field.metadata["help"]) in text
+
+
+def unbroken(text: str) -> str:
+    """Without spaces and line ends, wherever --help breaks its lines."""
+    return "".join(text.split())
+
+
+def test_help_lists_the_commands_under_the_name_they_were_called_by(capsys):
+    for name, program in ((cli.PROGRAM, {}), ("python -m ar_core", {"program": "python -m ar_core"})):
+        with pytest.raises(SystemExit):
+            cli.main(["--help"], **program)
+        text = capsys.readouterr().out
+        assert text.startswith(f"usage: {name} ")
+        assert all(command.name in text and command.help.split(";")[0] in text for command in cli.COMMANDS)
+
+
+def test_the_papers_recipe_is_taken_in_full_when_training(photos, tmp_path, capsys):
+    assert personalize(photos, tmp_path / "x", "--recipe", "paper", "--batch-size", "2") == 0
+    out = capsys.readouterr().out
+    resolved = out[out.index("training:") :].splitlines()[0]
+    for value in ("batch_size 2", "micro_batch 1", "gradient_checkpointing True", "rank 64", "initialisation random"):
+        assert value in resolved
+    recipe = json.loads(next((tmp_path / "_runs").glob("photos*/*.json")).read_text())
+    assert recipe["views"][0] == PAPER_RECIPE.views
+
+
+def test_the_papers_recipe_is_taken_in_full_when_sampling(tmp_path, capsys):
+    command = ["sample", "--prompt", "a red dog", "--recipe", "paper", "--temperature", "0.9", "--out", str(tmp_path)]
+    assert cli.main(command) == 0
+    codes = MINIATURE.protocol.codes  # fewer than the paper's top-k
+    assert f"cfg 4.0, top_k {codes}, temperature 0.9, size 96x96" in capsys.readouterr().out
+
+
+def test_verbose_prints_the_log_of_the_engine_alone(tmp_path, capsys, monkeypatch):
+    engine = logging.getLogger("ar_core")
+    monkeypatch.setattr(engine, "handlers", [])
+    monkeypatch.setattr(engine, "level", logging.NOTSET)
+    before = list(logging.getLogger().handlers)
+    assert cli.main(["forget", str(tmp_path), "--verbose"]) == 0
+    logging.getLogger("ar_core.model").info("loaded")
+    logging.getLogger("elsewhere").warning("not ours")
+    assert "ar_core.model: loaded" in capsys.readouterr().err
+    assert logging.getLogger().handlers == before

@@ -1,8 +1,9 @@
-"""`python -m ar_core demo`: the whole job on the miniature, and pictures of it."""
+"""`ar-personalize demo`: the whole job on the miniature, and pictures of it."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -16,65 +17,76 @@ from ..sheets import grid, loss_curves
 from ..training import TrainingSettings, personalize, prepare_subject
 from .shared import Bar
 
-EXAMPLE = Path(__file__).parents[2] / "example_subjects" / "lilac_dog"  # the miniature has never seen this dog
+EXAMPLE = Path(__file__).parents[2] / "example_subjects" / "lilac_dog"  # not among the miniature's training scenes
 PROMPTS = ("a photo of [V] {} on the beach", "a photo of [V] {} in the snow", "a photo of [V] {} in the garden")
-CELL = 256
+CELL = 256  # pixels
 SEED = 1
-NOTE = "Made by the miniature, a small model of drawn scenes that ships with the software. Same prompt and same seed in every row."
+NOTE = (
+    "Made by the miniature, a small model of drawn scenes that ships with the software. "
+    "Same prompt and same seed in every row."
+)
 
 
-def run(photos: Path | None, class_name: str, out: Path, progress: Progress) -> None:
+def add_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--out", type=Path, default=Path("demo"), help="folder for the pictures (default: %(default)s)"
+    )
+    command.add_argument("--photos", type=Path, help="folder with photos of one subject (default: a drawn dog)")
+    command.add_argument("--class-name", default="dog", help="the word for what they show (default: %(default)s)")
+
+
+def run(options: argparse.Namespace) -> None:
+    demonstrate(options.photos or EXAMPLE, options.class_name, options.out, Bar())
+
+
+def demonstrate(folder: Path, class_name: str, out: Path, progress: Progress) -> None:
     """Personalize one subject with every strategy; leave result.png, strategies.png and losses.png in `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    pictures, report = read_photos(photos or EXAMPLE)
+    photos, report = read_photos(folder)
     print("\n".join(report))
     model = ARModel.load()
-    subject = prepare_subject(model, pictures, class_name, runs=out / "_runs", progress=progress)
-    learned, curves = {}, {}
+    subject = prepare_subject(model, photos, class_name, runs=out / "_runs", progress=progress)
+    learned: dict[str, Personalization] = {}  # by stage
+    losses: dict[str, Sequence[float]] = {}
     for strategy in ("two_stage", "joint"):
         settings = TrainingSettings.resolve(model.family, strategy=strategy)
         for result in personalize(model, subject, settings, out / "_runs", progress=progress):
-            stage = result.personalization.recipe["stage"]
-            print(
-                f"{stage}: {result.step} steps, {result.note}, loss {result.losses[0]:.3f} -> {result.losses[-1]:.3f}"
-            )
-            learned[stage], curves[stage] = result.personalization, result.losses
+            stage = str(result.personalization.recipe["stage"])
+            change = f"loss {result.losses[0]:.3f} -> {result.losses[-1]:.3f}"
+            print(f"{stage}: {result.step} steps, {result.note}, {change}")
+            learned[stage] = result.personalization
+            losses[stage] = result.losses
     learned["layers"].save(out / "subject.safetensors")
 
-    samples = Sampler(model, [prompt.format(class_name) for prompt in PROMPTS], progress)
-    before = samples.of(learned["layers"], strength=0.0)
+    prompts = [prompt.format(class_name) for prompt in PROMPTS]
+    before = sample(model.personalized(learned["layers"], strength=0.0), prompts, progress)
     columns = {
         "before": before,
-        "embedding only": samples.of(learned["embedding"]),
-        "joint": samples.of(learned["joint"]),
-        "two-stage": samples.of(learned["layers"]),
+        "embedding only": sample(model.personalized(learned["embedding"]), prompts, progress),
+        "joint": sample(model.personalized(learned["joint"]), prompts, progress),
+        "two-stage": sample(model.personalized(learned["layers"]), prompts, progress),
     }
-    save_sheet(out / "result.png", pictures, {"before": before, "after": columns["two-stage"]}, samples.prompts)
-    save_sheet(out / "strategies.png", pictures, columns, samples.prompts)
-    loss_curves(curves).save(out / "losses.png")
+    save_sheet(out / "result.png", photos, {"before": before, "after": columns["two-stage"]}, prompts)
+    save_sheet(out / "strategies.png", photos, columns, prompts)
+    loss_curves(losses).save(out / "losses.png")
     print(f"Look at {out / 'result.png'}, {out / 'strategies.png'} and {out / 'losses.png'}.")
 
 
-class Sampler:
-    """Samples the same prompts with the same seed from one base under different personalizations."""
-
-    def __init__(self, model: ARModel, prompts: list[str], progress: Progress):
-        self.model, self.prompts, self.progress = model, prompts, progress
-        self.settings = SamplingSettings.resolve(model.family, seed=SEED)
-
-    def of(self, personalization: Personalization, strength: float = 1.0) -> list[Image.Image]:
-        images = self.model.personalized(personalization, strength).generate(
-            self.prompts, self.settings, progress=self.progress
-        )
-        return [unstack(image.images)[0] for image in images]
+def sample(model: ARModel, prompts: Sequence[str], progress: Progress) -> list[Image.Image]:
+    """One picture per prompt, always from the same seed."""
+    settings = SamplingSettings.resolve(model.family, seed=SEED)
+    generated = model.generate(prompts, settings, progress=progress)
+    return [unstack(image.images)[0] for image in generated]
 
 
-def save_sheet(path: Path, photos: list[Photo], columns: dict[str, list[Image.Image]], prompts: list[str]) -> None:
+def save_sheet(
+    path: Path, photos: Sequence[Photo], columns: Mapping[str, Sequence[Image.Image]], prompts: Sequence[str]
+) -> None:
     """One row per prompt: a photo, then each column's picture."""
-    shown = [centre_crop(photo.image, (CELL, CELL)) for photo in photos]
-    rows = [[shown[i % len(shown)], *(pictures[i] for pictures in columns.values())] for i in range(len(prompts))]
-    grid(rows, cell=CELL, columns=["photos", *columns], labels=prompts, note=NOTE).save(path)
-
-
-def run_demo(options: argparse.Namespace) -> None:
-    run(options.photos, options.class_name, options.out, Bar())
+    cells = []
+    for number in range(len(prompts)):
+        photo = photos[number % len(photos)]
+        row = [centre_crop(photo.image, (CELL, CELL))]
+        row += [pictures[number] for pictures in columns.values()]
+        cells.append(row)
+    grid(cells, cell=CELL, columns=["photos", *columns], labels=prompts, note=NOTE).save(path)

@@ -1,11 +1,17 @@
-"""`python -m ar_core forget`: delete remembered trainings."""
+"""`ar-personalize forget`: delete remembered trainings."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ..training.runs import forget
 
 
-def run_forget(options: argparse.Namespace) -> None:
-    print(f"deleted {forget(options.runs)} remembered training(s) in {options.runs}")
+def add_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("runs", type=Path, help="the _runs folder beside a personalization file")
+
+
+def run(options: argparse.Namespace) -> None:
+    count = forget(options.runs)
+    print(f"deleted {count} remembered training(s) in {options.runs}")

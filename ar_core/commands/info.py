@@ -1,48 +1,83 @@
-"""`python -m ar_core info`: what a model, a personalization or a recipe is."""
+"""`ar-personalize info`: describe a model, a personalization or a recipe."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 
 from ..families.family import Recipe
 from ..families.lumina_mgpt import PAPER_RECIPE, PAPER_SOURCES
 from ..memory import picture_bytes, weight_bytes
+from ..model import ARModel
 from ..personalization import Personalization
-from .shared import load_model, print_values
+from .shared import RECIPES, load_model, loading_options, print_values
+
+ASSUMED = "our assumption"  # a value of the paper's recipe for which there is no source
+MIB = 2**20
 
 
-def run_info(options: argparse.Namespace) -> None:
+def add_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "file", type=Path, nargs="?", help="a personalization file; without one, the model is described"
+    )
+    loading_options(command)
+    command.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="list every value of a recipe: auto, the model family's; paper, the paper's, with the source of each",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
     if options.recipe == "paper":
-        return print_recipe("the paper (arXiv 2504.13162)", PAPER_RECIPE, PAPER_SOURCES)
-    if options.file is not None:
-        p = Personalization.load(options.file)
-        parameters = sum(t.numel() for t in p.adapter.parameters()) if p.adapter else 0
-        print(
-            f"{p.identifier} {p.class_name}: {len(p.vectors)} vector(s) + {p.adapter.method if p.adapter else 'no'} change of {parameters} parameters"
-        )
-        print(f"base fingerprint: {p.base_fingerprint}")
-        return print_values("recipe", p.recipe)
-    model = load_model(options)
-    parameters = sum(p.numel() for p in model.transformer.parameters()) + sum(
-        p.numel() for p in model.image_tokenizer.parameters()
-    )
-    print(f"parameters: {parameters / 1e6:.1f}M; licence: {model.family.licence}")
-    weights = weight_bytes(model.transformer) + weight_bytes(model.image_tokenizer)
-    recipe = model.family.recipe
-    beside = picture_bytes(
-        model.transformer, model.image_tokenizer.config, model.family.protocol, recipe.size, 1, recipe.cfg
-    )
-    print(
-        f"memory: {weights / 2**20:.0f} MiB of weights, {beside / 2**20:.0f} MiB beside them for one picture (computed)"
-    )
-    print("sizes: " + ", ".join(f"{w}x{h}" for w, h in model.family.protocol.sizes))
-    if options.recipe:
-        print_recipe(model.family.title, model.family.recipe, {})
+        print_paper_recipe()
+    elif options.file is not None:
+        describe_personalization(Personalization.load(options.file))
+    else:
+        model = load_model(options)
+        describe_model(model)
+        if options.recipe:
+            print_recipe(model.family.title, model.family.recipe, {})
 
 
-def print_recipe(title: str, recipe: Recipe, sources: dict[str, str]) -> None:
+def print_paper_recipe() -> None:
+    """Every value of the paper's recipe with its source."""
+    sources = {field.name: PAPER_SOURCES.get(field.name, ASSUMED) for field in fields(PAPER_RECIPE)}
+    print_recipe("the paper (arXiv 2504.13162)", PAPER_RECIPE, sources)
+
+
+def print_recipe(title: str, recipe: Recipe, sources: Mapping[str, str]) -> None:
+    """One line for each value, with its source where `sources` has one."""
     print(f"recipe of {title}:")
     for field in fields(recipe):
-        source = sources.get(field.name, "our assumption") if sources else ""
-        print(f"  {field.name:26} {getattr(recipe, field.name)!s:12} {source}".rstrip())
+        line = f"  {field.name:26} {getattr(recipe, field.name)!s:12} {sources.get(field.name, '')}"
+        print(line.rstrip())
+
+
+def describe_personalization(personalization: Personalization) -> None:
+    adapter = personalization.adapter
+    if adapter is None:
+        change = "no change of the layers"
+    else:
+        parameters = sum(tensor.numel() for tensor in adapter.parameters())
+        change = f"{adapter.method} change of {parameters} parameters"
+    name = f"{personalization.identifier} {personalization.class_name}"
+    print(f"{name}: {len(personalization.vectors)} vector(s) + {change}")
+    print(f"base fingerprint: {personalization.base_fingerprint}")
+    print_values("recipe", personalization.recipe)
+
+
+def describe_model(model: ARModel) -> None:
+    modules = (model.transformer, model.image_tokenizer)
+    parameters = sum(tensor.numel() for module in modules for tensor in module.parameters())
+    print(f"parameters: {parameters / 1e6:.1f}M; licence: {model.family.licence}")
+    weights = sum(weight_bytes(module) for module in modules)
+    recipe = model.family.recipe
+    drawing = picture_bytes(
+        model.transformer, model.image_tokenizer.config, model.family.protocol, recipe.size, 1, recipe.cfg
+    )
+    print(f"memory: {weights / MIB:.0f} MiB of weights, {drawing / MIB:.0f} MiB more to draw one picture (computed)")
+    sizes = [f"{width}x{height}" for width, height in model.family.protocol.sizes]
+    print(f"sizes: {', '.join(sizes)}")

@@ -1,4 +1,4 @@
-"""`python -m ar_core sample`: generate images, with any number of personalizations applied."""
+"""`ar-personalize sample`: generate images, with any number of personalizations applied."""
 
 from __future__ import annotations
 
@@ -10,27 +10,62 @@ from ..model import ARModel
 from ..personalization import Personalization
 from ..pngs import save_png
 from ..sampling import SamplingSettings
-from .shared import Bar, Interruption, load_model, print_values
+from .options import add_settings, chosen_settings
+from .shared import Bar, Interruption, load_model, model_options, print_values
 
 
-def run_sample(options: argparse.Namespace) -> None:
+def add_options(command: argparse.ArgumentParser) -> None:
+    model_options(command)
+    command.add_argument(
+        "--prompt", action="append", required=True, help='e.g. "a photo of [V] dog on the beach"; may be repeated'
+    )
+    command.add_argument(
+        "--n", type=int, default=1, help="images per prompt, drawn as one batch (default: %(default)s)"
+    )
+    command.add_argument(
+        "--personalization", type=Path, action="append", default=[], help="a .safetensors file; may be repeated"
+    )
+    command.add_argument(
+        "--identifier",
+        action="append",
+        default=[],
+        help="name of each --personalization in prompts, in the same order (default: the one that it was saved with)",
+    )
+    command.add_argument(
+        "--strength",
+        type=float,
+        action="append",
+        default=[],
+        help="strength of each --personalization, in the same order (default: 1; 0 is the base model)",
+    )
+    command.add_argument("--out", type=Path, default=Path("output"), help="folder for the PNGs (default: %(default)s)")
+    command.add_argument(
+        "--cuda-graphs",
+        action="store_true",
+        help="replay recorded steps on an NVIDIA card (experimental: not yet measured)",
+    )
+    command.add_argument(
+        "--compile",
+        action="store_true",
+        help="run steps through torch.compile: a minute at first "
+        "(for graphics cards, not yet measured; slower on a CPU)",
+    )
+    add_settings(command, SamplingSettings)
+
+
+def run(options: argparse.Namespace) -> None:
     if options.n < 1:
         raise ValueError(f"--n is {options.n}; it must be at least 1.")
     model = apply_files(load_model(options), options.personalization, options.identifier, options.strength)
-    settings = SamplingSettings.resolve(
-        model.family,
-        cfg=options.cfg,
-        top_k=options.top_k,
-        temperature=options.temperature,
-        size=options.size,
-        seed=options.seed,
-    )
+    settings = SamplingSettings.resolve(model.family, **chosen_settings(options, SamplingSettings))
     print_values("sampling", settings.describe())
     options.out.mkdir(parents=True, exist_ok=True)
-    bar, cancel = Bar(), Interruption()
+    bar = Bar()
+    cancel = Interruption()
     for number, prompt in enumerate(options.prompt):
-        if unknown := model.text.unknown_words(prompt):
-            print(f"note: the model never saw the words {', '.join(unknown)}")
+        unknown = model.text.unknown_words(prompt)
+        if unknown:
+            print(f"note: the model was not trained on these words: {', '.join(unknown)}")
         images = model.generate(
             [prompt] * options.n,
             settings,
@@ -47,6 +82,7 @@ def run_sample(options: argparse.Namespace) -> None:
 
 
 def apply_files(model: ARModel, files: Sequence[Path], names: Sequence[str], strengths: Sequence[float]) -> ARModel:
+    """`model` with every personalization applied; a missing name is the saved one, a missing strength is 1."""
     for index, file in enumerate(files):
         strength = strengths[index] if index < len(strengths) else 1.0
         name = names[index] if index < len(names) else None

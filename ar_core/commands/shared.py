@@ -1,61 +1,65 @@
-"""What several commands need: the options that choose a model, what is printed, a progress bar, and Ctrl-C as a Cancel."""
+"""What several commands need: the options that choose a model, loading it, a progress bar, Ctrl-C, printed values."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 import threading
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 import torch
 from tqdm import tqdm
 
+from ..families.family import Family
+from ..families.lumina_mgpt import PAPER_RECIPE
 from ..families.miniature import MINIATURE
 from ..families.registry import FAMILIES
 from ..model import PRECISIONS, ARModel
 
+log = logging.getLogger(__name__)
 
-class Interruption:
-    """A Cancel that follows Ctrl-C: the first lets the step end and saves, the second stops at once."""
-
-    def __init__(self):
-        self.asked = False
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._ask)
-
-    def _ask(self, number: int, frame) -> None:
-        self.asked = True
-        print("\nStopping after this step (Ctrl-C again: at once)", file=sys.stderr)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def __call__(self) -> bool:
-        return self.asked
+RECIPES = ("auto", "paper")
 
 
 def model_options(command: argparse.ArgumentParser) -> None:
+    """The options of a command that trains or samples a model; `load_model` reads them."""
+    loading_options(command)
+    command.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        default="auto",
+        help="where settings that are not given come from: auto, the model family's recipe; paper, every value of "
+        "arXiv 2504.13162, photo views and sampling included",
+    )
+
+
+def loading_options(command: argparse.ArgumentParser) -> None:
+    """The options that choose a model and how it is loaded."""
     command.add_argument("--model", default=MINIATURE.name, help="a model folder (default: the miniature that ships)")
-    command.add_argument("--family", choices=FAMILIES, help="default: read from the folder")
-    command.add_argument("--vq", type=Path, help="the image tokenizer's file, if it lies elsewhere")
-    command.add_argument("--tokenizer", type=Path, help="the text tokenizer's file, if it lies elsewhere")
-    command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    command.add_argument("--family", choices=FAMILIES, help="the model's family (default: read from its files)")
+    command.add_argument("--vq", type=Path, help="the image tokenizer's file, if it is not in the model folder")
+    command.add_argument("--tokenizer", type=Path, help="the text tokenizer's file, if it is not in the model folder")
+    command.add_argument("--device", default=default_device(), help="default: %(default)s")
     command.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="auto",
-        help="auto: bf16, for a small model on a CPU fp32; int8, 4-bit: the layers' weights in fewer bits, half or a third of the "
-        "memory of bf16, LoRA only; 4-bit needs bitsandbytes",
+        help="auto: bf16, or fp32 for a small model on a CPU; int8, 4-bit: the layers' weights in fewer bits, half or a "
+        "third of the memory of bf16, LoRA only; 4-bit needs bitsandbytes",
     )
 
 
-def image_size(text: str) -> tuple[int, int]:
-    width, cross, height = text.lower().partition("x")
-    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f'"{text}" is not a size; write WIDTHxHEIGHT, for example 768x768')
-    return int(width), int(height)
+def default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def load_model(options: argparse.Namespace) -> ARModel:
+    """Load the model that the options choose, with the recipe that they choose, and print what it is."""
     precision = PRECISIONS[options.precision]
     model = ARModel.load(
         options.model,
@@ -67,16 +71,24 @@ def load_model(options: argparse.Namespace) -> ARModel:
         tokenizer=options.tokenizer,
         progress=Bar(),
     )
-    print(
-        f"model: {model.family.title}, fingerprint {model.fingerprint}, {model.transformer.precision}, on {model.device}"
-    )
+    title = model.family.title
+    print(f"model: {title}, fingerprint {model.fingerprint}, {model.transformer.precision}, on {model.device}")
+    if options.recipe == "paper":
+        log.info("settings that are not given take the paper's values")
+        model = replace(model, family=with_paper_recipe(model.family))
     return model
 
 
-class Bar:
-    """A tqdm bar that follows Progress calls: time left is tqdm's."""
+def with_paper_recipe(family: Family) -> Family:
+    """`family` with the paper's recipe instead of its own, at the size nearest to the paper's that it can draw."""
+    size = family.protocol.snap(*PAPER_RECIPE.size)
+    return replace(family, recipe=replace(PAPER_RECIPE, size=size))
 
-    def __init__(self):
+
+class Bar:
+    """A Progress that shows a tqdm bar, with its estimate of the time left."""
+
+    def __init__(self) -> None:
         self.bar: tqdm | None = None
 
     def __call__(self, done: int, total: int, message: str) -> None:
@@ -94,5 +106,23 @@ class Bar:
         self.bar = None
 
 
-def print_values(title: str, values: dict[str, object]) -> None:
+class Interruption:
+    """A Cancel that follows Ctrl-C: the first ends the run after this step and saves, the second at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        print("\nStopping after this step (press Ctrl-C again to stop at once)", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __call__(self) -> bool:
+        return self.asked
+
+
+def print_values(title: str, values: Mapping[str, object]) -> None:
+    """One line: "sampling: cfg 2.0, top_k 20, ..." """
     print(f"{title}: " + ", ".join(f"{name} {value}" for name, value in values.items()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import Tensor
@@ -17,12 +17,15 @@ SMALL = 512  # channels; in models up to here a step on a CPU is mostly overhead
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    cfg: float
-    top_k: int
-    temperature: float
-    size: Size
-    seed: int
-    window: int = 0  # positions decoded at a time; 1 is sequential, 0 lets `auto_window` choose
+    cfg: float = field(metadata={"help": "how strictly the prompt is followed; 1 switches guidance off"})
+    top_k: int = field(metadata={"help": "how many of the likeliest codes are drawn from"})
+    temperature: float = field(metadata={"help": "1 samples as trained; lower is calmer, higher wilder"})
+    size: Size = field(metadata={"help": "of the images, snapped to the nearest allowed"})
+    seed: int = field(metadata={"help": "the same seed gives the same images on the same machine"})
+    window: int = field(
+        default=0,
+        metadata={"help": "positions decoded at a time: 1 is sequential, 0 the fastest here", "choices": (0, *WINDOWS)},
+    )
 
     @classmethod
     def resolve(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from ..families.family import Family
 
@@ -19,24 +19,37 @@ INITIALISATIONS = ("class", "random")
 class TrainingSettings:
     """Resolved values of one training; `steps` are counted per stage and never decide how a step is made."""
 
-    strategy: str
-    method: str
-    embedding_steps: int
-    layer_steps: int
-    embedding_learning_rate: float
-    layer_learning_rate: float
-    rank: int
-    vectors: int
-    initialisation: str
-    per_image_token: bool
-    prior_preservation: bool
-    prior_weight: float
-    prior_images: int
-    batch_size: int
-    micro_batch: int
-    clip_norm: float
-    gradient_checkpointing: bool
-    seed: int
+    strategy: str = field(
+        metadata={"help": "; ".join(f"{name}: {text}" for name, text in STRATEGIES.items()), "choices": STRATEGIES}
+    )
+    method: str = field(
+        metadata={"help": "how the layers change: LoRA, or q, k and v in full as in the paper", "choices": METHODS}
+    )
+    embedding_steps: int = field(metadata={"help": "steps of the identifier's embedding"})
+    layer_steps: int = field(metadata={"help": "steps of the layers"})
+    embedding_learning_rate: float = field(metadata={"help": "learning rate of the embedding"})
+    layer_learning_rate: float = field(metadata={"help": "learning rate of the layers"})
+    rank: int = field(metadata={"help": "rank of the LoRA"})
+    vectors: int = field(metadata={"help": "how many vectors the identifier has, each one token of a prompt"})
+    initialisation: str = field(metadata={"help": "how the identifier's vectors start", "choices": INITIALISATIONS})
+    per_image_token: bool = field(
+        metadata={"help": "also learn a token for each photo, for what belongs to that photo alone"}
+    )
+    prior_preservation: bool = field(
+        metadata={
+            "help": "also train on pictures of the class that the base model draws (Ruiz et al. 2023)",
+            "default": "off",
+        }
+    )
+    prior_weight: float = field(metadata={"help": "weight of their loss"})
+    prior_images: int = field(metadata={"help": "how many of them are drawn"})
+    batch_size: int = field(metadata={"help": "pairs of prompt and picture per step"})
+    micro_batch: int = field(metadata={"help": "pairs per forward pass; fewer take less memory"})
+    clip_norm: float = field(metadata={"help": "largest norm of the gradients"})
+    gradient_checkpointing: bool = field(
+        metadata={"help": "trade a third more time for most of the activations' memory; exact"}
+    )
+    seed: int = field(metadata={"help": "another seed is another training"})
 
     @classmethod
     def resolve(

@@ -1,0 +1,76 @@
+"""Options of commands that are made from a settings class: one for every field, explained by the field itself.
+
+    cfg: float = field(metadata={"help": "how strictly the prompt is followed"})      ->  --cfg NUMBER
+
+A field may also carry "choices", the values that it takes, and "default", a word for --help. A setting that is not
+given is left to the class's `resolve`: the default of its parameter of that name, else the value of the model family's
+recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from dataclasses import Field, fields
+from typing import Any, get_type_hints
+
+from ..families.protocol import Size
+from ..sampling import SamplingSettings
+from ..training import TrainingSettings
+
+Settings = type[TrainingSettings] | type[SamplingSettings]
+
+
+def image_size(text: str) -> Size:
+    """ "768x512" -> (768, 512): width, height in pixels."""
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f'"{text}" is not a size; write WIDTHxHEIGHT, for example 768x768')
+    return int(width), int(height)
+
+
+# What reads the text of an option, and what --help calls its value; a bool is a switch instead.
+READERS: dict[Any, tuple[Any, str]] = {
+    int: (int, "N"),
+    float: (float, "NUMBER"),
+    str: (str, "TEXT"),
+    Size: (image_size, "WIDTHxHEIGHT"),
+}
+
+
+def add_settings(command: argparse.ArgumentParser, settings: Settings) -> None:
+    """Add an option for every field of `settings`; one that is not given is None after parsing."""
+    types = get_type_hints(settings)
+    parameters = inspect.signature(settings.resolve).parameters
+    for field in fields(settings):
+        default = None
+        if field.name in parameters:
+            default = parameters[field.name].default
+        add_setting(command, field, types[field.name], default)
+
+
+def add_setting(command: argparse.ArgumentParser, field: Field, kind: Any, default: object) -> None:
+    """Add the option of one field; `default` None means the recipe's value."""
+    flag = "--" + field.name.replace("_", "-")
+    if default is None:
+        default = field.metadata.get("default", "the recipe's")
+    explained = f"{field.metadata['help']} (default: {default})".replace("%", "%%")
+    if kind is bool:
+        command.add_argument(flag, action=argparse.BooleanOptionalAction, help=explained)
+        return
+    reader, value = READERS[kind]
+    choices = field.metadata.get("choices")
+    if choices is None:
+        command.add_argument(flag, type=reader, metavar=value, help=explained)
+    else:
+        command.add_argument(flag, type=reader, choices=tuple(choices), help=explained)
+
+
+def chosen_settings(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    """The settings that were given on the command line, for `settings.resolve`."""
+    chosen = {}
+    for field in fields(settings):
+        value = getattr(options, field.name)
+        if value is not None:
+            chosen[field.name] = value
+    return chosen
