@@ -175,8 +175,9 @@ ENCODER_VALUES = {"encoders": "miniature", "dino": "d", "clip": "c"}
 VERSION_0_1 = {
     f"""personalize {MODEL} --photos p --class-name dog --identifier [W] --out o.safetensors --strategy joint
     --method full --recipe paper --runs r --size 64X32 --seed 3 --embedding-steps 4 --layer-steps 5
-    --embedding-learning-rate 1e-2 --layer-learning-rate 1e-3 --rank 6 --vectors 2 --batch-size 7 --micro-batch 8 --prior-weight 0.5 --prior-images 9
-    --initialisation random --per-image-token --no-prior-preservation --gradient-checkpointing""": {
+    --embedding-learning-rate 1e-2 --layer-learning-rate 1e-3 --rank 6 --vectors 2 --batch-size 7 --micro-batch 8
+    --prior-weight 0.5 --prior-images 9 --initialisation random --per-image-token --no-prior-preservation
+    --gradient-checkpointing""": {
         **MODEL_VALUES,
         "photos": Path("p"),
         "class_name": "dog",

@@ -17,7 +17,7 @@ from ..sheets import grid, loss_curves
 from ..training import TrainingSettings, personalize, prepare_subject
 from .shared import Bar
 
-EXAMPLE = Path(__file__).parents[2] / "example_subjects" / "lilac_dog"  # not among the miniature's training scenes
+EXAMPLE = "lilac_dog"  # not among the miniature's training scenes
 PROMPTS = ("a photo of [V] {} on the beach", "a photo of [V] {} in the snow", "a photo of [V] {} in the garden")
 CELL = 256  # pixels
 SEED = 1
@@ -36,7 +36,16 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    demonstrate(options.photos or EXAMPLE, options.class_name, options.out, Bar())
+    demonstrate(options.photos or example_photos(), options.class_name, options.out, Bar())
+
+
+def example_photos() -> Path:
+    """The drawn dog's photos: inside an installed package, beside the package in the repository."""
+    package = Path(__file__).parents[1]
+    installed = package / "example_subjects"
+    if installed.is_dir():
+        return installed / EXAMPLE
+    return package.parent / "example_subjects" / EXAMPLE
 
 
 def demonstrate(folder: Path, class_name: str, out: Path, progress: Progress) -> None:
