@@ -48,8 +48,8 @@ def sampling_bytes(
 ) -> int:
     """Cache and activations of decoding `images` at once."""
     sequences = images * (1 if cfg == 1 else 2)
-    grid_rows, columns = protocol.grid(size)
-    slots = PROMPT_TOKENS + grid_rows * (columns + 1) + WINDOW
+    layout = protocol.layout(size)
+    slots = PROMPT_TOKENS + layout.rows * layout.row_length + WINDOW
     prefill = sequences * PROMPT_TOKENS * _layer_width(config) * itemsize
     logits = 6 * sequences * WINDOW * config.head_size * FLOAT32
     return KVCache.bytes(config, sequences, slots, itemsize) + prefill + logits
@@ -65,8 +65,8 @@ def training_bytes(
     parameters: int,
 ) -> int:
     """Learned values with gradients and Adam's moments, and the activations of one forward and backward pass."""
-    grid_rows, columns = protocol.grid(size)
-    tokens = micro_batch * (PROMPT_TOKENS + grid_rows * (columns + 1))
+    layout = protocol.layout(size)
+    tokens = micro_batch * (PROMPT_TOKENS + layout.rows * layout.row_length)
     whole_layers = 1 if checkpointing else config.num_hidden_layers
     activations = (
         tokens * (config.num_hidden_layers * config.hidden_size + whole_layers * _layer_width(config)) * itemsize

@@ -44,8 +44,8 @@ def synchronized(device: torch.device) -> float:
 def step_seconds(model: ARModel, images: int, window: int, steps: int) -> float:
     """Median seconds of a forward pass with everything around it, after the prompt and a first step."""
     settings = SamplingSettings.resolve(model.family, window=window)
-    ids = [model.text.prompt_ids(PROMPT, settings.size)] * images
-    engine = Engine(model.transformer, model.family.protocol, ids, settings.size, settings.cfg, spare=window)
+    ids = [model.protocol.prompt(PROMPT, settings.size)] * images
+    engine = Engine(model.transformer, model.protocol, ids, settings.size, settings.cfg, spare=window)
     ticks: list[float] = []
     decode = sequential.decode if window == 1 else jacobi.decode
     try:
@@ -62,7 +62,7 @@ def step_seconds(model: ARModel, images: int, window: int, steps: int) -> float:
 
 def training_seconds(model: ARModel) -> dict[str, float]:
     """Seconds of one step with one picture, by stage, reading nothing and drawing nothing."""
-    size, protocol = model.family.recipe.size, model.family.protocol
+    size, protocol = model.family.recipe.size, model.protocol
     subject = Subject("dog", size, torch.randint(protocol.codes, (1, *protocol.grid(size))), (0,), "random codes")
     settings = TrainingSettings.resolve(model.family, embedding_steps=1, layer_steps=1, batch_size=1, micro_batch=1)
     marks = [synchronized(model.device)]
@@ -77,7 +77,7 @@ def describe(model: ARModel) -> dict[str, float]:
     beside = picture_bytes(
         model.transformer,
         model.image_tokenizer.config,
-        family.protocol,
+        model.protocol,
         family.recipe.size,
         1,
         family.recipe.cfg,

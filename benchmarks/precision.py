@@ -61,7 +61,7 @@ def scenes(model: ARModel, count: int) -> list[tuple[list[int], Tensor]]:
     drawn = [random_scene(rng, held_out=True) for _ in range(count)]
     size = model.family.recipe.size
     codes = torch.cat([model.encode(stack([draw(scene, size[0])])) for scene in drawn])
-    return [(model.text.prompt_ids(describe(scene), size), grid) for scene, grid in zip(drawn, codes, strict=True)]
+    return [(model.protocol.prompt(describe(scene), size), grid) for scene, grid in zip(drawn, codes, strict=True)]
 
 
 @torch.inference_mode()
@@ -76,10 +76,7 @@ def forced(model: ARModel, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def look(model: ARModel, pairs: list[tuple[list[int], Tensor]], pictures: int) -> Seen:
     size = model.family.recipe.size
-    parts = [
-        forced(model, make_batch(pairs[i : i + BATCH], model.family.protocol, size))
-        for i in range(0, len(pairs), BATCH)
-    ]
+    parts = [forced(model, make_batch(pairs[i : i + BATCH], model.protocol, size)) for i in range(0, len(pairs), BATCH)]
     losses, top = (torch.cat(part) for part in zip(*parts, strict=True))
     drawn = []
     for number in range(pictures):

@@ -170,11 +170,11 @@ def pictures(drawn: list[Generated]) -> torch.Tensor:
 
 def memory_needed(ar: HostedModel, settings: SamplingSettings, count: int, previews: bool) -> int:
     model = ar.model
-    beside = sum(p.numel() for adapter, _ in model.beside for p in adapter.parameters())
+    beside = sum(p.numel() for adapter, _ in model.unmerged for p in adapter.parameters())
     return picture_bytes(
         model.transformer,
         model.image_tokenizer.config,
-        model.family.protocol,
+        model.protocol,
         settings.size,
         count,
         settings.cfg,

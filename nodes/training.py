@@ -92,7 +92,7 @@ def train(
 def memory_needed(ar: HostedModel, stage: str, settings: TrainingSettings) -> tuple[int, int]:
     """Bytes beside the weights for reading the photos and learning, and for drawing one sample on the way."""
     model, recipe = ar.model, ar.model.family.recipe
-    config, protocol, size = model.transformer.config, model.family.protocol, recipe.size
+    config, protocol, size = model.transformer.config, model.protocol, recipe.size
     parameters = 0 if stage == EMBEDDING else trainable_parameters(model.transformer, settings.method, settings.rank)
     learning = training_bytes(
         config, protocol, size, settings.micro_batch, settings.gradient_checkpointing, itemsize(ar), parameters

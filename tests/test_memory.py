@@ -18,10 +18,12 @@ from ar_core.memory import (
     training_bytes,
     weight_bytes,
 )
+from ar_core.model import ARModel
 from ar_core.quantization import quantize
 from ar_core.transformer import Transformer
+from benchmarks.random_checkpoint import protocol_of
 
-PROTOCOL, SIZE = LUMINA_768.protocol, (768, 768)
+PROTOCOL, SIZE = protocol_of(LUMINA_768), (768, 768)
 
 
 def test_the_cache_is_counted_exactly():
@@ -36,7 +38,7 @@ def test_the_cache_is_counted_exactly():
     cache = KVCache(config, 2, PROMPT_TOKENS + 16 * 17, dtype=torch.float16)
     held = cache.keys.nbytes + cache.values.nbytes
     assert KVCache.bytes(config, 2, cache.slots, 2) == held
-    assert held < sampling_bytes(config, MINIATURE.protocol, MINIATURE.recipe.size, 1, 4.0, 2)
+    assert held < sampling_bytes(config, ARModel.load().protocol, MINIATURE.recipe.size, 1, 4.0, 2)
 
 
 def test_the_7b_weighs_what_its_files_do():

@@ -333,7 +333,7 @@ def test_the_per_image_token_is_learned_but_not_part_of_the_result(tmp_path):
 
 def test_batches_depend_on_seed_and_step_alone():
     def examples(seed):
-        return Examples(SUBJECT, toy_model().text, Identifier("[V]", "dog", 1040, 1), 4, seed)
+        return Examples(SUBJECT, toy_model().protocol, Identifier("[V]", "dog", 1040, 1), 4, seed)
 
     a, b = examples(0), examples(0)
     for step in (5, 0, 5):
@@ -342,7 +342,7 @@ def test_batches_depend_on_seed_and_step_alone():
 
 
 def test_targets_are_exactly_the_codes_in_reading_order():
-    batch = Examples(SUBJECT, toy_model().text, Identifier("[V]", "dog", 1040, 1), 4, 0)(0)
+    batch = Examples(SUBJECT, toy_model().protocol, Identifier("[V]", "dog", 1040, 1), 4, 0)(0)
     for row in batch.targets:
         assert any(torch.equal(row[row >= 0], codes.flatten()) for codes in SUBJECT.codes)
 
@@ -350,10 +350,10 @@ def test_targets_are_exactly_the_codes_in_reading_order():
 def test_initial_vectors():
     model = toy_model()
     table = model.transformer.model.embed_tokens.weight
-    word = initial_vectors(model.transformer, model.text, "dog", 2, "class", 0)
-    torch.testing.assert_close(word[0], table[model.text.encode(" dog")].mean(0))
+    word = initial_vectors(model.transformer, model.protocol, "dog", 2, "class", 0)
+    torch.testing.assert_close(word[0], table[model.protocol.encode(" dog")].mean(0))
     assert not torch.equal(word[0], word[1])
-    drawn = initial_vectors(model.transformer, model.text, "dog", 3, "random", 0)
+    drawn = initial_vectors(model.transformer, model.protocol, "dog", 3, "random", 0)
     torch.testing.assert_close(drawn.norm(dim=1), torch.full((3,), median_norm(table)))
 
 
@@ -431,7 +431,7 @@ def test_samples_show_what_the_kept_steps_draw_and_are_drawn_once(tmp_path, monk
     shown = []
     result = sampled(tmp_path, shown=shown, embedding_steps=100)
     assert [step for step, _ in shown] == [50, 100] == list(result.samples) and shown[0][1] == (1, 32, 32, 3)
-    model = toy_model().knowing(result.personalization)
+    model = toy_model().with_identifier(result.personalization)
     image = model.generate("a photo of [V] dog on the beach", SamplingSettings.resolve(FAMILY, seed=0))[0]
     assert torch.equal(result.samples[100], image.codes)
     monkeypatch.setattr(ARModel, "generate", None)  # from here on they are remembered

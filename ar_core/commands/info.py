@@ -30,13 +30,11 @@ def run_info(options: argparse.Namespace) -> None:
     print(f"parameters: {parameters / 1e6:.1f}M; licence: {model.family.licence}")
     weights = weight_bytes(model.transformer) + weight_bytes(model.image_tokenizer)
     recipe = model.family.recipe
-    beside = picture_bytes(
-        model.transformer, model.image_tokenizer.config, model.family.protocol, recipe.size, 1, recipe.cfg
-    )
+    beside = picture_bytes(model.transformer, model.image_tokenizer.config, model.protocol, recipe.size, 1, recipe.cfg)
     print(
         f"memory: {weights / 2**20:.0f} MiB of weights, {beside / 2**20:.0f} MiB beside them for one picture (computed)"
     )
-    print("sizes: " + ", ".join(f"{w}x{h}" for w, h in model.family.protocol.sizes))
+    print("sizes: " + ", ".join(f"{w}x{h}" for w, h in model.family.sizes))
     if options.recipe:
         print_recipe(model.family.title, model.family.recipe, {})
 

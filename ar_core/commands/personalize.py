@@ -44,7 +44,7 @@ def run_personalize(options: argparse.Namespace) -> None:
         )
     bar: Progress = Bar()
     cancel = Interruption()
-    size = model.family.protocol.snap(*options.size) if options.size else None
+    size = model.family.snap(*options.size) if options.size else None
     runs = options.runs or options.out.parent / "_runs"
     subject = prepare_subject(model, photos, options.class_name, size, runs=runs, progress=bar, cancel=cancel)
     for result in personalize(

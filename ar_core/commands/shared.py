@@ -70,6 +70,8 @@ def load_model(options: argparse.Namespace) -> ARModel:
     print(
         f"model: {model.family.title}, fingerprint {model.fingerprint}, {model.transformer.precision}, on {model.device}"
     )
+    for note in model.notes:
+        print(f"note: {note}")
     return model
 
 

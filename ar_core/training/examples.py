@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..families.protocol import Protocol, Size
-from ..text import NEUTRAL_TEMPLATES, Identifier, TextTokenizer
+from ..text import NEUTRAL_TEMPLATES, Identifier
 from .subject import Subject
 
 
@@ -31,7 +31,7 @@ class Examples:
     def __init__(
         self,
         subject: Subject,
-        text: TextTokenizer,
+        protocol: Protocol,
         identifier: Identifier,
         batch_size: int,
         seed: int,
@@ -39,12 +39,12 @@ class Examples:
     ):
         """`photo_tokens`: one auxiliary identifier per photo, mixed 1:1 with the plain prompt."""
         self.subject, self.batch_size, self.seed = subject, batch_size, seed
-        self.protocol = text.protocol
+        self.protocol = protocol
         nouns = [f"{identifier.name} {subject.class_name}"]
         nouns += [f"{identifier.name} {subject.class_name} {token.name}" for token in photo_tokens]
         self.prompts = [
             [
-                text.prompt_ids(template.format(noun), subject.size, (identifier, *photo_tokens))
+                protocol.prompt(template.format(noun), subject.size, (identifier, *photo_tokens))
                 for template in NEUTRAL_TEMPLATES
             ]
             for noun in nouns

@@ -90,8 +90,8 @@ class TrainingSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
         if self.initialisation not in INITIALISATIONS:
             raise ValueError(f'initialisation is "{self.initialisation}"; choose one of: {", ".join(INITIALISATIONS)}.')
-        if self.vectors > family.protocol.identifiers // 2:
-            raise ValueError(f"vectors is {self.vectors}; this model has room for {family.protocol.identifiers // 2}.")
+        if self.vectors > family.identifiers // 2:
+            raise ValueError(f"vectors is {self.vectors}; this model has room for {family.identifiers // 2}.")
 
     def describe(self) -> dict[str, object]:
         return asdict(self)

@@ -195,7 +195,7 @@ class StageTrainer:
         else:
             vectors = initial_vectors(
                 model.transformer,
-                model.text,
+                model.protocol,
                 self.subject.class_name,
                 settings.vectors,
                 settings.initialisation,
@@ -204,7 +204,7 @@ class StageTrainer:
         photo_vectors = None
         if settings.per_image_token and stage != LAYERS:
             photo_vectors = initial_vectors(
-                model.transformer, model.text, "photo", self.subject.photos, "random", settings.seed + 1
+                model.transformer, model.protocol, "photo", self.subject.photos, "random", settings.seed + 1
             )
             photo_vectors = photo_vectors.to(model.device)
         adapter = (
@@ -215,7 +215,7 @@ class StageTrainer:
         return Trainable(vectors, photo_vectors, adapter)
 
     def _loop(self, stage: str, trainable: Trainable, run: Run) -> Loop:
-        settings, protocol = self.settings, self.model.family.protocol
+        settings, protocol = self.settings, self.model.protocol
         rates = {} if stage == LAYERS else {"vectors": settings.embedding_learning_rate}
         if trainable.photo_vectors is not None:
             rates["photo_vectors"] = settings.embedding_learning_rate
@@ -236,8 +236,8 @@ class StageTrainer:
 
     def _batches(self, trainable: Trainable, run: Run):
         """Step -> the subject's batch and, with prior preservation, the class's."""
-        subject, settings, text = self.subject, self.settings, self.model.text
-        base = text.protocol.identifier_base
+        subject, settings, protocol = self.subject, self.settings, self.model.protocol
+        base = protocol.identifier_base
         identifier = Identifier(self.identifier, subject.class_name, base, len(trainable.vectors))
         photo_tokens = (
             ()
@@ -246,7 +246,7 @@ class StageTrainer:
                 Identifier(f"[photo{i}]", "", base + len(trainable.vectors) + i, 1) for i in range(subject.photos)
             )
         )
-        examples = Examples(subject, text, identifier, settings.batch_size, settings.seed, photo_tokens)
+        examples = Examples(subject, protocol, identifier, settings.batch_size, settings.seed, photo_tokens)
         if not settings.prior_preservation:
             return lambda step: [(examples(step), 1.0)]
         sentence = f"a photo of a {subject.class_name}"
@@ -255,8 +255,8 @@ class StageTrainer:
             codes = self._draw_prior(sentence, run)
         prior = PriorExamples(
             codes,
-            text.prompt_ids(sentence, subject.size),
-            text.protocol,
+            protocol.prompt(sentence, subject.size),
+            protocol,
             subject.size,
             settings.batch_size,
             settings.seed,
@@ -301,7 +301,7 @@ class StageTrainer:
             if trainable is None:
                 trainable = self._trainable(stage, start)
                 trainable.load_state_dict(run.result(step))
-            model = self.model.knowing(self._personalization(stage, trainable, step))
+            model = self.model.with_identifier(self._personalization(stage, trainable, step))
             settings = SamplingSettings.resolve(model.family, size=self.subject.size, seed=SAMPLE_SEED)
             with attached(model.transformer, trainable.adapter):
                 image = model.generate(

@@ -52,7 +52,7 @@ def prepare_subject(
     class_name = " ".join(class_name.split())
     if not class_name:
         raise ValueError('The class name is empty. Give the word for what the photos show, for example "dog".')
-    model.text.encode(f" {class_name}")  # refuses control tokens
+    model.protocol.encode(f" {class_name}")  # refuses control tokens
     fields = {
         "photos": pixel_hash([photo.image for photo in photos]),
         "size": list(size),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..adapters import Adapter, DeltaAdapter, LowRankAdapter
-from ..text import TextTokenizer
+from ..families.protocol import Protocol
 from ..transformer import Transformer
 
 
@@ -25,7 +25,7 @@ class Trainable(nn.Module):
 
 
 def initial_vectors(
-    transformer: Transformer, text: TextTokenizer, class_name: str, count: int, how: str, seed: int
+    transformer: Transformer, protocol: Protocol, class_name: str, count: int, how: str, seed: int
 ) -> Tensor:
     """(count, hidden) float32: the class word's mean embedding, or normal vectors at the table's median norm.
 
@@ -37,7 +37,7 @@ def initial_vectors(
     noise = noise / noise.norm(dim=1, keepdim=True) * median_norm(table)
     if how == "random":
         return noise.to(table.device)
-    word = table[torch.tensor(text.encode(f" {class_name}"), device=table.device)].float().mean(0)
+    word = table[torch.tensor(protocol.encode(f" {class_name}"), device=table.device)].float().mean(0)
     noise[0] = 0
     return word + 0.1 * noise.to(table.device)
 

@@ -49,8 +49,8 @@ def main() -> None:
 
     tokenizer: ImageTokenizer = vq_training.train(arguments.folder, arguments.vq_images, arguments.seed, log)
     codes = decoder_training.tokenise(tokenizer, arguments.folder, arguments.scenes, arguments.seed, log)
-    text = TextTokenizer(build_tokenizer(), MINIATURE.protocol)
-    batches = decoder_training.Batches(codes, text, arguments.seed)
+    protocol = MINIATURE.bind(TextTokenizer(build_tokenizer()))
+    batches = decoder_training.Batches(codes, protocol, arguments.seed)
     decoder_training.train(arguments.folder, batches, arguments.steps, arguments.seed, log)
     export(arguments.folder, arguments.out)
     record(arguments, (time.time() - started) / 60)
