@@ -48,5 +48,5 @@ def test_a_checkpoint_that_is_wrong_is_named_in_both(way, base, pack):
     safetensors.torch.save_file(
         {**weights, "model.layers.0.self_attn.extra.weight": torch.zeros(2)}, folder / "model.safetensors"
     )
-    with pytest.raises(pack("ar_core.checkpoints").CheckpointError, match="does not have"):
+    with pytest.raises(pack("ar_core.checkpoints.reader").CheckpointError, match="does not have"):
         pack("nodes.load_model").LoadModel.execute(f"other-{way}", "auto")
