@@ -136,7 +136,7 @@ class ARModel:
         choice = choose_family(folder, family)
         log.info("%s holds %s (%s)", folder.path, choice.family.title, choice.reason)
         if choice.question:
-            log.warning("%s: %s", folder.path, choice.question)
+            log.info("%s", choice.question)
         files = find_parts(folder, choice.family.sources, vq, tokenizer)
         text = TextTokenizer.load(files.tokenizer, folder.config.get("known_words"))
         protocol = choice.family.bind(text)

@@ -182,7 +182,7 @@ def test_control_tokens_are_refused_whether_the_file_marks_them_or_not():
     for token in content["added_tokens"]:
         token["special"] = token["content"] in ("<s>", "<pad>")
     protocol = LUMINA_768.bind(TextTokenizer(Tokenizer.from_str(json.dumps(content))))
-    for name in ("<s>", "<reserved08706>", "<reserved16200>", "IMGIMGBHZ"):
+    for name in ("<s>", "<racm3:break>", "<reserved08706>", "<reserved16200>", "IMGIMGBHZ"):
         with pytest.raises(TextError, match=name):
             protocol.encode(f"a {name} dog")
 

@@ -18,7 +18,7 @@ def image_tokenizer_tensors(files: Files) -> dict[str, Tensor]:
 
 IMAGE_TOKENIZER = ImageTokenizerFormat(
     name="a safetensors file of its own",
-    found_in=lambda files: files.image_tokenizer is not None and files.image_tokenizer.suffix == ".safetensors",
+    found_in=lambda files: files.image_tokenizer is not None,
     tensors=image_tokenizer_tensors,
     build=build_vqgan,
 )

@@ -15,7 +15,7 @@ from .family import Family, Recipe
 from .protocol import Protocol, frontier
 
 SIZE_UNIT = 32  # pixels; there is a token for every multiple
-CONTROL = re.compile(r"IMGIMG[A-J]+Z|<reserved\d+>")  # names of control tokens, whether a file marks them or not
+CONTROL = re.compile(r"IMGIMG[A-J]+Z|<reserved\d+>|<image>")  # control tokens, whether a file marks them or not
 
 
 def code_name(code: int) -> str:
@@ -37,8 +37,9 @@ class TokenNames:
     image_start: str
     image_end: str
     row_end: str
-    size: int  # number of the reserved token of side 0; that of a side of n pixels is n / SIZE_UNIT further
-    identifier: int  # number of the first reserved token for learned vectors
+    # Numbers of reserved tokens.
+    size: int  # a side of n pixels has the token of this number + n / SIZE_UNIT
+    identifier: int  # the first one whose place learned vectors may take
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,6 +54,7 @@ class LuminaFamily(Family):
 
     def bind(self, text: TextTokenizer) -> Protocol:
         tokens = self.tokens
+        named = [tokens.begin, tokens.turn_end, tokens.image_start, tokens.image_end, tokens.row_end]
         largest = max(max(size) for size in self.sizes) // SIZE_UNIT
         sizes = [reserved_name(tokens.size + n) for n in range(1, largest + 1)]
         identifiers = [reserved_name(tokens.identifier + n) for n in range(self.identifiers)]
@@ -71,7 +73,7 @@ class LuminaFamily(Family):
             factor=self.factor,
             identifier_base=text.first_id_of(identifiers),
             identifiers=self.identifiers,
-            control=text.special_ids() | text.ids_matching(CONTROL),
+            control=text.special_ids() | text.ids_matching(CONTROL) | {text.id_of(name) for name in named},
         )
 
 
