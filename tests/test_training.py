@@ -16,7 +16,8 @@ from ar_core.training import TrainingSettings, personalize, prepare_subject
 from ar_core.training.examples import Examples
 from ar_core.training.loop import Loop, TrainingDiverged
 from ar_core.training.runs import Run, forget
-from ar_core.training.stages import EMBEDDING, JOINT, LAYERS, StageTrainer, sampled_steps
+from ar_core.training.settings import EMBEDDING, JOINT, LAYERS
+from ar_core.training.stages import Stage, sampled_steps
 from ar_core.training.trainable import initial_vectors, median_norm
 
 SUBJECT = toy_subject()
@@ -27,9 +28,8 @@ def settings(**chosen):
 
 
 def run(root, stage=EMBEDDING, steps=4, model=None, cancel=never, progress=silent, start=None, **chosen):
-    return StageTrainer(model or toy_model(), SUBJECT, settings(**chosen), root, progress=progress, cancel=cancel).run(
-        stage, steps, start
-    )
+    model = model or toy_model()
+    return Stage(model, SUBJECT, settings(**chosen), root, stage, start, progress=progress, cancel=cancel).train(steps)
 
 
 def learned(result):
@@ -224,10 +224,10 @@ def test_what_does_not_determine_stage_one_does_not_repeat_it(tmp_path, change):
 def test_other_photos_class_base_or_stage_one_start_another_run(tmp_path):
     model, chosen = toy_model(), settings()
     folders = {
-        StageTrainer(model, s, chosen, tmp_path).run(EMBEDDING, 1).run
+        Stage(model, s, chosen, tmp_path, EMBEDDING).train(1).run
         for s in (SUBJECT, replace(SUBJECT, source="x"), replace(SUBJECT, class_name="cat"))
     }
-    folders.add(StageTrainer(toy_model(seed=1), SUBJECT, chosen, tmp_path).run(EMBEDDING, 1).run)
+    folders.add(Stage(toy_model(seed=1), SUBJECT, chosen, tmp_path, EMBEDDING).train(1).run)
     one, two = run(tmp_path, steps=1).personalization, run(tmp_path, steps=2).personalization
     folders |= {run(tmp_path, LAYERS, 1, start=one).run, run(tmp_path, LAYERS, 1, start=two).run}
     assert len(folders) == 6
@@ -263,8 +263,8 @@ def test_a_damaged_state_falls_back_to_the_one_before(tmp_path):
 
 
 def test_the_identifiers_name_does_not_matter_to_training(tmp_path):
-    first = StageTrainer(toy_model(), SUBJECT, settings(), tmp_path, "[V]").run(EMBEDDING, 2)
-    second = StageTrainer(toy_model(), SUBJECT, settings(), tmp_path, "[sks]").run(EMBEDDING, 2)
+    first = Stage(toy_model(), SUBJECT, settings(), tmp_path, EMBEDDING, identifier="[V]").train(2)
+    second = Stage(toy_model(), SUBJECT, settings(), tmp_path, EMBEDDING, identifier="[sks]").train(2)
     assert second.note == "remembered" and second.personalization.identifier == "[sks]" and same(first, second)
 
 
@@ -405,8 +405,8 @@ def test_unset_values_are_the_familys(tmp_path):
 
 def sampled(root, stage=EMBEDDING, steps=100, start=None, shown=None, **chosen):
     on_sample = None if shown is None else lambda step, images: shown.append((step, tuple(images.shape)))
-    return StageTrainer(toy_model(), SUBJECT, settings(**chosen), root, samples=4, on_sample=on_sample).run(
-        stage, steps, start
+    return Stage(toy_model(), SUBJECT, settings(**chosen), root, stage, start, samples=4, on_sample=on_sample).train(
+        steps
     )
 
 

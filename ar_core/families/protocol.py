@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .layout import Layout
+
 Size = tuple[int, int]  # width, height in pixels
 
 
@@ -30,6 +32,11 @@ class Protocol:
     def grid(self, size: Size) -> tuple[int, int]:
         """Rows and columns of codes for a (width, height)."""
         return size[1] // self.factor, size[0] // self.factor
+
+    def layout(self, size: Size) -> Layout:
+        """Where the codes of a (width, height) stand in the stream of tokens."""
+        rows, columns = self.grid(size)
+        return Layout(rows, columns, self.row_end)
 
     def header(self, size: Size) -> list[int]:
         """Start of an image block: start token, then height, then width."""
