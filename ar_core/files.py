@@ -192,7 +192,7 @@ def read_json(path: Path) -> Any:
 # ---------------------------------------------------------------- JSON and hashes
 
 
-def json_value(value: object) -> object:
+def json_value(value: object) -> Any:
     """`value` as it comes back from JSON: tuples are lists, and numbers that are not finite are None."""
     if isinstance(value, Mapping):
         return {str(key): json_value(item) for key, item in value.items()}
