@@ -108,7 +108,7 @@ def adapter_training_bytes(parameters: int) -> int:
 def image_bytes(config: ImageTokenizerConfig, size: Size) -> int:
     """Decoding or encoding one image.
 
-    The pixels in three forms, 2.25 maps of the first layer's resolution, and strips on the way.
+    The pixels in three forms, 2.25 maps of the first layer's resolution, and the strips in between.
     """
     pixels = 3 * size[0] * size[1]
     whole = config.ch * pixels // (3 * config.patch**2)
@@ -126,7 +126,7 @@ def picture_bytes(
     unmerged: int = 0,
     previews: bool = True,
 ) -> int:
-    """All that drawing `images` at once needs beside the weights.
+    """All that drawing `images` at once needs on top of the weights.
 
     `unmerged`: parameters of the adapters that are not merged into the weights. `previews` are decoded while the KV
     cache is there, finished pictures when it is gone.
@@ -161,7 +161,7 @@ def _itemsize(transformer: Transformer) -> int:
 
 
 def drawing_bytes(model: ARModel, size: Size, images: int, cfg: float, *, previews: bool = True) -> int:
-    """Drawing a batch of `images` with all applied personalizations, beside the weights."""
+    """Drawing a batch of `images` with all applied personalizations, on top of the weights."""
     unmerged = sum(parameter.numel() for adapter, _ in model.beside for parameter in adapter.parameters())
     return picture_bytes(
         model.transformer,
@@ -176,7 +176,7 @@ def drawing_bytes(model: ARModel, size: Size, images: int, cfg: float, *, previe
 
 
 def learning_bytes(model: ARModel, micro_batch: int, checkpointing: bool, parameters: int) -> int:
-    """Reading photos and then training at the recipe's size, beside the weights; `parameters`: of the new adapter."""
+    """Reading photos and then training at the recipe's size, on top of the weights; `parameters`: of the adapter."""
     size = model.family.recipe.size
     image = image_bytes(model.image_tokenizer.config, size)
     training = training_bytes(

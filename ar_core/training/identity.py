@@ -40,7 +40,7 @@ NOT_DECIDING = ("strategy", "embedding_steps", "layer_steps", "gradient_checkpoi
 def run_fields(
     model: ARModel, subject: Subject, settings: TrainingSettings, stage: str, start: Personalization | None
 ) -> dict[str, object]:
-    """What determines the run of a stage: neither steps nor names nor what is shown on the way."""
+    """What determines the run of a stage: neither steps nor names nor what is shown meanwhile."""
     fields: dict[str, object] = {
         "base": model.fingerprint,
         "photos": subject.source,

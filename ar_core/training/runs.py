@@ -2,7 +2,7 @@
 
 <root>/<class>-<stage>-<key>/
     run.json                 what determines the run, readable
-    READ ME.txt              what lies here and how to delete it
+    READ ME.txt              what this folder is and how to delete it
     steps/000050.safetensors what was learned by step 50 (kept)
     state.safetensors        newest state with optimizer: training goes on from here
     state.previous.safetensors
@@ -128,7 +128,7 @@ class Run:
         return None
 
     def remembered(self, name: str) -> Tensor | None:
-        """A tensor kept beside the states, such as the prior's codes; None where it is missing or damaged."""
+        """A tensor kept with the states, such as the prior's codes; None where it is missing or damaged."""
         path = self.folder / f"{name}.safetensors"
         if not path.exists():
             return None
