@@ -46,7 +46,8 @@ class Loop:
     ):
         """`learning_rates` by top-level name in `trainable`; what is not named there stays frozen.
 
-        `first_row_id`: the reserved token that the first vector takes the place of. `keep_every`: steps between kept results.
+        `first_row_id`: the reserved token that the first vector takes the place of. `keep_every`: steps between kept
+        results.
         """
         self.transformer = transformer
         self.trainable = trainable
