@@ -17,7 +17,7 @@ import re
 import secrets
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 ABANDONED_AFTER = 3600.0  # seconds in which nobody wrote to a temporary file: its writer is gone
 TEMPORARY = re.compile(r".+\.ar-[0-9a-f]{16}\.partial")  # `.partial` alone could be another program's download
@@ -215,6 +215,16 @@ def json_hash(value: object) -> str:
 def tensor_hash(tensor: Tensor) -> str:
     """A name (16 hex digits) for a tensor's numbers in float32, whatever its shape."""
     return hashlib.sha256(tensor_bytes(tensor.float())).hexdigest()[:16]
+
+
+def weights_hash(modules: Iterable[nn.Module], salt: str = "") -> str:
+    """A name (64 hex digits) for the weights of `modules` in float32, and for `salt`."""
+    digest = hashlib.sha256(salt.encode())
+    for module in modules:
+        for name, value in module.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor_bytes(value.float()))
+    return digest.hexdigest()
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:

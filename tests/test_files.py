@@ -30,6 +30,7 @@ from ar_core.files import (
     read_json,
     read_tensors,
     tensor_hash,
+    weights_hash,
     write_image,
     write_json,
     write_tensors,
@@ -312,4 +313,9 @@ def test_names_of_values_are_those_of_before():
     """Run keys and remembered codes depend on them."""
     assert json_hash({"b": [1, 0.01], "a": "ü"}) == json_hash({"a": "ü", "b": [1, 0.01]})
     assert json_hash({"a": "ü", "b": [1, 0.01]}).startswith("8351f7ae85df231e")
+    network = torch.nn.Linear(2, 1)
+    network.load_state_dict({"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([0.5])})
+    assert weights_hash([network]).startswith("00c54ee5e500bb56") and weights_hash([network], "more").startswith(
+        "ee8bc4050c33294a"
+    )
     assert tensor_hash(torch.arange(16.0)[None]) == tensor_hash(torch.arange(16.0).half()) == "58dda328598e2f7f"

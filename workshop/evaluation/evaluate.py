@@ -10,7 +10,6 @@ what another model, recipe, judge or effort gave is never taken for the present 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import platform
 import random
@@ -25,7 +24,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ar_core.files import atomic_write, json_value, read_json, write_image, write_json, write_text
+from ar_core.files import atomic_write, json_value, read_json, weights_hash, write_image, write_json, write_text
 from ar_core.model import MINIATURE_FOLDER, ARModel
 from ar_core.photos import Photo, stack, unstack
 from ar_core.sampling import SamplingSettings
@@ -316,11 +315,7 @@ def decibels(model: ARModel, images: list[Image.Image]) -> list[float]:
 
 def digest(modules: Sequence[nn.Module], more: str = "") -> str:
     """A name for these weights."""
-    total = hashlib.sha256(more.encode())
-    for module in modules:
-        for name, value in module.state_dict().items():
-            total.update(name.encode() + value.detach().float().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()[:12]
+    return weights_hash(modules, more)[:12]
 
 
 # ---------------------------------------------------------------- numbers
