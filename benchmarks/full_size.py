@@ -13,7 +13,6 @@ process took at most cannot be taken back.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -24,7 +23,8 @@ import torch
 from ar_core import ARModel, Subject, TrainingSettings, personalize
 from ar_core.control import Cancelled
 from ar_core.families.registry import FAMILIES
-from ar_core.memory import picture_bytes, weight_bytes
+from ar_core.files import write_json
+from ar_core.memory import drawing_bytes, weight_bytes
 from ar_core.model import PRECISIONS
 from ar_core.sampling import SamplingSettings, jacobi, sequential
 from ar_core.sampling.engine import Engine
@@ -73,16 +73,8 @@ def training_seconds(model: ARModel) -> dict[str, float]:
 
 def describe(model: ARModel) -> dict[str, float]:
     """Gibibytes: held by the weights, and computed for one picture beside them."""
-    family = model.family
-    beside = picture_bytes(
-        model.transformer,
-        model.image_tokenizer.config,
-        model.protocol,
-        family.recipe.size,
-        1,
-        family.recipe.cfg,
-        previews=False,
-    )
+    recipe = model.family.recipe
+    beside = drawing_bytes(model, recipe.size, 1, recipe.cfg, previews=False)
     return {
         "weights": (weight_bytes(model.transformer) + weight_bytes(model.image_tokenizer)) / 2**30,
         "one picture": beside / 2**30,
@@ -143,7 +135,7 @@ def main() -> None:
         )
         print(f", peak {peak_memory(device):.2f} GiB")
     if chosen.json:
-        chosen.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(chosen.json, result)
 
 
 if __name__ == "__main__":

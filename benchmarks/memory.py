@@ -48,7 +48,7 @@ def rows(family: Family, scheme: str | None = None) -> dict[str, float]:
         "weights": weights,
         "one picture": weights
         + picture_bytes(
-            transformer, vq, protocol, recipe.size, 1, recipe.cfg, beside=lora if scheme else 0, previews=False
+            transformer, vq, protocol, recipe.size, 1, recipe.cfg, unmerged=lora if scheme else 0, previews=False
         ),
         "stage 1": training(0),
         f"stage 2, LoRA rank {recipe.lora_rank}": training(lora),

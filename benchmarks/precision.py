@@ -11,7 +11,6 @@ equal, and how many come before the first that is not (behind it two pictures ar
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import random
 import statistics
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ar_core.files import write_json
 from ar_core.memory import weight_bytes
 from ar_core.model import ARModel
 from ar_core.photos import stack
@@ -120,7 +120,7 @@ def main() -> None:
             f"{100 * r['same_top_code']:.1f} % | {100 * r['equal_codes']:.0f} % | {r['codes_before_first_difference']:.0f} |"
         )
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(torch.device("cpu")), **results}, indent=2) + "\n")
+        write_json(arguments.json, {"machine": machine(torch.device("cpu")), **results})
 
 
 if __name__ == "__main__":

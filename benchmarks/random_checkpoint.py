@@ -9,14 +9,12 @@ real one.
 from __future__ import annotations
 
 import functools
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
@@ -24,6 +22,7 @@ from ar_core.architecture import ImageTokenizerConfig
 from ar_core.families.family import Family
 from ar_core.families.lumina_mgpt import LUMINA_768, code_name, reserved_name
 from ar_core.families.protocol import Protocol
+from ar_core.files import write_json, write_tensors, write_text
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
 from ar_core.text import TextTokenizer
 
@@ -134,14 +133,14 @@ def write(folder: Path, size: Dimensions = SEVEN_B, vq: ImageTokenizerConfig | N
     for index, (name, value) in enumerate(tensors(size)):
         held[name] = value
         if index + 1 == len(names) or shard_of[names[index + 1]] != shard_of[name]:
-            save_file(held, folder / shard_of[name])
+            write_tensors(folder / shard_of[name], held)
             print(f"wrote {folder / shard_of[name]}", flush=True)
             held = {}
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shard_of}), encoding="utf-8")
-    (folder / "tokenizer.json").write_text(tokenizer_text(), encoding="utf-8")
+    write_json(folder / "model.safetensors.index.json", {"weight_map": shard_of})
+    write_text(folder / "tokenizer.json", tokenizer_text())
     torch.manual_seed(0)
-    save_file(ImageTokenizer(vq or ImageTokenizerConfig()).state_dict(), folder / "vqgan.safetensors")
-    (folder / "config.json").write_text(json.dumps(config(size)), encoding="utf-8")
+    write_tensors(folder / "vqgan.safetensors", ImageTokenizer(vq or ImageTokenizerConfig()).state_dict())
+    write_json(folder / "config.json", config(size))
 
 
 if __name__ == "__main__":

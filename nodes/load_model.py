@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..ar_core import ARModel
 from ..ar_core.families.registry import FAMILIES
-from ..ar_core.memory import picture_bytes
+from ..ar_core.memory import drawing_bytes
 from ..ar_core.model import MINIATURE_FOLDER, PRECISIONS
 from .host.folders import MODELS, fingerprint, folders, inside
 from .host.memory import card_bytes, citizen, fits, fitting_precisions, operations, weights
@@ -116,9 +116,7 @@ def about(ar: HostedModel) -> str:
     model = ar.model
     recipe, protocol = model.family.recipe, model.protocol
     held = weights(ar)
-    beside = picture_bytes(
-        model.transformer, model.image_tokenizer.config, protocol, recipe.size, 1, recipe.cfg, previews=False
-    )
+    beside = drawing_bytes(model, recipe.size, 1, recipe.cfg, previews=False)
     width, height = recipe.size
     lines = [
         f"{model.family.title}, {model.transformer.precision}, {gib(held)} of weights, fingerprint {model.fingerprint}",

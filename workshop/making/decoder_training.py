@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ar_core.architecture import TransformerConfig
 from ar_core.families.miniature import MINIATURE
 from ar_core.families.protocol import Protocol
+from ar_core.files import atomic_write
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
 from ar_core.training.examples import make_batch
 from ar_core.transformer import Transformer
@@ -57,7 +58,8 @@ def tokenise(tokenizer: ImageTokenizer, folder: Path, count: int, seed: int = 0,
             with torch.autocast("cpu", torch.bfloat16):
                 codes.append(tokenizer.encode(torch.from_numpy(np.stack(images)).float() / 255))
         done = np.concatenate([done, torch.cat(codes).numpy().astype(np.uint16)])
-        np.save(path, done)
+        with atomic_write(path) as file:
+            np.save(file, done)
         log(f"tokenised {len(done)}/{count}")
     return done[:count]
 

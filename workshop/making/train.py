@@ -9,7 +9,6 @@ export to `ar_core/miniature/weights`.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 import torch
 
 from ar_core.families.miniature import MINIATURE
+from ar_core.files import read_json, write_json
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
 from ar_core.model import MINIATURE_FOLDER
 from ar_core.text import TextTokenizer
@@ -60,20 +60,17 @@ def main() -> None:
 def record(arguments: argparse.Namespace, minutes: float) -> None:
     """Add this run to `training.json`, which the model card quotes."""
     path = arguments.folder / "training.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    path.write_text(
-        json.dumps(
-            {
-                "scenes seen by the image tokenizer": arguments.vq_images,
-                "scenes encoded for the decoder": arguments.scenes,
-                "decoder steps": f"{arguments.steps} of {decoder_training.BATCH} sequences",
-                "seed": arguments.seed,
-                "minutes": round(before.get("minutes", 0) + minutes),
-                "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
-            },
-            indent=1,
-        ),
-        encoding="utf-8",
+    before = read_json(path) if path.exists() else {}
+    write_json(
+        path,
+        {
+            "scenes seen by the image tokenizer": arguments.vq_images,
+            "scenes encoded for the decoder": arguments.scenes,
+            "decoder steps": f"{arguments.steps} of {decoder_training.BATCH} sequences",
+            "seed": arguments.seed,
+            "minutes": round(before.get("minutes", 0) + minutes),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+        },
     )
 
 
