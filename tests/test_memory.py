@@ -98,7 +98,7 @@ def test_the_bytes_of_a_stage_are_those_of_its_shapes():
     shapes = (config, model.protocol, recipe.size)
     learning = learning_bytes(model, 4, False, count)
     assert learning == max(training_bytes(*shapes, 4, False, 4, count), image_bytes(vq, recipe.size))
-    picture = picture_bytes(model.transformer, vq, FAMILY.protocol, recipe.size, 1, recipe.cfg, previews=False)
+    picture = picture_bytes(model.transformer, vq, model.protocol, recipe.size, 1, recipe.cfg, previews=False)
     assert sample_bytes(model, count) == picture + 4 * count * FLOAT32
 
 
