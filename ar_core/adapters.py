@@ -1,16 +1,18 @@
-"""Changes to the transformer's projections: trainable beside the frozen weights, weight changes afterwards.
+"""Adapters: what training changes in the transformer's projections.
 
-While learning, an adapter adds its part to a projection's output through forward hooks: the base keeps its
-weights, whatever class, dtype or device they have. Afterwards `change` gives each projection's difference,
-which is added to a copy or handed to the host as a patch; beside quantised weights the hooks stay.
+While training, an adapter is unmerged: forward hooks add its output to the projection's, and the base keeps its
+weights, whatever class, dtype or device they have. Afterwards `change` gives the difference of each projection's
+weight, which is merged into a copy or handed to the host as a patch. Quantised weights cannot take it: on those the
+adapter stays unmerged.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,31 +21,34 @@ from torch.nn import functional as F
 from .transformer import Transformer
 
 TARGETS = ("q_proj", "k_proj", "v_proj")  # what the paper fine-tunes in every layer
+PEFT_PREFIX = "base_model.model."  # of peft's keys
 
-
-def target_names(config_layers: int, targets: tuple[str, ...] = TARGETS) -> list[str]:
-    """Module names of the adapted projections, e.g. "model.layers.0.self_attn.q_proj"."""
-    return [f"model.layers.{layer}.self_attn.{target}" for layer in range(config_layers) for target in targets]
+Shape = tuple[int, int]  # (out, in) of a projection's weight
 
 
 class Adapter(nn.Module):
-    """A set of parts, one per projection, keyed by the projection's module name."""
+    """A trainable part for every adapted projection, found by the projection's module name."""
 
-    method: str
+    method: str  # the word in settings and files
 
-    def part_output(self, name: str, x: Tensor) -> Tensor:
-        """What is added to the projection's output for input x (..., in)."""
+    def __init__(self, names: Sequence[str]):
+        super().__init__()
+        self._index = {name: index for index, name in enumerate(names)}
+
+    def names(self) -> list[str]:
+        """Module names of the adapted projections."""
+        return list(self._index)
+
+    def output(self, name: str, x: Tensor) -> Tensor:
+        """What is added to the projection's output (..., out) for its input `x` (..., in)."""
         raise NotImplementedError
 
     def change(self, name: str) -> Tensor:
-        """The projection's weight difference (out, in), float32."""
+        """The difference of the projection's weight (out, in), float32."""
         raise NotImplementedError
 
-    def shape(self, name: str) -> tuple[int, int]:
+    def shape(self, name: str) -> Shape:
         """(out, in) of the projection."""
-        raise NotImplementedError
-
-    def names(self) -> list[str]:
         raise NotImplementedError
 
     def file_tensors(self) -> dict[str, Tensor]:
@@ -51,29 +56,35 @@ class Adapter(nn.Module):
         raise NotImplementedError
 
     def frozen(self, device: torch.device, dtype: torch.dtype) -> Adapter:
-        """A copy that stands ready where it is used: nothing is moved or converted in every step."""
+        """A copy for sampling, on its device and in its dtype, so that no step moves or converts anything."""
         return copy.deepcopy(self).to(device, dtype).requires_grad_(False)
 
 
 class LowRankAdapter(Adapter):
-    """LoRA (Hu et al. 2021): W + alpha / rank · B A, with B starting at zero."""
+    """LoRA (Hu et al. 2021, arXiv 2106.09685): W + alpha / rank · B A, with B starting at zero."""
 
     method = "lora"
 
-    def __init__(self, shapes: dict[str, tuple[int, int]], rank: int, alpha: float | None = None, device=None):
-        super().__init__()
-        self.rank, self.alpha = rank, float(alpha or rank)
-        self._names = list(shapes)
-        self.down = nn.ParameterList(
-            nn.Parameter(torch.empty(rank, shape[1], device=device)) for shape in shapes.values()
-        )
-        self.up = nn.ParameterList(
-            nn.Parameter(torch.zeros(shape[0], rank, device=device)) for shape in shapes.values()
-        )
+    def __init__(
+        self,
+        shapes: Mapping[str, Shape],
+        rank: int,
+        alpha: float | None = None,
+        device: torch.device | None = None,
+    ):
+        """`shapes` by projection name; `alpha` None is the rank. A is uninitialised."""
+        super().__init__(list(shapes))
+        self.rank = rank
+        self.alpha = float(alpha or rank)
+        self.down = nn.ParameterList()  # A (rank, in)
+        self.up = nn.ParameterList()  # B (out, rank)
+        for outputs, inputs in shapes.values():
+            self.down.append(nn.Parameter(torch.empty(rank, inputs, device=device)))
+            self.up.append(nn.Parameter(torch.zeros(outputs, rank, device=device)))
 
     @classmethod
     def fresh(cls, transformer: Transformer, rank: int, seed: int) -> LowRankAdapter:
-        """A new adapter for `transformer`: no change yet; A is drawn from `seed` on the CPU."""
+        """A new adapter for `transformer` that changes nothing yet; A is drawn from `seed` on the CPU."""
         adapter = cls(target_shapes(transformer), rank, device=transformer.compute_device)
         generator = torch.Generator().manual_seed(seed)
         for a in adapter.down:
@@ -81,43 +92,49 @@ class LowRankAdapter(Adapter):
             a.data.copy_(torch.empty(a.shape).uniform_(-bound, bound, generator=generator))
         return adapter
 
-    def part_output(self, name, x):
-        index = self._names.index(name)
-        a, b = self.down[index].to(x.dtype), self.up[index].to(x.dtype)
+    def output(self, name: str, x: Tensor) -> Tensor:
+        index = self._index[name]
+        a = self.down[index].to(x.dtype)
+        b = self.up[index].to(x.dtype)
         return F.linear(F.linear(x, a), b) * (self.alpha / self.rank)
 
-    def change(self, name):
+    def change(self, name: str) -> Tensor:
         down, up = self.matrices(name)
         return (up @ down) * (self.alpha / self.rank)
 
     def matrices(self, name: str) -> tuple[Tensor, Tensor]:
         """A (rank, in) and B (out, rank)."""
-        index = self._names.index(name)
+        index = self._index[name]
         return self.down[index].data, self.up[index].data
 
-    def shape(self, name):
-        down, up = self.matrices(name)
-        return up.shape[0], down.shape[1]
+    def shape(self, name: str) -> Shape:
+        index = self._index[name]
+        return self.up[index].shape[0], self.down[index].shape[1]
 
-    def names(self):
-        return list(self._names)
-
-    def file_tensors(self):
+    def file_tensors(self) -> dict[str, Tensor]:
         tensors = {}
-        for name, a, b in zip(self._names, self.down, self.up):
-            tensors[f"base_model.model.{name}.lora_A.weight"] = a.data
-            tensors[f"base_model.model.{name}.lora_B.weight"] = b.data
+        for name, a, b in zip(self.names(), self.down, self.up, strict=True):
+            tensors[f"{PEFT_PREFIX}{name}.lora_A.weight"] = a.data
+            tensors[f"{PEFT_PREFIX}{name}.lora_B.weight"] = b.data
         return tensors
 
     @classmethod
-    def from_file_tensors(cls, tensors: dict[str, Tensor], alpha: float) -> LowRankAdapter:
-        prefix, suffix = "base_model.model.", ".lora_A.weight"
-        names = [k.removeprefix(prefix).removesuffix(suffix) for k in tensors if k.endswith(suffix)]
-        pairs = {n: (tensors[f"{prefix}{n}{suffix}"], tensors[f"{prefix}{n}.lora_B.weight"]) for n in names}
-        rank = next(iter(pairs.values()))[0].shape[0]
-        adapter = cls({n: (b.shape[0], a.shape[1]) for n, (a, b) in pairs.items()}, rank, alpha)
-        for index, (a, b) in enumerate(pairs.values()):
-            adapter.down[index].data, adapter.up[index].data = a.float(), b.float()
+    def from_file_tensors(cls, tensors: Mapping[str, Tensor], alpha: float) -> LowRankAdapter:
+        """The inverse of `file_tensors`. Raises KeyError where an A has no B."""
+        suffix = ".lora_A.weight"
+        downs = {}
+        ups = {}
+        for key, value in tensors.items():
+            if key.endswith(suffix):
+                name = key.removeprefix(PEFT_PREFIX).removesuffix(suffix)
+                downs[name] = value.float()
+                ups[name] = tensors[f"{PEFT_PREFIX}{name}.lora_B.weight"].float()
+        shapes = {name: (ups[name].shape[0], down.shape[1]) for name, down in downs.items()}
+        rank = next(iter(downs.values())).shape[0]
+        adapter = cls(shapes, rank, alpha)
+        for index, name in enumerate(downs):
+            adapter.down[index].data = downs[name]
+            adapter.up[index].data = ups[name]
         return adapter
 
 
@@ -129,60 +146,64 @@ class DeltaAdapter(Adapter):
 
     method = "full"
 
-    def __init__(self, shapes: dict[str, tuple[int, int]], device=None):
-        super().__init__()
-        self._names = list(shapes)
+    def __init__(self, shapes: Mapping[str, Shape], device: torch.device | None = None):
+        super().__init__(list(shapes))
         self.delta = nn.ParameterList(nn.Parameter(torch.zeros(shape, device=device)) for shape in shapes.values())
 
     @classmethod
     def fresh(cls, transformer: Transformer) -> DeltaAdapter:
+        """A new adapter for `transformer` that changes nothing yet."""
         return cls(target_shapes(transformer), transformer.compute_device)
 
-    def part_output(self, name, x):
-        return F.linear(x, self.delta[self._names.index(name)].to(x.dtype))
+    def output(self, name: str, x: Tensor) -> Tensor:
+        return F.linear(x, self.delta[self._index[name]].to(x.dtype))
 
-    def change(self, name):
-        return self.delta[self._names.index(name)].data
+    def change(self, name: str) -> Tensor:
+        return self.delta[self._index[name]].data
 
-    def shape(self, name):
-        return tuple(self.change(name).shape)
+    def shape(self, name: str) -> Shape:
+        delta = self.change(name)
+        return delta.shape[0], delta.shape[1]
 
-    def names(self):
-        return list(self._names)
-
-    def file_tensors(self):
-        return {f"delta.{name}.weight": delta.data for name, delta in zip(self._names, self.delta)}
+    def file_tensors(self) -> dict[str, Tensor]:
+        return {f"delta.{name}.weight": delta.data for name, delta in zip(self.names(), self.delta, strict=True)}
 
     @classmethod
-    def from_file_tensors(cls, tensors: dict[str, Tensor]) -> DeltaAdapter:
-        found = {
-            k.removeprefix("delta.").removesuffix(".weight"): v for k, v in tensors.items() if k.startswith("delta.")
-        }
-        adapter = cls({name: tuple(v.shape) for name, v in found.items()})
-        for parameter, value in zip(adapter.delta, found.values()):
-            parameter.data = value.float()
+    def from_file_tensors(cls, tensors: Mapping[str, Tensor]) -> DeltaAdapter:
+        """The inverse of `file_tensors`."""
+        prefix = "delta."
+        deltas = {}
+        for key, value in tensors.items():
+            if key.startswith(prefix):
+                deltas[key.removeprefix(prefix).removesuffix(".weight")] = value.float()
+        adapter = cls({name: (delta.shape[0], delta.shape[1]) for name, delta in deltas.items()})
+        for parameter, delta in zip(adapter.delta, deltas.values(), strict=True):
+            parameter.data = delta
         return adapter
 
 
-def target_shapes(transformer: Transformer) -> dict[str, tuple[int, int]]:
-    """(out, in) of every projection that is adapted."""
-    return {
-        name: (module.out_features, module.in_features)
-        for name in target_names(transformer.config.num_hidden_layers)
-        for module in [transformer.get_submodule(name)]
-    }
+def target_names(layers: int, targets: Sequence[str] = TARGETS) -> list[str]:
+    """Module names of the adapted projections of so many layers, e.g. "model.layers.0.self_attn.q_proj"."""
+    return [f"model.layers.{layer}.self_attn.{target}" for layer in range(layers) for target in targets]
+
+
+def target_shapes(transformer: Transformer) -> dict[str, Shape]:
+    """(out, in) of every projection that is adapted. Quantised projections know them too."""
+    shapes = {}
+    for name in target_names(transformer.config.num_hidden_layers):
+        projection = cast(nn.Linear, transformer.get_submodule(name))
+        shapes[name] = (projection.out_features, projection.in_features)
+    return shapes
 
 
 @contextmanager
 def attached(transformer: Transformer, adapter: Adapter | None, strength: float = 1.0) -> Iterator[None]:
-    """While this lasts, `transformer` computes with the adapter; its weights are not touched. May be nested."""
+    """While this lasts, `transformer` computes with the unmerged adapter; its weights stay. May be nested."""
     handles = []
-    for name in adapter.names() if adapter else []:
-
-        def add(module, inputs, output, name=name):
-            return output + strength * adapter.part_output(name, inputs[0]).to(output.dtype)
-
-        handles.append(transformer.get_submodule(name).register_forward_hook(add))
+    if adapter is not None:
+        for name in adapter.names():
+            projection = transformer.get_submodule(name)
+            handles.append(projection.register_forward_hook(_adding(adapter, name, strength)))
     try:
         yield
     finally:
@@ -190,7 +211,16 @@ def attached(transformer: Transformer, adapter: Adapter | None, strength: float 
             handle.remove()
 
 
-def merged(transformer: Transformer, changes: list[tuple[Adapter, float]]) -> Transformer:
+def _adding(adapter: Adapter, name: str, strength: float) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+    """A forward hook that adds the adapter's output to the projection's."""
+
+    def hook(projection: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return output + strength * adapter.output(name, inputs[0]).to(output.dtype)
+
+    return hook
+
+
+def merged(transformer: Transformer, changes: Sequence[tuple[Adapter, float]]) -> Transformer:
     """A transformer with every adapter's change added at its strength.
 
     Shares all parameters that do not change with `transformer`, which stays as it is.

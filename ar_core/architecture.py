@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Dimensions of a decoder; the defaults are Lumina-mGPT 7B's."""
+    """Dimensions of a decoder; the defaults are Lumina-mGPT 7B's.
+
+    A new field also needs a line in `checkpoints.fingerprint`, or saved subjects would be those of another base model.
+    """
 
     vocab_size: int = 65536
     hidden_size: int = 4096

@@ -9,14 +9,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-Embedding, RMSNorm = nn.Embedding, nn.RMSNorm
-FEW = (2, 3)  # rows
+Embedding = nn.Embedding
+RMSNorm = nn.RMSNorm
+
+FEW = (2, 3)  # rows of an input for which the product the other way round is faster
 
 
 class Linear(nn.Linear):
+    """torch.nn's, with the product turned round where that is faster."""
+
     def forward(self, x: Tensor) -> Tensor:
+        """x (..., in) -> (..., out)"""
         rows = x.numel() // x.shape[-1]
-        arranged = rows in FEW and x.device.type == "cpu" and x.dtype == torch.float32
-        if not arranged or self.bias is not None or torch.is_grad_enabled():
+        few = rows in FEW and x.device.type == "cpu" and x.dtype == torch.float32
+        if not few or self.bias is not None or torch.is_grad_enabled():
             return super().forward(x)
-        return (self.weight @ x.reshape(rows, -1).T).T.reshape(*x.shape[:-1], -1)
+        product = self.weight @ x.reshape(rows, -1).T  # (out, rows)
+        return product.T.reshape(*x.shape[:-1], -1)

@@ -1,7 +1,7 @@
-"""How many bytes things take: for a host that must make room before it starts, for telling a user what fits, and for
+"""How many bytes things take: for a host that makes room before it starts, for telling a user what fits, and for
 refusing a training that would run out of memory or disk.
 
-Weights and the cache are exact; activations are upper estimates from the shapes that live at the same time.
+Weights and the KV cache are exact. Activations are upper estimates, from the shapes that live at the same time.
 """
 
 from __future__ import annotations
@@ -16,15 +16,26 @@ from torch import nn
 from .adapters import target_shapes
 from .architecture import ImageTokenizerConfig, TransformerConfig
 from .cache import KVCache
+from .families.layout import Layout
 from .families.protocol import Protocol, Size
 from .image_tokenizer.strips import STRIP
+from .model import ARModel
 from .quantization import SCHEMES
 from .sampling.settings import WINDOWS
 from .transformer import Transformer
 
-FLOAT32 = 4
+FLOAT32 = 4  # bytes
 PROMPT_TOKENS = 160  # the instruction and a long prompt
 WINDOW = max(WINDOWS)  # positions decoded at a time, at most
+ADAM = 3  # copies of what is learned: the values and Adam's two moments
+STATES = 2  # on disk: the newest and the one before
+
+
+class NotEnough(RuntimeError):
+    """Too little memory or disk; the message says how much is needed and free, and which setting needs less."""
+
+
+# ---------------------------------------------------------------- weights
 
 
 def weight_bytes(module: nn.Module) -> int:
@@ -43,13 +54,28 @@ def quantized_bytes(transformer: Transformer, scheme: str) -> int:
     return kept + round(sum(p.numel() for p in projections) * SCHEMES[scheme].bits / 8)
 
 
+def trainable_parameters(transformer: Transformer, method: str, rank: int) -> int:
+    """Parameters of a new adapter; `rank` is that of the LoRA."""
+    count = 0
+    for rows, columns in target_shapes(transformer).values():
+        if method == "full":
+            count += rows * columns
+        else:
+            count += rank * (rows + columns)
+    return count
+
+
+# ---------------------------------------------------------------- of the networks' shapes
+
+
 def sampling_bytes(
     config: TransformerConfig, protocol: Protocol, size: Size, images: int, cfg: float, itemsize: int
 ) -> int:
-    """Cache and activations of decoding `images` at once."""
-    sequences = images * (1 if cfg == 1 else 2)
-    grid_rows, columns = protocol.grid(size)
-    slots = PROMPT_TOKENS + grid_rows * (columns + 1) + WINDOW
+    """Cache and activations of decoding `images` at once; `itemsize` is the bytes per number of the computation."""
+    sequences = images
+    if cfg != 1:
+        sequences = 2 * images  # guided and unguided
+    slots = PROMPT_TOKENS + _stream_tokens(protocol.layout(size)) + WINDOW
     prefill = sequences * PROMPT_TOKENS * _layer_width(config) * itemsize
     logits = 6 * sequences * WINDOW * config.head_size * FLOAT32
     return KVCache.bytes(config, sequences, slots, itemsize) + prefill + logits
@@ -64,19 +90,26 @@ def training_bytes(
     itemsize: int,
     parameters: int,
 ) -> int:
-    """Learned values with gradients and Adam's moments, and the activations of one forward and backward pass."""
-    grid_rows, columns = protocol.grid(size)
-    tokens = micro_batch * (PROMPT_TOKENS + grid_rows * (columns + 1))
-    whole_layers = 1 if checkpointing else config.num_hidden_layers
-    activations = (
-        tokens * (config.num_hidden_layers * config.hidden_size + whole_layers * _layer_width(config)) * itemsize
-    )
+    """Learned `parameters` with gradients and Adam's moments, and the activations of one forward and backward pass."""
+    tokens = micro_batch * (PROMPT_TOKENS + _stream_tokens(protocol.layout(size)))
+    whole_layers = config.num_hidden_layers
+    if checkpointing:
+        whole_layers = 1  # of the others only the inputs are kept
+    numbers = config.num_hidden_layers * config.hidden_size + whole_layers * _layer_width(config)
     logits = 3 * tokens * config.head_size * FLOAT32
-    return 4 * parameters * FLOAT32 + activations + logits
+    return adapter_training_bytes(parameters) + tokens * numbers * itemsize + logits
+
+
+def adapter_training_bytes(parameters: int) -> int:
+    """Learned values, their gradients and Adam's moments, all in float32."""
+    return (ADAM + 1) * parameters * FLOAT32
 
 
 def image_bytes(config: ImageTokenizerConfig, size: Size) -> int:
-    """Decoding or encoding one image: the pixels in three forms, 2.25 maps of the first layer's resolution, and strips on the way."""
+    """Decoding or encoding one image.
+
+    The pixels in three forms, 2.25 maps of the first layer's resolution, and the strips in between.
+    """
     pixels = 3 * size[0] * size[1]
     whole = config.ch * pixels // (3 * config.patch**2)
     return round(3 * pixels + 2.25 * whole + 5 * min(whole, STRIP)) * FLOAT32
@@ -90,48 +123,113 @@ def picture_bytes(
     images: int,
     cfg: float,
     *,
-    beside: int = 0,
+    unmerged: int = 0,
     previews: bool = True,
 ) -> int:
-    """All that drawing pictures needs beside the weights.
+    """All that drawing `images` at once needs on top of the weights.
 
-    `beside`: parameters of personalizations that are computed beside quantised weights. `previews` are decoded while the
+    `unmerged`: parameters of the adapters that are not merged into the weights. `previews` are decoded while the KV
     cache is there, finished pictures when it is gone.
     """
-    itemsize, dimensions = transformer.image_head.weight.element_size(), transformer.config
-    sampling, image = sampling_bytes(dimensions, protocol, size, images, cfg, itemsize), image_bytes(config, size)
-    one_projection = dimensions.hidden_size * dimensions.intermediate_size * itemsize if transformer.quantized else 0
-    return (sampling + image if previews else max(sampling, image)) + one_projection + beside * itemsize
+    itemsize = _itemsize(transformer)
+    dimensions = transformer.config
+    sampling = sampling_bytes(dimensions, protocol, size, images, cfg, itemsize)
+    image = image_bytes(config, size)
+    needed = max(sampling, image)
+    if previews:
+        needed = sampling + image
+    if transformer.quantized:  # one projection at a time is turned into numbers that can be multiplied with
+        needed += dimensions.hidden_size * dimensions.intermediate_size * itemsize
+    return needed + unmerged * itemsize
+
+
+def _stream_tokens(layout: Layout) -> int:
+    """Tokens of a picture, every row with its end."""
+    return layout.rows * layout.row_length
 
 
 def _layer_width(config: TransformerConfig) -> int:
-    """Numbers that one layer holds per token for its backward pass: its input in several forms, q, k, v, and the inner layer."""
+    """Numbers that one layer holds per token for backward: its input in several forms, q, k, v, and the inner layer."""
     return 10 * config.hidden_size + 4 * config.intermediate_size
 
 
-class NotEnough(RuntimeError):
-    """Too little memory or disk; the message names the need, what there is, and the setting that fits."""
+def _itemsize(transformer: Transformer) -> int:
+    return transformer.model.norm.weight.element_size()
 
 
-def trainable_parameters(transformer: Transformer, method: str, rank: int) -> int:
-    shapes = target_shapes(transformer).values()
-    return sum(out * inputs if method == "full" else rank * (out + inputs) for out, inputs in shapes)
+# ---------------------------------------------------------------- of a model and what is done with it
+
+
+def drawing_bytes(model: ARModel, size: Size, images: int, cfg: float, *, previews: bool = True) -> int:
+    """Drawing a batch of `images` with all applied personalizations, on top of the weights."""
+    unmerged = sum(parameter.numel() for adapter, _ in model.unmerged for parameter in adapter.parameters())
+    return picture_bytes(
+        model.transformer,
+        model.image_tokenizer.config,
+        model.protocol,
+        size,
+        images,
+        cfg,
+        unmerged=unmerged,
+        previews=previews,
+    )
+
+
+def learning_bytes(model: ARModel, micro_batch: int, checkpointing: bool, parameters: int) -> int:
+    """Reading photos and then training at the recipe's size, on top of the weights; `parameters`: of the adapter."""
+    size = model.family.recipe.size
+    image = image_bytes(model.image_tokenizer.config, size)
+    training = training_bytes(
+        model.transformer.config,
+        model.protocol,
+        size,
+        micro_batch,
+        checkpointing,
+        _itemsize(model.transformer),
+        parameters,
+    )
+    return max(training, image)
+
+
+def sample_bytes(model: ARModel, parameters: int) -> int:
+    """Drawing one sample of the recipe's size while training waits, with the adapter's `parameters` in memory."""
+    recipe = model.family.recipe
+    return drawing_bytes(model, recipe.size, 1, recipe.cfg, previews=False) + adapter_training_bytes(parameters)
+
+
+def run_bytes(parameters: int, kept: int) -> int:
+    """Disk of a remembered training of so many `parameters`: its states, and the results of `kept` steps."""
+    return (STATES * ADAM + kept) * parameters * FLOAT32
 
 
 def check_budget(transformer: Transformer, method: str, rank: int, folder: Path) -> None:
-    """Raise NotEnough unless learned values, gradients and moments fit beside the loaded model, and two states on disk."""
-    count = trainable_parameters(transformer, method, rank)
-    memory, disk = 4 * count * FLOAT32, 2 * 3 * count * FLOAT32
-    advice = "Choose the method LoRA, which needs a hundredth." if method == "full" else "Choose a lower rank."
-    device = transformer.compute_device
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    if memory > free:
-        raise NotEnough(
-            f"Training {count / 1e6:.1f}M parameters needs {memory / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free. {advice}"
-        )
+    """Raise NotEnough unless a training of the layers fits into memory beside the model, and its states on the disk."""
+    parameters = trainable_parameters(transformer, method, rank)
+    subject = f"Training {parameters / 1e6:.1f}M parameters"
+    advice = "Choose a lower rank."
+    if method == "full":
+        advice = "Choose the method LoRA, which needs a hundredth."
+    memory = adapter_training_bytes(parameters)
+    free_memory = _free_memory(transformer.compute_device)
+    if memory > free_memory:
+        raise NotEnough(f"{subject} needs {_gib(memory)} of memory, {_gib(free_memory)} are free. {advice}")
+    disk = run_bytes(parameters, kept=0)
+    free_disk = _free_disk(folder)
+    if disk > free_disk:
+        raise NotEnough(f"{subject} needs {_gib(disk)} of disk in {folder}, {_gib(free_disk)} are free. {advice}")
+
+
+def _free_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
+
+
+def _free_disk(folder: Path) -> int:
+    """Bytes free where `folder` is or will be."""
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(existing).free
-    if disk > free:
-        raise NotEnough(
-            f"Training {count / 1e6:.1f}M parameters needs {disk / 2**30:.1f} GiB of disk in {folder}, {free / 2**30:.1f} GiB are free. {advice}"
-        )
+    return shutil.disk_usage(existing).free
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"

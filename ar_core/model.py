@@ -1,40 +1,45 @@
-"""ARModel: text tokenizer + transformer + image tokenizer, and the personalizations applied to them."""
+"""ARModel: text tokenizer, transformer and image tokenizer of a model, and the personalizations applied to them."""
 
 from __future__ import annotations
 
+import functools
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import layers
 from .adapters import Adapter, attached, merged
-from .checkpoints.find import find
+from .checkpoints.errors import CheckpointError
+from .checkpoints.find import Files, ModelFolder, find_parts, open_folder
 from .checkpoints.load import load_image_tokenizer, load_transformer
-from .checkpoints.reader import CheckpointError
 from .control import Cancel, Progress, never, silent
 from .families.family import Family
-from .families.lumina_mgpt import LUMINA_512, LUMINA_768, LUMINA_1024
 from .families.miniature import MINIATURE
-from .families.protocol import Size
-from .families.registry import FAMILIES, family_by_name
+from .families.protocol import Protocol, Size
+from .families.registry import choose_family
 from .image_tokenizer.vqgan import ImageTokenizer
 from .personalization import Personalization, PersonalizationError
 from .quantization import SCHEMES
 from .sampling import SamplingSettings, jacobi, sequential
 from .sampling.engine import Engine
-from .sampling.sequential import OnRow
+from .sampling.sequential import Decoded, OnRow
 from .sampling.settings import auto_window
 from .text import Identifier, TextTokenizer, check_identifier_name, resolve
 from .transformer import Transformer
 
 MINIATURE_FOLDER = Path(__file__).parent / "miniature" / "weights"
-PREVIEW_SECONDS, PREVIEW_PAUSE = 1.0, 9  # between previews: a second, or so many times what the last one took
+PREVIEW_SECONDS = 1.0  # from one preview to the next, at least
+PREVIEW_PAUSE = 9  # so many times what the last preview took is spent on drawing before the next
 SMALL_BYTES = 2**30  # bytes of weights; up to here float32 costs a CPU nothing
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,43 +61,57 @@ PRECISIONS = {
 
 @dataclass(frozen=True, eq=False)
 class Applied:
-    """A personalization in use: under which name, at which strength."""
+    """A personalization in use: at which strength, and where its vectors are in prompts.
+
+    `changes_layers` is False where somebody else applies the change of the layers, such as ComfyUI's patches.
+    """
 
     personalization: Personalization
     strength: float
     identifier: Identifier
+    changes_layers: bool = True
 
 
 @dataclass(frozen=True, eq=False)
 class Generated:
-    """Images (n, H, W, 3), float32 in 0..1; their codes (n, rows, columns); the prompt as it was read; resolved settings."""
+    """One generated image.
+
+    images: (1, H, W, 3), float32 in 0..1
+    codes: (1, rows, columns)
+    prompt: as it was read
+    settings: with every value resolved
+    steps: forward passes after the prompt, for the whole batch
+    """
 
     images: Tensor
     codes: Tensor
     prompt: str
     settings: SamplingSettings
-    steps: int  # forward passes after the prompt, for the whole batch
+    steps: int
 
 
 @dataclass(frozen=True, eq=False)
 class ARModel:
-    """Everything one model needs. Never changes: applying a personalization gives another ARModel."""
+    """Everything one model needs. Never changes: applying a personalization gives another ARModel.
+
+    `base` is the transformer as it was loaded, and `applied` are the personalizations in use; `transformer` and
+    `unmerged` follow from the two. `notes` are sentences for the user about how the model was loaded.
+    """
 
     family: Family
-    text: TextTokenizer
-    transformer: Transformer
+    protocol: Protocol
+    base: Transformer
     image_tokenizer: ImageTokenizer
     fingerprint: str
-    base: Transformer
     applied: tuple[Applied, ...] = ()
-    beside: tuple[
-        tuple[Adapter, float], ...
-    ] = ()  # changes that are computed beside the weights while sampling, at their strengths
+    notes: tuple[str, ...] = ()
+
+    # ---------------------------------------------------------------- loading
 
     @classmethod
     def load(
         cls,
-        path: Path | str = "miniature",
+        path: Path | str = MINIATURE.name,
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
         *,
@@ -100,103 +119,149 @@ class ARModel:
         family: str | None = None,
         vq: Path | str | None = None,
         tokenizer: Path | str | None = None,
-        operations=layers,
+        operations: Any = layers,
         progress: Progress = silent,
         cancel: Cancel = never,
     ) -> ARModel:
-        """Load any layout that `checkpoints` knows; "miniature" is the model that ships.
+        """Load a model folder in any format that `checkpoints` knows; "miniature" is the model that ships.
 
         `dtype` None takes bfloat16, but float32 for a small model on a CPU. `quantized`, one of `quantization.SCHEMES`,
-        holds the layers' projections in 8 or 4 bits and everything else in `dtype`, None being bfloat16 everywhere. Raises
-        CheckpointError and QuantizationError.
+        holds the layers' projections in 8 or 4 bits and everything else in `dtype`, None being bfloat16 everywhere.
+        `family`: a name in `families.registry.FAMILIES`; None recognises it by the files' contents, and where those
+        leave a question, `notes` has it. `vq`, `tokenizer`: files of the image and the text tokenizer that are not in
+        the folder or near it. `operations`: a namespace with torch.nn's layers. Raises CheckpointError,
+        QuantizationError and Cancelled.
         """
-        folder = MINIATURE_FOLDER if str(path) == MINIATURE.name else Path(path)
+        folder = open_folder(MINIATURE_FOLDER if str(path) == MINIATURE.name else path)
+        choice = choose_family(folder, family)
+        log.info("%s holds %s (%s)", folder.path, choice.family.title, choice.reason)
+        if choice.question:
+            log.info("%s", choice.question)
+        files = find_parts(folder, choice.family.sources, vq, tokenizer)
+        text = TextTokenizer.load(files.tokenizer, folder.config.get("known_words"))
+        protocol = choice.family.bind(text)
+        log.info("Read the text tokenizer from %s", files.tokenizer)
         device = torch.device(device)
-        files = find(folder, vq, tokenizer)
-        dtype = dtype or (
-            torch.float32 if device.type == "cpu" and not quantized and files.size < SMALL_BYTES else torch.bfloat16
-        )
-        chosen = family_by_name(family) if family else guess_family(folder, files.config)
-        protocol = chosen.protocol
         transformer, fingerprint = load_transformer(
             files,
-            protocol.code_base,
-            protocol.codes,
+            choice.family,
+            protocol,
             operations=operations,
             device=device,
-            dtype=dtype,
+            dtype=dtype or _default_dtype(folder, device, quantized),
             quantized=quantized,
             progress=progress,
             cancel=cancel,
         )
-        known = files.config.get("known_words")
-        text = TextTokenizer.load(files.tokenizer, protocol, frozenset(known) if known else None)
         image_tokenizer = load_image_tokenizer(files, device=device)
-        if image_tokenizer.config.n_embed != protocol.codes:
-            raise CheckpointError(
-                f"The image tokenizer in {files.vq or folder} has {image_tokenizer.config.n_embed} codes, {chosen.title} needs "
-                f"{protocol.codes}. Put the model's own image tokenizer there."
-            )
-        return cls(chosen, text, transformer, image_tokenizer, fingerprint, transformer)
+        _check_image_tokenizer(image_tokenizer, files, choice.family)
+        log.info("Fingerprint %s, held in %s on %s", fingerprint, transformer.precision, device)
+        notes = (choice.question,) if choice.question else ()
+        return cls(choice.family, protocol, transformer, image_tokenizer, fingerprint, notes=notes)
+
+    # ---------------------------------------------------------------- what follows from the fields
+
+    @property
+    def text(self) -> TextTokenizer:
+        return self.protocol.text
 
     @property
     def device(self) -> torch.device:
-        return self.transformer.compute_device
+        """Where the transformer computes."""
+        return self.base.compute_device
 
     @property
     def identifiers(self) -> tuple[Identifier, ...]:
-        return tuple(a.identifier for a in self.applied)
+        """The names in use, in the order in which they were applied."""
+        return tuple(applied.identifier for applied in self.applied)
 
     @property
-    def rows(self) -> Tensor | None:
-        """The applied identifiers' vectors in the order of their reserved tokens (R, hidden), float32."""
-        used = [a.personalization.vectors for a in self.applied]
-        return torch.cat(used).to(self.device) if used else None
+    def vectors(self) -> Tensor | None:
+        """The applied identifiers' vectors in the order of their reserved tokens (n, hidden), float32; None without."""
+        if not self.applied:
+            return None
+        return torch.cat([applied.personalization.vectors for applied in self.applied]).to(self.device)
+
+    @functools.cached_property
+    def transformer(self) -> Transformer:
+        """What computes: the base, or a copy of it into which the changes of its layers are merged."""
+        if self.base.quantized or not self._changes:
+            return self.base
+        return merged(self.base, self._changes)
+
+    @property
+    def unmerged(self) -> list[tuple[Adapter, float]]:
+        """Adapters that quantised weights cannot take, with their strengths: computed anew in every forward pass."""
+        if self.base.quantized:
+            return self._changes
+        return []
+
+    @property
+    def _changes(self) -> list[tuple[Adapter, float]]:
+        changes = []
+        for applied in self.applied:
+            adapter = applied.personalization.adapter
+            if applied.changes_layers and adapter is not None and applied.strength:
+                changes.append((adapter, applied.strength))
+        return changes
+
+    # ---------------------------------------------------------------- personalizations
 
     def personalized(self, personalization: Personalization, strength: float = 1.0, name: str | None = None) -> ARModel:
-        """This model knowing one subject more, in prompts called `name` (default: the saved identifier).
+        """This model with `personalization` applied: its identifier in prompts, its change in the layers.
 
-        `strength` scales the change of the transformer; 0 is exactly the model as it was, with the identifier
-        left out of prompts: the "before". Beside quantised weights the change is computed anew in every step, else it is
-        merged. Raises PersonalizationError for a file made for another base, a name already taken, no reserved tokens
-        left, or a full change of quantised weights.
+        `name` is what prompts call it (None: the saved identifier). `strength` scales the change of the layers; 0 is
+        exactly the model as it was, with the identifier left out of prompts: the "before". Raises PersonalizationError
+        for a file made for another base, a name already taken, no reserved tokens left, or a full change of quantised
+        weights.
         """
-        knowing = self.knowing(personalization, strength, name)
-        changes = tuple(
-            (a.personalization.adapter, a.strength) for a in knowing.applied if a.personalization.adapter and a.strength
-        )
-        if self.base.quantized:
-            return replace(knowing, beside=changes)
-        return replace(knowing, transformer=merged(self.base, changes) if changes else self.base)
+        applied = self._applicable(personalization, strength, name)
+        return replace(self, applied=(*self.applied, applied))
 
-    def knowing(self, personalization: Personalization, strength: float = 1.0, name: str | None = None) -> ARModel:
-        """As `personalized`, for a host that changes the transformer's weights itself: only the identifier is added."""
+    def with_identifier(
+        self, personalization: Personalization, strength: float = 1.0, name: str | None = None
+    ) -> ARModel:
+        """As `personalized` without the change of the layers, for a caller that makes this change himself."""
+        applied = self._applicable(personalization, strength, name)
+        return replace(self, applied=(*self.applied, replace(applied, changes_layers=False)))
+
+    def _applicable(self, personalization: Personalization, strength: float, name: str | None) -> Applied:
+        """`personalization` with the reserved tokens behind those in use. Raises PersonalizationError."""
         name = check_identifier_name(name or personalization.identifier)
+        subject = f'"{name} {personalization.class_name}"'
         if personalization.base_fingerprint != self.fingerprint:
             raise PersonalizationError(
-                f'"{name} {personalization.class_name}" was trained on another base model (fingerprint '
-                f"{personalization.base_fingerprint}, this one has {self.fingerprint}). Load the model it was trained on."
+                f"{subject} was trained on another base model (fingerprint {personalization.base_fingerprint}, "
+                f"this one has {self.fingerprint}). Load the model it was trained on."
             )
         if self.base.quantized and personalization.adapter is not None and personalization.adapter.method == "full":
             raise PersonalizationError(
-                f'"{name} {personalization.class_name}" changes q, k and v in full, which {self.base.quantized} weights cannot take. '
+                f"{subject} changes q, k and v in full, which {self.base.quantized} weights cannot take. "
                 "Load the model in another precision, or train the subject with the method LoRA."
             )
-        if name in [i.name for i in self.identifiers]:
+        if name in [identifier.name for identifier in self.identifiers]:
             raise PersonalizationError(
                 f"Two personalizations are both called {name}. Give the second another identifier, for example [W]."
             )
-        first, count = self._free_rows(), len(personalization.vectors)
-        protocol = self.family.protocol
-        if first + count > protocol.identifier_base + protocol.identifiers:
+        first = self.protocol.identifier_base + sum(identifier.count for identifier in self.identifiers)
+        count = len(personalization.vectors)
+        if first + count > self.protocol.identifier_base + self.protocol.identifiers:
             raise PersonalizationError(
                 f"{name} needs {count} reserved tokens, but too few are free. Apply fewer personalizations at once."
             )
         identifier = Identifier(name, personalization.class_name, first, count, dropped=strength == 0)
-        return replace(self, applied=(*self.applied, Applied(personalization, strength, identifier)))
+        return Applied(personalization, strength, identifier)
 
-    def _free_rows(self) -> int:
-        return max((i.first_id + i.count for i in self.identifiers), default=self.family.protocol.identifier_base)
+    @contextmanager
+    def personalizing(self) -> Iterator[None]:
+        """While this lasts, the transformer computes with the unmerged adapters."""
+        with ExitStack() as stack:
+            for adapter, strength in self.unmerged:
+                ready = adapter.frozen(self.device, self.transformer.model.norm.weight.dtype)
+                stack.enter_context(attached(self.transformer, ready, strength))
+            yield
+
+    # ---------------------------------------------------------------- pictures
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, H, W, 3) in 0..1 -> codes (B, rows, columns)."""
@@ -205,6 +270,12 @@ class ARModel:
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, rows, columns) -> images (B, H, W, 3) in 0..1, one at a time: memory stays that of one."""
         return torch.cat([self.image_tokenizer.decode(c[None]).cpu() for c in codes])
+
+    def check_prompt(self, prompt: str, size: Size) -> str:
+        """The prompt as it will be read. Raises TextError for one that cannot be."""
+        final = resolve(prompt, self.identifiers)
+        self.protocol.prompt(final, size, self.identifiers)
+        return final
 
     def generate(
         self,
@@ -223,60 +294,52 @@ class ARModel:
         Image k uses the random numbers of image `first_image` + k of the seed. `on_preview` receives the first
         image (1, H, W, 3) as it grows, at most once a second and for a tenth of the time, grey where nothing is drawn
         yet. `graphs`: see `sampling.graphs`; without CUDA it changes nothing. `compiled`: through torch.compile. Raises
-        TextError for a prompt that cannot be read.
+        TextError for a prompt that cannot be read, and Cancelled.
         """
-        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        if isinstance(prompts, str):
+            prompts = [prompts]
         final = [resolve(prompt, self.identifiers) for prompt in prompts]
-        ids = [self.text.prompt_ids(prompt, settings.size, self.identifiers) for prompt in final]
-        window = settings.window or auto_window(
+        ids = [self.protocol.prompt(prompt, settings.size, self.identifiers) for prompt in final]
+        settings = replace(settings, window=settings.window or self._auto_window(len(ids)))
+        log.debug("Sampling %d images of %s, window %d", len(ids), settings.size, settings.window)
+        on_row = None
+        if on_preview is not None:
+            on_row = self._preview(on_preview)
+
+        def decoded() -> Decoded:
+            engine = Engine(
+                self.transformer,
+                self.protocol,
+                ids,
+                settings.size,
+                settings.cfg,
+                self.vectors,
+                settings.window,
+                graphs,
+                compiled,
+            )
+            decode = sequential.decode if settings.window == 1 else jacobi.decode
+            return decode(engine, settings, first_image=first_image, progress=progress, cancel=cancel, on_row=on_row)
+
+        with self.personalizing():
+            result = decoded()  # the engine and its KV cache are gone before pictures are decoded
+        images = self.decode(result.codes)
+        return [
+            Generated(images[k : k + 1], result.codes[k : k + 1], prompt, settings, result.steps)
+            for k, prompt in enumerate(final)
+        ]
+
+    def _auto_window(self, images: int) -> int:
+        return auto_window(
             self.device.type,
             self.transformer.model.norm.weight.dtype,
-            len(ids),
+            images,
             self.transformer.config.hidden_size,
             self.transformer.quantized,
         )
-        settings = replace(settings, window=window)
-        decode = sequential.decode if window == 1 else jacobi.decode
-        with self.personalizing():
-            decoded = decode(  # the engine and its cache are gone before pictures are made
-                Engine(
-                    self.transformer,
-                    self.family.protocol,
-                    ids,
-                    settings.size,
-                    settings.cfg,
-                    self.rows,
-                    window,
-                    graphs,
-                    compiled,
-                ),
-                settings,
-                first_image=first_image,
-                progress=progress,
-                cancel=cancel,
-                on_row=on_preview and self._preview(on_preview),
-            )
-        images, codes = self.decode(decoded.codes), decoded.codes
-        return [
-            Generated(images[k : k + 1], codes[k : k + 1], final[k], settings, decoded.steps) for k in range(len(final))
-        ]
-
-    @contextmanager
-    def personalizing(self) -> Iterator[None]:
-        """While this lasts, the transformer computes with what is applied beside it."""
-        with ExitStack() as stack:
-            for adapter, strength in self.beside:
-                ready = adapter.frozen(self.device, self.transformer.model.norm.weight.dtype)
-                stack.enter_context(attached(self.transformer, ready, strength))
-            yield
-
-    def check_prompt(self, prompt: str, size: Size) -> str:
-        """The prompt as it will be read. Raises TextError for one that cannot be."""
-        final = resolve(prompt, self.identifiers)
-        self.text.prompt_ids(final, size, self.identifiers)
-        return final
 
     def _preview(self, show: Callable[[Tensor], None]) -> OnRow:
+        """An OnRow that decodes the first image now and then and shows it."""
         due = time.monotonic() + PREVIEW_SECONDS
 
         def on_row(codes: Tensor, rows: int) -> None:
@@ -285,7 +348,7 @@ class ARModel:
             if began < due:
                 return
             image = self.decode(codes[:1])
-            image[:, rows * self.family.protocol.factor :] = 0.5
+            image[:, rows * self.protocol.factor :] = 0.5
             show(image)
             ended = time.monotonic()
             due = ended + max(PREVIEW_SECONDS, PREVIEW_PAUSE * (ended - began))
@@ -293,11 +356,23 @@ class ARModel:
         return on_row
 
 
-def guess_family(folder: Path, config: dict) -> Family:
-    """The family named in config.json, else Lumina-mGPT at the resolution in the folder's name (768 if none)."""
-    if "family" in config:
-        return family_by_name(config["family"])
-    for family in (LUMINA_512, LUMINA_1024):
-        if str(family.recipe.size[0]) in folder.resolve().name:
-            return family
-    return FAMILIES[LUMINA_768.name]
+def _default_dtype(folder: ModelFolder, device: torch.device, quantized: str | None) -> torch.dtype:
+    if device.type == "cpu" and not quantized and folder.size < SMALL_BYTES:
+        return torch.float32
+    return torch.bfloat16
+
+
+def _check_image_tokenizer(image_tokenizer: ImageTokenizer, files: Files, family: Family) -> None:
+    """Raise CheckpointError unless the image tokenizer is one that the family's codes belong to."""
+    found = image_tokenizer.config
+    where = files.image_tokenizer or files.path
+    advice = "Put the model's own image tokenizer there."
+    if found.n_embed != family.codes:
+        raise CheckpointError(
+            f"The image tokenizer in {where} has {found.n_embed} codes, {family.title} needs {family.codes}. {advice}"
+        )
+    if found.factor != family.factor:
+        raise CheckpointError(
+            f"The image tokenizer in {where} has a code for every {found.factor} pixels of a side, "
+            f"{family.title} needs one for every {family.factor}. {advice}"
+        )

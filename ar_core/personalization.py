@@ -1,4 +1,4 @@
-"""What was learned about one subject: the identifier's vectors and the transformer's change.
+"""What was learned about one subject: the identifier's vectors and the change of the transformer.
 
 One safetensors file (docs/file-format.md):
     identifier                                          (vectors, hidden) float32
@@ -10,16 +10,20 @@ with string metadata: the `modelspec.*` fields, the base's fingerprint, and the 
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from .adapters import Adapter, DeltaAdapter, LowRankAdapter
+from .files import UnreadableFile, read_tensors, write_tensors
 
 FORMAT = "ar-personalization/1"
+
+log = logging.getLogger(__name__)
 
 
 class PersonalizationError(ValueError):
@@ -28,33 +32,37 @@ class PersonalizationError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Personalization:
-    """`vectors` (k, hidden) float32 stand for `identifier` in prompts; `adapter` is None for embedding only."""
+    """`vectors` (k, hidden) float32 stand for `identifier` in prompts; `adapter` is None for an embedding alone."""
 
     identifier: str
     class_name: str
     vectors: Tensor
     adapter: Adapter | None
     base_fingerprint: str
-    recipe: dict = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)  # how it was trained
     title: str = ""
 
+    @property
+    def method(self) -> str:
+        """How the layers change: "lora", "full", or "embedding" where they do not."""
+        if self.adapter is None:
+            return "embedding"
+        return self.adapter.method
+
     def save(self, path: Path | str) -> Path:
-        """Write the file atomically. The name "X" becomes "X.safetensors"."""
+        """Write the file atomically and return its path; the name "X" becomes "X.safetensors". Raises OSError."""
         path = Path(path)
         if path.suffix != ".safetensors":
             path = path.with_name(path.name + ".safetensors")
         tensors = {"identifier": self.vectors.float()}
         if self.adapter is not None:
             tensors |= self.adapter.file_tensors()
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True)
-        partial = path.with_name(path.name + ".partial")
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, self._metadata())
-        partial.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_tensors(path, tensors, self._metadata())
+        log.info("Saved %s %s to %s", self.identifier, self.class_name, path)
         return path
 
     def _metadata(self) -> dict[str, str]:
-        method = self.adapter.method if self.adapter else "embedding"
         return {
             "format": FORMAT,
             "modelspec.sai_model_spec": "1.0.1",
@@ -64,7 +72,7 @@ class Personalization:
             "modelspec.usage_hint": f'Write "{self.identifier} {self.class_name}" in the prompt.',
             "identifier": self.identifier,
             "class_name": self.class_name,
-            "method": method,
+            "method": self.method,
             "alpha": str(getattr(self.adapter, "alpha", "")),
             "base_fingerprint": self.base_fingerprint,
             "recipe": json.dumps(self.recipe, sort_keys=True),
@@ -77,29 +85,28 @@ class Personalization:
         if not path.is_file():
             raise PersonalizationError(f"{path} does not exist. Give the .safetensors file that `personalize` wrote.")
         try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}
-        except (SafetensorError, OSError) as error:
+            file = read_tensors(path)
+        except UnreadableFile as error:
+            raise PersonalizationError(f"{error} Copy or train it again.") from error
+        metadata = file.metadata
+        if metadata.get("format") != FORMAT or "identifier" not in file.tensors:
             raise PersonalizationError(
-                f"{path} is damaged or not a safetensors file ({error}). Copy or train it again."
-            ) from error
-        if metadata.get("format") != FORMAT or "identifier" not in tensors:
-            raise PersonalizationError(
-                f"{path} is not a personalization of this software (its format is {metadata.get('format')!r}, expected {FORMAT!r})."
+                f"{path} is not a personalization of this software "
+                f"(its format is {metadata.get('format')!r}, expected {FORMAT!r})."
             )
+        log.info("Loaded %s %s from %s", metadata["identifier"], metadata["class_name"], path)
         return cls(
             metadata["identifier"],
             metadata["class_name"],
-            tensors["identifier"],
-            _adapter(path, metadata, tensors),
+            file.tensors["identifier"],
+            _adapter(path, metadata, file.tensors),
             metadata["base_fingerprint"],
             json.loads(metadata["recipe"]),
             metadata["modelspec.title"],
         )
 
 
-def _adapter(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> Adapter | None:
+def _adapter(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Adapter | None:
     match metadata["method"]:
         case "embedding":
             return None
@@ -108,5 +115,6 @@ def _adapter(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -
         case "full":
             return DeltaAdapter.from_file_tensors(tensors)
     raise PersonalizationError(
-        f'{path} was made with the method "{metadata["method"]}", which this version does not know. Update the software.'
+        f'{path} was made with the method "{metadata["method"]}", which this version does not know. '
+        "Update the software."
     )

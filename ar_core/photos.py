@@ -12,19 +12,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
+from torch import Tensor
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP")
 LARGEST = 40_000_000  # pixels; a bigger photo is reduced while it is read
 SMALLEST = 64  # pixels of the shorter side; a smaller photo teaches blur
-TURNS = dict(
-    enumerate(  # EXIF orientation -> what turns the stored pixels upright
-        ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"), 2
-    )
-)
+SYSTEM_FILES = ("thumbs.db", "desktop.ini")
+TURNS = {  # EXIF orientation -> what turns the stored pixels upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+Pixels = tuple[int, int]  # width, height
+Source = Path | str | Sequence[Path | str]  # a folder, or a list of files
 
 
 class PhotoError(ValueError):
@@ -39,31 +49,38 @@ class Photo:
     image: Image.Image
 
 
-def read_photos(source: Path | str | Sequence[Path | str]) -> tuple[list[Photo], list[str]]:
-    """The photos of a folder (in natural order, without subfolders) or of a list of files, and one line about each file.
+# ---------------------------------------------------------------- which files
+
+
+def read_photos(source: Source) -> tuple[list[Photo], list[str]]:
+    """The photos of a folder (in natural order, without subfolders) or of a list of files, and a line about each file.
 
     Files that are no usable picture are skipped with a line that says why. Raises PhotoError where nothing is left.
     """
-    photos, report, names = [], [], {}
+    photos: list[Photo] = []
+    report: list[str] = []
+    first_file: dict[str, Path] = {}  # by the hash of the pixels
     for file in find_files(source):
         image, line = read_photo(file)
         if image is not None:
-            first = names.setdefault(pixel_hash([image]), file)
-            line += "" if first is file else f", same picture as {first.name}"
+            first = first_file.setdefault(pixel_hash([image]), file)
+            if first is not file:
+                line += f", same picture as {first.name}"
             photos.append(Photo(file.name, image))
         report.append(f"{file.name}: {line}")
     if not photos:
-        place = source if isinstance(source, (str, Path)) else "the list of files"
-        found = f" Found only {'; '.join(report[:5])}{'; …' if report[5:] else ''}." if report else ""
-        wanted = f"put at least one picture there ({', '.join(FORMATS)}; subfolders are not read)"
-        raise PhotoError(f"No usable photo in {place}: {wanted}.{found}")
+        raise PhotoError(_nothing_usable(source, report))
     return photos, report
 
 
-def find_files(source: Path | str | Sequence[Path | str]) -> list[Path]:
-    files = [Path(file) for file in ([source] if isinstance(source, (str, Path)) else source)]
-    if isinstance(source, (str, Path)) and files[0].is_dir():
-        return sorted((file for file in files[0].iterdir() if not file.is_dir()), key=natural_order)
+def find_files(source: Source) -> list[Path]:
+    """The files of a folder, or those that were listed. Raises PhotoError for a path that is no file."""
+    if isinstance(source, str | Path):
+        folder = Path(source)
+        if folder.is_dir():
+            return sorted((file for file in folder.iterdir() if not file.is_dir()), key=natural_order)
+        source = [source]
+    files = [Path(file) for file in source]
     for file in files:
         if not file.is_file():
             problem = "is a folder" if file.is_dir() else "does not exist"
@@ -73,39 +90,68 @@ def find_files(source: Path | str | Sequence[Path | str]) -> list[Path]:
     return files
 
 
-def natural_order(file: Path) -> tuple:
+def natural_order(file: Path) -> tuple[list[str | int], str]:
     """Sorts "dog 2.jpg" before "Dog 10.jpg"."""
     words = re.split(r"(\d+)", file.name.casefold())  # every second one is a number
     return [int(word) if i % 2 else word for i, word in enumerate(words)], file.name
+
+
+def _nothing_usable(source: Source, report: list[str]) -> str:
+    place = "the list of files"
+    if isinstance(source, str | Path):
+        place = str(source)
+    message = f"No usable photo in {place}: put at least one picture there ({', '.join(FORMATS)}; "
+    message += "subfolders are not read)."
+    if report:
+        shown = report[:5]
+        if len(report) > len(shown):
+            shown.append("…")
+        message += f" Found only {'; '.join(shown)}."
+    return message
+
+
+# ---------------------------------------------------------------- one file
 
 
 def read_photo(file: Path) -> tuple[Image.Image | None, str]:
     """A clean image, or None, and what to tell the user about the file."""
     if file.name.startswith("."):
         return None, "skipped, hidden file"
-    if file.name.casefold() in ("thumbs.db", "desktop.ini"):
+    if file.name.casefold() in SYSTEM_FILES:
         return None, "skipped, system file"
-    Image.init()
-    readable = [name for name in (*FORMATS, "HEIF") if name in Image.OPEN]  # HEIF where a plugin has added it
+    readable = _readable_formats()
     try:
         with strict_pillow(), Image.open(file, formats=readable) as image:
             return clean(image)
     except UnidentifiedImageError:
-        suffix = file.suffix.lower()
-        if suffix in (".heic", ".heif"):
-            return None, "skipped, HEIC cannot be read: save it as JPEG"
-        claims = Image.registered_extensions().get(suffix) in readable
-        return None, "skipped, damaged (no picture found in it)" if claims else "skipped, not an image"
+        return None, _unidentified(file, readable)
     except Image.DecompressionBombError:
-        return None, f"skipped, too large (above {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels): save it smaller"
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        return None, f"skipped, too large (above {limit:.0f} megapixels): save it smaller"
     except Exception as error:  # decoders raise whatever their parsers run into
         return None, f"skipped, damaged ({error})"
+
+
+def _readable_formats() -> list[str]:
+    Image.init()
+    return [name for name in (*FORMATS, "HEIF") if name in Image.OPEN]  # HEIF where a plugin has added it
+
+
+def _unidentified(file: Path, readable: list[str]) -> str:
+    """What to say about a file in which Pillow found no picture."""
+    suffix = file.suffix.lower()
+    if suffix in (".heic", ".heif"):
+        return "skipped, HEIC cannot be read: save it as JPEG"
+    if Image.registered_extensions().get(suffix) in readable:
+        return "skipped, damaged (no picture found in it)"
+    return "skipped, not an image"
 
 
 @contextmanager
 def strict_pillow() -> Iterator[None]:
     """Truncated files raise and large ones do not warn, whatever another node pack has set."""
-    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -115,142 +161,203 @@ def strict_pillow() -> Iterator[None]:
 
 
 def clean(image: Image.Image) -> tuple[Image.Image, str]:
-    """The opened file as 8-bit RGB, upright, at most `LARGEST`, nothing but pixels; and what was done to get there."""
-    width, height = image.size
-    notes = [f"{width}x{height}" if min(image.size) >= SMALLEST else f"only {width}x{height}: expect a blurred subject"]
-    if (
-        getattr(image, "is_animated", False) and image.format != "MPO"
-    ):  # a phone's MPO hides a depth map behind its photo
+    """The opened file as 8-bit RGB, upright, at most `LARGEST`, nothing but pixels; and what was done for that."""
+    size = f"{image.width}x{image.height}"
+    notes = [size]
+    if min(image.size) < SMALLEST:
+        notes = [f"only {size}: expect a blurred subject"]
+    is_animated = getattr(image, "is_animated", False)
+    if is_animated and image.format != "MPO":  # a phone's MPO hides a depth map behind its photo
         notes.append("first frame only")
     factor = reduction(image)
-    image.draft(
-        None, (width // factor, height // factor)
-    )  # JPEG decodes at 1/2, 1/4 or 1/8, without memory for the rest
+    # JPEG decodes at 1/2, 1/4 or 1/8, without memory for the rest.
+    image.draft(None, (image.width // factor, image.height // factor))
     image.load()
-    try:
-        turn = TURNS.get(
-            image.getexif().get(ExifTags.Base.Orientation)
-        )  # after load(), in which Pillow turns a TIFF itself
-    except Exception:  # a broken tag block is no reason to lose the photo
-        turn = None
+    turn = _turn(image)
     image = to_rgb(image, notes)
     image = image.reduce(reduction(image))
     if factor > 1:
         notes.append(f"reduced to {image.width}x{image.height}")
-    if turn:
-        image = image.transpose(Image.Transpose[turn])
+    if turn is not None:
+        image = image.transpose(turn)
         notes.append("rotated by its EXIF tag")
     return image, ", ".join(notes)
 
 
 def reduction(image: Image.Image) -> int:
+    """By how much each side must be divided to have at most `LARGEST` pixels."""
     return math.ceil(math.sqrt(image.width * image.height / LARGEST))
 
 
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What turns a loaded image upright. Pillow turns a TIFF itself, while it is loaded."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a broken tag block is no reason to lose the photo
+        return None
+    return TURNS.get(orientation)
+
+
 def to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
-    """8-bit RGB in a fresh image, so that no metadata comes along."""
-    profile, alpha = image.info.get("icc_profile"), None
-    if image.mode.startswith(("I", "F")):  # Pillow's own conversion clips instead of scaling
-        levels = np.nan_to_num(np.asarray(image, np.float32)).clip(0)
-        top = max(1.0 if image.mode == "F" else 65535.0, levels.max())
-        image = Image.fromarray((levels * (255 / top)).round().astype(np.uint8))
+    """8-bit RGB in a fresh image, so that no metadata comes along; adds what was done to `notes`."""
+    profile = image.info.get("icc_profile")
+    alpha = None
+    if image.mode.startswith(("I", "F")):
+        image = _in_8_bits(image)
         notes.append("scaled to 8 bits")
     elif image.has_transparency_data:
         image = image.convert("RGBA")
-        image, alpha = image.convert("RGB"), image.getchannel("A")
-        if alpha.getextrema()[0] < 255:
+        alpha = image.getchannel("A")
+        image = image.convert("RGB")
+        lowest = cast(tuple[int, int], alpha.getextrema())[0]
+        if lowest < 255:
             notes.append("transparency put on white")
-    if profile:  # phones store Display P3 and printers CMYK: without their profile the subject's colours would change
-        try:
-            image = ImageCms.profileToProfile(image, BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError):
-            pass  # a broken profile, or one for another kind of image
+    if profile:
+        image = _in_srgb(image, profile)
     canvas = Image.new("RGB", image.size, "white")
     canvas.paste(image.convert("RGB"), mask=alpha)
     return canvas
 
 
-def centre_crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """An image of 16 or 32 bits, grey. Pillow's own conversion clips instead of scaling."""
+    levels = np.nan_to_num(np.asarray(image, np.float32)).clip(0)
+    top = 65535.0
+    if image.mode == "F":
+        top = 1.0
+    top = max(top, levels.max())
+    return Image.fromarray((levels * (255 / top)).round().astype(np.uint8))
+
+
+def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """The image in the colours that its ICC profile means.
+
+    Phones store Display P3 and printers CMYK: without their profile the subject's colours would change.
+    """
+    try:
+        srgb = ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, BytesIO(profile), srgb, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return image  # a broken profile, or one for another kind of image
+    return converted or image
+
+
+# ---------------------------------------------------------------- crops and views
+
+
+def centre_crop(image: Image.Image, size: Pixels) -> Image.Image:
     """The middle of the image at `size` (width, height), as much as fits."""
     return window(image, size, (image.width / 2, image.height / 2), cover(image, size))
 
 
 def views(
-    image: Image.Image, size: tuple[int, int], count: int, seed: int, shift: float, scale: float, flip: bool
+    image: Image.Image, size: Pixels, count: int, seed: int, shift: float, scale: float, flip: bool
 ) -> list[Image.Image]:
     """`count` variations of the centre crop: nearer or farther by up to 1/`scale`, moved by up to `shift` of a side.
 
     What lies outside the crop comes from the photo and, where the photo ends, repeats its edge. `flip` mirrors half
-    of them. View k is drawn from (seed, k) alone, so asking for more keeps the first ones.
+    of them. View k is drawn from (seed, k) alone, so asking for more keeps the first ones. Raises ValueError for a
+    scale or shift that cannot be meant.
     """
     if not 0 < scale <= 1 or shift < 0:
         raise ValueError(f"Views need a scale above 0 and up to 1 and a shift of 0 or more, not {scale} and {shift}.")
     area = cover(image, size)
-    across, down = (math.ceil(max(0, a * (0.5 + shift) / scale - side / 2)) for a, side in zip(area, image.size))
-    image = Image.fromarray(np.pad(np.asarray(image), ((down, down), (across, across), (0, 0)), mode="edge"))
-    made = []
-    for k in range(count):
-        rng = random.Random(f"{seed} {k}")
-        zoom = scale ** rng.uniform(-1, 1)
-        width, height = area[0] * zoom, area[1] * zoom
-        centre = (
-            image.width / 2 + rng.uniform(-shift, shift) * width,
-            image.height / 2 + rng.uniform(-shift, shift) * height,
-        )
-        view = window(image, size, centre, (width, height))
-        made.append(ImageOps.mirror(view) if flip and rng.random() < 0.5 else view)
-    return made
+    # How far the largest view reaches beyond the photo when it is moved as far as it may be.
+    across = math.ceil(max(0, area[0] * (0.5 + shift) / scale - image.width / 2))
+    down = math.ceil(max(0, area[1] * (0.5 + shift) / scale - image.height / 2))
+    padded = Image.fromarray(np.pad(np.asarray(image), ((down, down), (across, across), (0, 0)), mode="edge"))
+    return [_view(padded, size, area, random.Random(f"{seed} {k}"), shift, scale, flip) for k in range(count)]
 
 
-def cover(image: Image.Image, size: tuple[int, int]) -> tuple[float, float]:
+def _view(
+    image: Image.Image,
+    size: Pixels,
+    area: tuple[float, float],
+    rng: random.Random,
+    shift: float,
+    scale: float,
+    flip: bool,
+) -> Image.Image:
+    zoom = scale ** rng.uniform(-1, 1)
+    width = area[0] * zoom
+    height = area[1] * zoom
+    x = image.width / 2 + rng.uniform(-shift, shift) * width
+    y = image.height / 2 + rng.uniform(-shift, shift) * height
+    view = window(image, size, (x, y), (width, height))
+    if flip and rng.random() < 0.5:
+        return ImageOps.mirror(view)
+    return view
+
+
+def cover(image: Image.Image, size: Pixels) -> tuple[float, float]:
     """Sides of the largest area in the image with the proportions of `size`."""
     scale = min(image.width / size[0], image.height / size[1])
     return size[0] * scale, size[1] * scale
 
 
-def window(
-    image: Image.Image, size: tuple[int, int], centre: tuple[float, float], area: tuple[float, float]
-) -> Image.Image:
+def window(image: Image.Image, size: Pixels, centre: tuple[float, float], area: tuple[float, float]) -> Image.Image:
     """The part of the image around `centre` with the sides `area`, at `size`.
 
     As the model's own photos were prepared: averages of whole blocks until less than twice as large, then bicubic.
     (Pillow's `reducing_gap` does the same with its blocks out of step with the box, which blurs.)
     """
-    edges = [
-        (round(c - a / 2, 4), round(c + a / 2, 4)) for c, a in zip(centre, area)
-    ]  # no rounding dust: 3.9999999 blocks are 4
-    (left, right), (top, bottom) = [(max(0, low), min(side, high)) for (low, high), side in zip(edges, image.size)]
+    left, right = _edges(centre[0], area[0], image.width)
+    top, bottom = _edges(centre[1], area[1], image.height)
     factor = max(1, int(min((right - left) / size[0], (bottom - top) / size[1])))
-    x, y = math.floor(left), math.floor(top)
+    x = math.floor(left)
+    y = math.floor(top)
     small = image.reduce(factor, (x, y, math.ceil(right), math.ceil(bottom)))
-    box = (left - x) / factor, (top - y) / factor, (right - x) / factor, (bottom - y) / factor
+    box = ((left - x) / factor, (top - y) / factor, (right - x) / factor, (bottom - y) / factor)
     return small.resize(size, Image.Resampling.BICUBIC, box=box)
 
 
-def stack(images: Sequence[Image.Image]) -> torch.Tensor:
+def _edges(centre: float, length: float, side: int) -> tuple[float, float]:
+    """Where `length` around `centre` begins and ends within 0 and `side`, without rounding dust: 3.9999999 is 4."""
+    return max(0, round(centre - length / 2, 4)), min(side, round(centre + length / 2, 4))
+
+
+# ---------------------------------------------------------------- tensors and hashes
+
+
+def stack(images: Sequence[Image.Image]) -> Tensor:
     """Images of one size as (B, H, W, 3), float32 in 0..1."""
     return torch.stack([torch.from_numpy(np.array(image.convert("RGB"))) for image in images]).float() / 255
 
 
-def unstack(images: torch.Tensor) -> list[Image.Image]:
+def unstack(images: Tensor) -> list[Image.Image]:
     """(B, H, W, 3) in 0..1 as images; the inverse of `stack`."""
-    levels = (images.detach().float() * 255).round().clamp(0, 255).to(torch.uint8)
-    return [Image.fromarray(array) for array in levels.cpu().numpy()]
+    return [Image.fromarray(levels) for levels in _levels(images)]
 
 
-def tensor_photos(batches: Sequence[torch.Tensor]) -> list[Photo]:
-    """Photos from image tensors (B, H, W, C) or (H, W, C) in 0..1 with 1, 3 or 4 channels; transparency is put on white."""
-    found = []
+def tensor_photos(batches: Sequence[Tensor]) -> list[Photo]:
+    """Photos from image tensors (B, H, W, C) or (H, W, C) in 0..1 with 1, 3 or 4 channels.
+
+    Transparency is put on white. Raises PhotoError for other shapes.
+    """
+    photos: list[Photo] = []
     for batch in batches:
-        for image in batch if batch.dim() == 4 else batch[None]:
-            if image.dim() != 3 or image.shape[-1] not in (1, 3, 4) or 0 in image.shape:
-                raise PhotoError(
-                    f"An image of the shape {tuple(image.shape)} is no picture: height, width and 1, 3 or 4 channels are expected."
-                )
-            levels = (image.detach().float().nan_to_num() * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
-            picture = Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
-            found.append(Photo(f"photo {len(found) + 1}", to_rgb(picture, [])))
-    return found
+        if batch.dim() != 4:
+            batch = batch[None]
+        for image in batch:
+            photos.append(Photo(f"photo {len(photos) + 1}", _tensor_image(image)))
+    return photos
+
+
+def _tensor_image(image: Tensor) -> Image.Image:
+    if image.dim() != 3 or image.shape[-1] not in (1, 3, 4) or 0 in image.shape:
+        raise PhotoError(
+            f"An image of the shape {tuple(image.shape)} is no picture: height, width and 1, 3 or 4 channels are "
+            "expected."
+        )
+    levels = _levels(image.nan_to_num())
+    if levels.shape[-1] == 1:
+        levels = levels[..., 0]
+    return to_rgb(Image.fromarray(levels), [])
+
+
+def _levels(images: Tensor) -> np.ndarray:
+    """0..1 as 0..255."""
+    return (images.detach().float() * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
 def pixel_hash(images: Sequence[Image.Image]) -> str:

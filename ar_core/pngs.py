@@ -1,4 +1,4 @@
-"""PNGs that say how they were made."""
+"""PNG files that say how their picture was made."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from PIL.PngImagePlugin import PngInfo
 
+from .files import write_image
 from .model import ARModel, Generated
 from .photos import unstack
 
@@ -15,7 +16,7 @@ SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
 
 
 def save_png(image: Generated, number: int, model: ARModel, path: Path) -> None:
-    """Write image `number` of its batch atomically, with prompt and settings in text chunks."""
+    """Write image `number` of its batch to `path`, with its prompt and settings in text chunks. Raises OSError."""
     applied = [
         {"identifier": a.identifier.name, "class": a.identifier.class_name, "strength": a.strength}
         for a in model.applied
@@ -33,6 +34,4 @@ def save_png(image: Generated, number: int, model: ARModel, path: Path) -> None:
     info.add_itxt("prompt", image.prompt)
     info.add_itxt("settings", json.dumps(settings))
     info.add_itxt("DigitalSourceType", SOURCE)
-    partial = path.with_name(path.name + ".partial")
-    unstack(image.images)[0].save(partial, format="PNG", pnginfo=info)
-    partial.replace(path)
+    write_image(path, unstack(image.images)[0], pnginfo=info)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-BACKGROUND, INK, FAINT = (255, 255, 255), (30, 30, 36), (150, 150, 160)
-LINES = ((44, 98, 208), (214, 88, 49), (66, 160, 71), (130, 66, 180))
-GAP = 10
+BACKGROUND = (255, 255, 255)
+INK = (30, 30, 36)
+FAINT = (150, 150, 160)
+RULE = (232, 232, 236)  # lines behind a curve
+LINES = ((44, 98, 208), (214, 88, 49), (66, 160, 71), (130, 66, 180))  # one colour per curve
+GAP = 10  # pixels
+TEXT_LINE = 20  # pixels from one line of small text to the next
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> Font:
     return ImageFont.load_default(size)
 
 
-def wrapped(text: str, width: int, face) -> list[str]:
+def wrapped(text: str, width: int, face: Font) -> list[str]:
     """`text` in lines no wider than `width` pixels (a single longer word stays whole)."""
-    lines, line = [], ""
+    lines = []
+    line = ""
     for word in text.split():
         longer = f"{line} {word}".strip()
         if line and face.getlength(longer) > width:
@@ -37,83 +45,127 @@ def grid(
     title: str = "",
     note: str = "",
 ) -> Image.Image:
-    """A sheet of square cells: `columns` head the columns, `labels` stand under each row, `note` at the foot."""
-    face, small = font(18), font(15)
-    across = max(map(len, rows))
-    width = across * (cell + GAP) + GAP
-    head = (40 if title else GAP) + (28 if columns else 0)
-    below = [wrapped(label, width - 2 * GAP, small) for label in labels] or [[] for _ in rows]
-    foot = wrapped(note, width - 2 * GAP, small) if note else []
-    height = head + sum(cell + GAP + 20 * len(lines) for lines in below) + 20 * len(foot) + GAP
-    sheet = Image.new("RGB", (width, height), BACKGROUND)
+    """A sheet of square cells of `cell` pixels.
+
+    `columns` head the columns, `labels` stand under the rows (one for each, or none), `note` at the foot.
+    """
+    small = font(15)
+    width = max(len(row) for row in rows) * (cell + GAP) + GAP
+    head = GAP
+    if title:
+        head = 40
+    if columns:
+        head += 28
+    below: list[list[str]] = [[] for _ in rows]  # the lines under each row
+    if labels:
+        below = [wrapped(label, width - 2 * GAP, small) for label in labels]
+    foot = []
+    if note:
+        foot = wrapped(note, width - 2 * GAP, small)
+    body = sum(cell + GAP + TEXT_LINE * len(lines) for lines in below)
+    sheet = Image.new("RGB", (width, head + body + TEXT_LINE * len(foot) + GAP), BACKGROUND)
     pen = ImageDraw.Draw(sheet)
     if title:
         pen.text((GAP, GAP), title, INK, font(22))
     for index, name in enumerate(columns):
-        pen.text((GAP + index * (cell + GAP), head - 26), name, INK, face)
+        pen.text((GAP + index * (cell + GAP), head - 26), name, INK, font(18))
     y = head
-    for row, lines in zip(rows, below):
+    for row, lines in zip(rows, below, strict=True):
         for index, image in enumerate(row):
             sheet.paste(enlarged(image, cell), (GAP + index * (cell + GAP), y))
-        y += cell + 2
-        for line in lines:
-            pen.text((GAP, y), line, INK, small)
-            y += 20
-        y += GAP - 2
-    for line in foot:
-        pen.text((GAP, y), line, FAINT, small)
-        y += 20
+        y = _write_lines(pen, y + cell + 2, lines, INK, small) + GAP - 2
+    _write_lines(pen, y, foot, FAINT, small)
     return sheet
+
+
+def _write_lines(
+    pen: ImageDraw.ImageDraw, y: int, lines: Sequence[str], colour: tuple[int, int, int], face: Font
+) -> int:
+    """Write `lines` from `y` on; returns where the next one would stand."""
+    for line in lines:
+        pen.text((GAP, y), line, colour, face)
+        y += TEXT_LINE
+    return y
 
 
 def enlarged(image: Image.Image, cell: int) -> Image.Image:
     """`image` fitted into a square cell, centred on white."""
     scale = cell / max(image.size)
-    fitted = image.convert("RGB").resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
+    width = max(1, round(image.width * scale))
+    height = max(1, round(image.height * scale))
+    fitted = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
     square = Image.new("RGB", (cell, cell), BACKGROUND)
-    square.paste(fitted, ((cell - fitted.width) // 2, (cell - fitted.height) // 2))
+    square.paste(fitted, ((cell - width) // 2, (cell - height) // 2))
     return square
 
 
-def loss_curves(curves: dict[str, Sequence[float]], size: tuple[int, int] = (900, 420)) -> Image.Image:
-    """One smoothed line per training, over its steps; the raw losses faint behind it."""
+def loss_curves(curves: Mapping[str, Sequence[float]], size: tuple[int, int] = (900, 420)) -> Image.Image:
+    """One smoothed line per training, over its steps; the raw losses faint behind it. `size`: width, height."""
     sheet = Image.new("RGB", size, BACKGROUND)
-    pen, face = ImageDraw.Draw(sheet), font(15)
-    finite = [v for losses in curves.values() for v in losses if v == v]
-    if not finite:
-        return sheet
-    low, high = min(finite), max(finite)
-    high = high if high > low else low + 1
-    longest = max(len(losses) for losses in curves.values())
-    left, top, right, bottom = 70, 20, size[0] - 20, size[1] - 50
-
-    def point(step: float, value: float) -> tuple[float, float]:
-        return left + (right - left) * step / max(1, longest - 1), bottom - (bottom - top) * (value - low) / (
-            high - low
-        )
-
-    for i in range(5):
-        value = low + (high - low) * i / 4
-        y = point(0, value)[1]
-        pen.line((left, y, right, y), (232, 232, 236))
-        pen.text((10, y - 8), f"{value:.2f}", FAINT, face)
-    pen.text(((left + right) / 2 - 30, bottom + 8), f"step, of {longest}", FAINT, face)
-    for index, (name, losses) in enumerate(curves.items()):
-        colour = LINES[index % len(LINES)]
-        pale = tuple((c + 2 * 255) // 3 for c in colour)
-        for values, shade, thick in ((losses, pale, 1), (smoothed(losses), colour, 3)):
-            line = [point(i, v) for i, v in enumerate(values) if v == v]
-            if len(line) > 1:
-                pen.line(line, shade, thick)
-        pen.text((left + 10 + 200 * index, bottom + 26), name, colour, face)
+    finite = [value for losses in curves.values() for value in losses if not math.isnan(value)]
+    if finite:
+        longest = max(len(losses) for losses in curves.values())
+        _Plot(sheet, min(finite), max(finite), longest).draw(curves)
     return sheet
 
 
+class _Plot:
+    """Axes on a sheet: steps from left to right, losses from `low` to `high` upwards."""
+
+    def __init__(self, sheet: Image.Image, low: float, high: float, steps: int):
+        self.pen = ImageDraw.Draw(sheet)
+        self.face = font(15)
+        self.low = low
+        self.high = high
+        if high == low:
+            self.high = low + 1
+        self.steps = steps
+        self.left = 70
+        self.top = 20
+        self.right = sheet.width - 20
+        self.bottom = sheet.height - 50
+
+    def point(self, step: float, value: float) -> tuple[float, float]:
+        """Where the loss of a step lies, in pixels."""
+        x = self.left + (self.right - self.left) * step / max(1, self.steps - 1)
+        y = self.bottom - (self.bottom - self.top) * (value - self.low) / (self.high - self.low)
+        return x, y
+
+    def draw(self, curves: Mapping[str, Sequence[float]]) -> None:
+        self._axes()
+        for index, (name, losses) in enumerate(curves.items()):
+            colour = LINES[index % len(LINES)]
+            red, green, blue = [(channel + 2 * 255) // 3 for channel in colour]
+            self._line(losses, (red, green, blue), 1)
+            self._line(smoothed(losses), colour, 3)
+            self.pen.text((self.left + 10 + 200 * index, self.bottom + 26), name, colour, self.face)
+
+    def _axes(self) -> None:
+        for i in range(5):
+            value = self.low + (self.high - self.low) * i / 4
+            y = self.point(0, value)[1]
+            self.pen.line((self.left, y, self.right, y), RULE)
+            self.pen.text((10, y - 8), f"{value:.2f}", FAINT, self.face)
+        middle = (self.left + self.right) / 2
+        self.pen.text((middle - 30, self.bottom + 8), f"step, of {self.steps}", FAINT, self.face)
+
+    def _line(self, values: Sequence[float], colour: tuple[int, int, int], width: int) -> None:
+        points = [self.point(step, value) for step, value in enumerate(values) if not math.isnan(value)]
+        if len(points) > 1:
+            self.pen.line(points, colour, width)
+
+
 def smoothed(values: Sequence[float], keep: float = 0.9) -> list[float]:
-    """Exponential moving average without the bias of its start."""
-    total, weight, out = 0.0, 0.0, []
+    """Exponential moving average without the bias of its start; values that are NaN are passed over."""
+    total = 0.0
+    weight = 0.0
+    means = []
     for value in values:
-        if value == value:
-            total, weight = keep * total + (1 - keep) * value, keep * weight + 1 - keep
-        out.append(total / weight if weight else value)
-    return out
+        if not math.isnan(value):
+            total = keep * total + (1 - keep) * value
+            weight = keep * weight + 1 - keep
+        if weight:
+            means.append(total / weight)
+        else:
+            means.append(value)
+    return means

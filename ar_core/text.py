@@ -1,16 +1,21 @@
-"""Text to token ids: the tokenizer, the generation instruction, and where identifiers go."""
+"""Text: the tokenizer, templates for training prompts, and where an identifier such as [V] goes in a prompt.
+
+Which tokens stand around a prompt is a family's business (`families.protocol`).
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from .families.protocol import Protocol, Size
+from .checkpoints.errors import CheckpointError
 
-# Textual Inversion's neutral templates (Gal et al. 2022, arXiv 2208.01618), as the paper uses them for training.
+# Prompts that say nothing about the subject, for training. The paper names Textual Inversion's list of 27 templates
+# (Gal et al. 2022, arXiv 2208.01618); these ten are a choice of ours after that list.
 NEUTRAL_TEMPLATES = (
     "a photo of {}",
     "a rendition of {}",
@@ -33,7 +38,7 @@ class TextError(ValueError):
 
 @dataclass(frozen=True)
 class Identifier:
-    """A name in prompts, such as "[V]", for learned vectors lying over `count` reserved tokens from `first_id` on."""
+    """A name in prompts, such as "[V]", whose vectors take the place of `count` reserved tokens from `first_id` on."""
 
     name: str
     class_name: str
@@ -47,46 +52,67 @@ class Identifier:
 
 
 class TextTokenizer:
-    """A `tokenizers` file (Lumina's `tokenizer.json`, Meta's `text_tokenizer.json`) under a family's protocol."""
+    """A `tokenizers` file, such as a model's `tokenizer.json` or Meta's `text_tokenizer.json`.
 
-    def __init__(self, tokenizer: Tokenizer, protocol: Protocol, known_words: frozenset[str] | None = None):
-        self.tokenizer, self.protocol, self.known_words = tokenizer, protocol, known_words
+    Knows ids by name and text by ids, and nothing of what a family does with them.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, known_words: Iterable[str] | None = None, source: Path | str = "The tokenizer"
+    ):
+        """`known_words`: all that a small model was trained on; `source`: what errors call the file."""
+        self.tokenizer = tokenizer
+        self.known_words: frozenset[str] | None = None
+        if known_words is not None:
+            self.known_words = frozenset(known_words)
+        self.source = source
 
     @classmethod
-    def load(cls, path: Path, protocol: Protocol, known_words: frozenset[str] | None = None) -> TextTokenizer:
+    def load(cls, path: Path, known_words: Iterable[str] | None = None) -> TextTokenizer:
+        """Read a file. Raises CheckpointError."""
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
-            raise ValueError(
+            raise CheckpointError(
                 f"{path} is not a readable tokenizer file ({error}). Copy it again from the model's repository."
             ) from error
-        return cls(tokenizer, protocol, known_words)
+        return cls(tokenizer, known_words, path)
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of plain text. Raises TextError where the text spells a control token."""
-        encoding = self.tokenizer.encode(text, add_special_tokens=False)
-        for token, (start, end) in zip(encoding.ids, encoding.offsets):
-            if token < self.protocol.first_text:
-                raise TextError(
-                    f'The prompt contains "{text[start:end]}", which the model reads as a control token. Remove it from the prompt.'
+    def id_of(self, name: str) -> int:
+        """The id of the token called `name`. Raises CheckpointError where there is none."""
+        token = self.tokenizer.token_to_id(name)
+        if token is None:
+            raise CheckpointError(
+                f"{self.source} has no token {name}, which the model needs. Put the model's own tokenizer file there, "
+                "or choose the model's own family."
+            )
+        return token
+
+    def first_id_of(self, names: Sequence[str]) -> int:
+        """The id of the first of tokens that follow one another. Raises CheckpointError where they do not."""
+        first = self.id_of(names[0])
+        for offset, name in enumerate(names):
+            if self.id_of(name) != first + offset:
+                raise CheckpointError(
+                    f"{self.source} gives {name} the id {self.id_of(name)}, expected {first + offset}: the tokens "
+                    f"{names[0]} to {names[-1]} must follow one another. Put the model's own tokenizer file there."
                 )
-        return encoding.ids
+        return first
 
-    def prompt_ids(self, text: str, size: Size, identifiers: tuple[Identifier, ...] = ()) -> list[int]:
-        """The human turn: begin token, the instruction around `text`, end of turn.
+    def special_ids(self) -> frozenset[int]:
+        """Ids of the tokens that the file marks as special, wherever in the vocabulary they lie."""
+        added = self.tokenizer.get_added_tokens_decoder()
+        return frozenset(token for token, properties in added.items() if properties.special)
 
-        Each identifier's name in `text` becomes its reserved tokens. `text` must be final (see `resolve`).
-        """
-        width, height = size
-        filled = self.protocol.instruction.format(width=width, height=height, prompt=text)
-        ids, rest = [self.protocol.begin], filled
-        for match in BRACKETED.finditer(filled):
-            identifier = next((i for i in identifiers if i.name == match.group()), None)
-            if identifier is None:
-                continue
-            before, _, rest = rest.partition(identifier.name)
-            ids += self.encode(before.rstrip(" ")) + identifier.ids
-        return [*ids, *self.encode(rest), self.protocol.turn_end]
+    def ids_matching(self, pattern: re.Pattern[str]) -> frozenset[int]:
+        """Ids of the tokens whose whole name matches."""
+        vocabulary = self.tokenizer.get_vocab(with_added_tokens=True)
+        return frozenset(token for name, token in vocabulary.items() if pattern.fullmatch(name))
+
+    def tokens(self, text: str) -> list[tuple[int, str]]:
+        """Token ids of `text`, each with the piece that it stands for. Names of control tokens become these tokens."""
+        encoding = self.tokenizer.encode(text, add_special_tokens=False)
+        return [(token, text[start:end]) for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)]
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of `text` the model was never trained on; empty for models that do not keep a list."""
@@ -96,7 +122,20 @@ class TextTokenizer:
         return sorted({word for word in words if word not in self.known_words})
 
 
-def resolve(text: str, identifiers: tuple[Identifier, ...]) -> str:
+def split_at_identifiers(text: str, identifiers: Sequence[Identifier]) -> list[str | Identifier]:
+    """`text` cut at the names of `identifiers`: text, identifier, text, ..., text. Pieces of text may be empty."""
+    by_name = {identifier.name: identifier for identifier in identifiers}
+    pieces: list[str | Identifier] = []
+    start = 0
+    for match in BRACKETED.finditer(text):
+        if match.group() in by_name:
+            pieces.append(text[start : match.start()])
+            pieces.append(by_name[match.group()])
+            start = match.end()
+    return [*pieces, text[start:]]
+
+
+def resolve(text: str, identifiers: Sequence[Identifier]) -> str:
     """The prompt as it will be read.
 
     A name that its class word does not follow gets it ("[V] on the beach" -> "[V] dog on the beach"), a dropped

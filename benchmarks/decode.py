@@ -17,7 +17,6 @@ on the miniature, at guidance 4, the value for the 7B.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from dataclasses import replace
@@ -25,6 +24,7 @@ from pathlib import Path
 
 import torch
 
+from ar_core.files import write_image, write_json
 from ar_core.model import ARModel
 from ar_core.quantization import SCHEMES
 from ar_core.sampling import SamplingSettings
@@ -211,9 +211,9 @@ def main() -> None:
         **results,
     }
     if chosen.json:
-        chosen.json.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_json(chosen.json, summary)
     if chosen.plot:
-        draw_ratios(summary).save(chosen.plot)
+        write_image(chosen.plot, draw_ratios(summary))
 
 
 if __name__ == "__main__":

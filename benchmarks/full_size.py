@@ -13,7 +13,6 @@ process took at most cannot be taken back.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -24,7 +23,8 @@ import torch
 from ar_core import ARModel, Subject, TrainingSettings, personalize
 from ar_core.control import Cancelled
 from ar_core.families.registry import FAMILIES
-from ar_core.memory import picture_bytes, weight_bytes
+from ar_core.files import write_json
+from ar_core.memory import drawing_bytes, weight_bytes
 from ar_core.model import PRECISIONS
 from ar_core.sampling import SamplingSettings, jacobi, sequential
 from ar_core.sampling.engine import Engine
@@ -44,8 +44,8 @@ def synchronized(device: torch.device) -> float:
 def step_seconds(model: ARModel, images: int, window: int, steps: int) -> float:
     """Median seconds of a forward pass with everything around it, after the prompt and a first step."""
     settings = SamplingSettings.resolve(model.family, window=window)
-    ids = [model.text.prompt_ids(PROMPT, settings.size)] * images
-    engine = Engine(model.transformer, model.family.protocol, ids, settings.size, settings.cfg, spare=window)
+    ids = [model.protocol.prompt(PROMPT, settings.size)] * images
+    engine = Engine(model.transformer, model.protocol, ids, settings.size, settings.cfg, spare=window)
     ticks: list[float] = []
     decode = sequential.decode if window == 1 else jacobi.decode
     try:
@@ -62,7 +62,7 @@ def step_seconds(model: ARModel, images: int, window: int, steps: int) -> float:
 
 def training_seconds(model: ARModel) -> dict[str, float]:
     """Seconds of one step with one picture, by stage, reading nothing and drawing nothing."""
-    size, protocol = model.family.recipe.size, model.family.protocol
+    size, protocol = model.family.recipe.size, model.protocol
     subject = Subject("dog", size, torch.randint(protocol.codes, (1, *protocol.grid(size))), (0,), "random codes")
     settings = TrainingSettings.resolve(model.family, embedding_steps=1, layer_steps=1, batch_size=1, micro_batch=1)
     marks = [synchronized(model.device)]
@@ -73,16 +73,8 @@ def training_seconds(model: ARModel) -> dict[str, float]:
 
 def describe(model: ARModel) -> dict[str, float]:
     """Gibibytes: held by the weights, and computed for one picture beside them."""
-    family = model.family
-    beside = picture_bytes(
-        model.transformer,
-        model.image_tokenizer.config,
-        family.protocol,
-        family.recipe.size,
-        1,
-        family.recipe.cfg,
-        previews=False,
-    )
+    recipe = model.family.recipe
+    beside = drawing_bytes(model, recipe.size, 1, recipe.cfg, previews=False)
     return {
         "weights": (weight_bytes(model.transformer) + weight_bytes(model.image_tokenizer)) / 2**30,
         "one picture": beside / 2**30,
@@ -143,7 +135,7 @@ def main() -> None:
         )
         print(f", peak {peak_memory(device):.2f} GiB")
     if chosen.json:
-        chosen.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(chosen.json, result)
 
 
 if __name__ == "__main__":

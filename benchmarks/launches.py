@@ -23,6 +23,8 @@ from ar_core.sampling.engine import Engine
 from ar_core.sampling.rule import probabilities
 from ar_core.transformer import Transformer
 
+from .random_checkpoint import protocol_of
+
 WINDOW, PROMPT = 64, 40
 
 
@@ -56,7 +58,9 @@ def step(config: TransformerConfig, window: int) -> Launches:
     """One step with guidance, from the tokens to the distributions, of a model with these dimensions."""
     transformer = Transformer(config, device="meta", dtype=torch.bfloat16)
     family = LUMINA_768
-    engine = Engine(transformer, family.protocol, [[0] * PROMPT], family.recipe.size, family.recipe.cfg, spare=window)
+    protocol = protocol_of(family)
+    prompt = [0] * PROMPT + protocol.header(family.recipe.size)
+    engine = Engine(transformer, protocol, [prompt], family.recipe.size, family.recipe.cfg, spare=window)
     engine.prefill()
     tokens, done = (
         torch.zeros(1, window, dtype=torch.long, device="meta"),

@@ -17,6 +17,8 @@ from ar_core.memory import picture_bytes, trainable_parameters, training_bytes, 
 from ar_core.quantization import quantize
 from ar_core.transformer import Transformer
 
+from .random_checkpoint import protocol_of
+
 DTYPE = torch.bfloat16
 KINDS = {"bfloat16": None, "int8, the rest bfloat16": "int8", "4-bit, the rest bfloat16": "4-bit"}  # title -> scheme
 FAMILIES = (LUMINA_512, LUMINA_768, LUMINA_1024)
@@ -31,7 +33,7 @@ def transformer_7b(scheme: str | None) -> Transformer:
 
 def rows(family: Family, scheme: str | None = None) -> dict[str, float]:
     """Bytes by use, weights included, with the recipe's size and micro batch."""
-    recipe, protocol, config = family.recipe, family.protocol, TransformerConfig()
+    recipe, protocol, config = family.recipe, protocol_of(family), TransformerConfig()
     transformer, vq = transformer_7b(scheme), ImageTokenizerConfig()
     weights = weight_bytes(transformer) + weight_bytes(ImageTokenizer(vq, device="meta"))
     lora = trainable_parameters(transformer, "lora", recipe.lora_rank)
@@ -46,7 +48,7 @@ def rows(family: Family, scheme: str | None = None) -> dict[str, float]:
         "weights": weights,
         "one picture": weights
         + picture_bytes(
-            transformer, vq, protocol, recipe.size, 1, recipe.cfg, beside=lora if scheme else 0, previews=False
+            transformer, vq, protocol, recipe.size, 1, recipe.cfg, unmerged=lora if scheme else 0, previews=False
         ),
         "stage 1": training(0),
         f"stage 2, LoRA rank {recipe.lora_rank}": training(lora),

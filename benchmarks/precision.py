@@ -11,7 +11,6 @@ equal, and how many come before the first that is not (behind it two pictures ar
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import random
 import statistics
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ar_core.files import write_json
 from ar_core.memory import weight_bytes
 from ar_core.model import ARModel
 from ar_core.photos import stack
@@ -61,7 +61,7 @@ def scenes(model: ARModel, count: int) -> list[tuple[list[int], Tensor]]:
     drawn = [random_scene(rng, held_out=True) for _ in range(count)]
     size = model.family.recipe.size
     codes = torch.cat([model.encode(stack([draw(scene, size[0])])) for scene in drawn])
-    return [(model.text.prompt_ids(describe(scene), size), grid) for scene, grid in zip(drawn, codes, strict=True)]
+    return [(model.protocol.prompt(describe(scene), size), grid) for scene, grid in zip(drawn, codes, strict=True)]
 
 
 @torch.inference_mode()
@@ -76,10 +76,7 @@ def forced(model: ARModel, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def look(model: ARModel, pairs: list[tuple[list[int], Tensor]], pictures: int) -> Seen:
     size = model.family.recipe.size
-    parts = [
-        forced(model, make_batch(pairs[i : i + BATCH], model.family.protocol, size))
-        for i in range(0, len(pairs), BATCH)
-    ]
+    parts = [forced(model, make_batch(pairs[i : i + BATCH], model.protocol, size)) for i in range(0, len(pairs), BATCH)]
     losses, top = (torch.cat(part) for part in zip(*parts, strict=True))
     drawn = []
     for number in range(pictures):
@@ -123,7 +120,7 @@ def main() -> None:
             f"{100 * r['same_top_code']:.1f} % | {100 * r['equal_codes']:.0f} % | {r['codes_before_first_difference']:.0f} |"
         )
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(torch.device("cpu")), **results}, indent=2) + "\n")
+        write_json(arguments.json, {"machine": machine(torch.device("cpu")), **results})
 
 
 if __name__ == "__main__":

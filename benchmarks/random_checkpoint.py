@@ -2,30 +2,40 @@
 
     python -m benchmarks.random_checkpoint FOLDER
 
-writes a model of the 7B's dimensions (14 GB, a few minutes). It draws noise, and needs as much memory and time as the real one.
+writes a model of the 7B's dimensions (14 GB, a few minutes). It draws noise, and needs as much memory and time as the
+real one.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
 from ar_core.architecture import ImageTokenizerConfig
-from ar_core.families.lumina_mgpt import LUMINA_PROTOCOL
+from ar_core.families.family import Family
+from ar_core.families.lumina_mgpt import LUMINA_768, code_name, reserved_name
+from ar_core.families.protocol import Protocol
+from ar_core.files import write_json, write_tensors, write_text
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
+from ar_core.text import TextTokenizer
+
+CONTROL_TOKENS = 16384  # ids that are not text in Chameleon's tokenizer
+# Tokens of Chameleon's that are called by another name than their number.
+NAMED = {0: "<s>", 1: "<pad>", 2: "</s>", 3: "<unk>", 8196: "<eoss>", 8197: "<racm3:break>", 8711: "<image>"}
+FIRST_CODE = 4
 
 
 @dataclass(frozen=True)
 class Dimensions:
+    """Sizes of a transformer in Lumina-mGPT's layout."""
+
     hidden: int
     layers: int
     heads: int
@@ -37,8 +47,8 @@ SEVEN_B = Dimensions(4096, 32, 32, 11008)
 SHARDS = 4
 
 
-def config(size: Dimensions) -> dict:
-    """config.json."""
+def config(size: Dimensions) -> dict[str, object]:
+    """What config.json holds."""
     return {
         "model_type": "chameleon",
         "architectures": ["ChameleonXLLMXForConditionalGeneration"],
@@ -57,18 +67,20 @@ def config(size: Dimensions) -> dict:
 
 def shapes(size: Dimensions) -> dict[str, tuple[int, ...]]:
     """Every tensor of the transformer; one q/k norm for all heads, no image tokenizer."""
-    found = {
+    square = (size.hidden, size.hidden)
+    norm = (1, size.hidden // size.heads)
+    found: dict[str, tuple[int, ...]] = {
         "model.embed_tokens.weight": (size.vocabulary, size.hidden),
         "model.norm.weight": (size.hidden,),
         "lm_head.weight": (size.vocabulary, size.hidden),
     }
     for layer in range(size.layers):
-        prefix, square, norm = f"model.layers.{layer}.", (size.hidden, size.hidden), (1, size.hidden // size.heads)
+        prefix = f"model.layers.{layer}."
         found |= {f"{prefix}{name}.weight": (size.hidden,) for name in ("input_layernorm", "post_attention_layernorm")}
         found |= {f"{prefix}self_attn.{name}_proj.weight": square for name in "qkvo"}
         found |= {f"{prefix}self_attn.{name}_norm.{part}": norm for name in "qk" for part in ("weight", "bias")}
         found |= {f"{prefix}mlp.{name}_proj.weight": (size.inner, size.hidden) for name in ("gate", "up")}
-        found[f"{prefix}mlp.down_proj.weight"] = square[:1] + (size.inner,)
+        found[f"{prefix}mlp.down_proj.weight"] = (size.hidden, size.inner)
     return found
 
 
@@ -77,15 +89,24 @@ def tensors(size: Dimensions, seed: int = 0, std: float = 0.02) -> Iterator[tupl
     generator = torch.Generator().manual_seed(seed)
     for name, shape in shapes(size).items():
         value = torch.empty(shape).normal_(std=std, generator=generator)
-        yield name, (value + 1 if "norm.weight" in name else value).bfloat16()
+        if "norm.weight" in name:
+            value = value + 1
+        yield name, value.bfloat16()
+
+
+def control_name(token: int) -> str:
+    """What Chameleon's tokenizer calls one of its first CONTROL_TOKENS ids."""
+    if token in NAMED:
+        return NAMED[token]
+    if token < FIRST_CODE + LUMINA_768.codes:
+        return code_name(token - FIRST_CODE)
+    return reserved_name(token - 4)
 
 
 @functools.cache
 def tokenizer_text() -> str:
-    """A byte-level tokenizer with Chameleon's names and ids: control tokens below 16384, text from there on."""
-    names = ["<s>", "<pad>", "</s>", "<unk>"]
-    names += [f"IMGIMG{''.join(chr(65 + int(d)) for d in str(i))}Z" for i in range(8192)]
-    names += [f"<reserved{i - 4:05d}>" for i in range(len(names), LUMINA_PROTOCOL.first_text)]
+    """tokenizer.json of a byte-level tokenizer with Chameleon's names and ids of control tokens and hardly any text."""
+    names = [control_name(token) for token in range(CONTROL_TOKENS)]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = [("Ġ", "d"), ("o", "g"), ("Ġd", "og"), ("Ġ", "a")]
     vocabulary = {name: i for i, name in enumerate([*names, *alphabet, *map("".join, merges)])}
@@ -93,6 +114,12 @@ def tokenizer_text() -> str:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.add_special_tokens(names)
     return tokenizer.to_str()
+
+
+@functools.cache
+def protocol_of(family: Family) -> Protocol:
+    """The protocol of a Lumina-mGPT without its tokenizer's file: all ids are those of the real one, but the text's."""
+    return family.bind(TextTokenizer(Tokenizer.from_str(tokenizer_text())))
 
 
 def write(folder: Path, size: Dimensions = SEVEN_B, vq: ImageTokenizerConfig | None = None) -> None:
@@ -106,14 +133,14 @@ def write(folder: Path, size: Dimensions = SEVEN_B, vq: ImageTokenizerConfig | N
     for index, (name, value) in enumerate(tensors(size)):
         held[name] = value
         if index + 1 == len(names) or shard_of[names[index + 1]] != shard_of[name]:
-            save_file(held, folder / shard_of[name])
+            write_tensors(folder / shard_of[name], held)
             print(f"wrote {folder / shard_of[name]}", flush=True)
             held = {}
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shard_of}), encoding="utf-8")
-    (folder / "tokenizer.json").write_text(tokenizer_text(), encoding="utf-8")
+    write_json(folder / "model.safetensors.index.json", {"weight_map": shard_of})
+    write_text(folder / "tokenizer.json", tokenizer_text())
     torch.manual_seed(0)
-    save_file(ImageTokenizer(vq or ImageTokenizerConfig()).state_dict(), folder / "vqgan.safetensors")
-    (folder / "config.json").write_text(json.dumps(config(size)), encoding="utf-8")
+    write_tensors(folder / "vqgan.safetensors", ImageTokenizer(vq or ImageTokenizerConfig()).state_dict())
+    write_json(folder / "config.json", config(size))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from ar_core.sampling import SamplingSettings
 from ar_core.sampling.engine import Engine
 from ar_core.transformer import Transformer
 
+from .random_checkpoint import protocol_of
+
 CONFIG = TransformerConfig(
     hidden_size=1024, intermediate_size=2752, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8
 )
@@ -42,7 +44,7 @@ class Model:
         transformer = Transformer(CONFIG, operations=layers, device=device).requires_grad_(False).eval()
         head = nn.Linear(CONFIG.hidden_size, CONFIG.vocab_size, bias=False, device=device).requires_grad_(False)
         head.weight[CONFIG.head_first : CONFIG.head_first + CONFIG.head_size] = transformer.image_head.weight
-        family = replace(LUMINA_512, protocol=replace(LUMINA_512.protocol, sizes=frontier(pixels)))
+        family = replace(LUMINA_512, sizes=frontier(pixels))
         settings = SamplingSettings.resolve(family, size=(pixels, pixels), seed=seed)
         return cls(transformer, head, settings)
 
@@ -58,8 +60,9 @@ class Model:
         )
 
     def engine(self, window: int = 1, **options: bool) -> Engine:
-        protocol, settings = LUMINA_512.protocol, self.settings
-        return Engine(self.transformer, protocol, [PROMPT], settings.size, settings.cfg, spare=window, **options)
+        protocol, settings = protocol_of(LUMINA_512), self.settings
+        prompt = PROMPT + protocol.header(settings.size)
+        return Engine(self.transformer, protocol, [prompt], settings.size, settings.cfg, spare=window, **options)
 
     @property
     def layer_weights(self) -> int:
@@ -102,7 +105,7 @@ class Naive:
     """Upstream's inference for one image, token by token."""
 
     def __init__(self, model: Model):
-        self.settings, self.device, self.protocol = model.settings, model.device, LUMINA_512.protocol
+        self.settings, self.device, self.protocol = model.settings, model.device, protocol_of(LUMINA_512)
         self.columns = self.protocol.grid(model.settings.size)[1]
         self.branches = Branch(model.transformer, model.head), Branch(model.transformer, model.head)
         header = self.protocol.header(model.settings.size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..ar_core import Personalization, TrainingSettings
-from ..ar_core.training.stages import JOINT, LAYERS
+from ..ar_core.training.settings import JOINT, LAYERS
 from . import training
 from .host.progress import explained
 from .sockets import CATEGORY, ARModelSocket, HostedModel, PersonalizationSocket, SubjectPhotosValue, SubjectSocket

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..ar_core import TrainingSettings
-from ..ar_core.training.stages import EMBEDDING
+from ..ar_core.training.settings import EMBEDDING
 from . import training
 from .host.progress import explained
 from .sockets import CATEGORY, ARModelSocket, HostedModel, SubjectPhotosValue, SubjectSocket

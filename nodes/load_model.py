@@ -7,7 +7,8 @@ import torch
 from comfy_api.latest import io
 
 from ..ar_core import ARModel
-from ..ar_core.memory import picture_bytes
+from ..ar_core.families.registry import FAMILIES
+from ..ar_core.memory import drawing_bytes
 from ..ar_core.model import MINIATURE_FOLDER, PRECISIONS
 from .host.folders import MODELS, fingerprint, folders, inside
 from .host.memory import card_bytes, citizen, fits, fitting_precisions, operations, weights
@@ -15,6 +16,7 @@ from .host.progress import Reporter, duration, explained, show_text
 from .sockets import CATEGORY, ARModelSocket, HostedModel
 
 BUILT_IN = "miniature (built in)"
+AUTO = "auto"
 BUS = 12e9  # bytes per second from main memory to a graphics card: an assumption for the estimate alone
 
 
@@ -49,6 +51,14 @@ class LoadModel(io.ComfyNode):
                     tooltip="auto: bf16 on a graphics card (fp16 on cards without it), fp32 for the miniature on a CPU. fp32 needs twice the memory. "
                     "int8: half the memory of bf16, slightly other pictures; 4-bit: a third, needs the package bitsandbytes. Both learn and take LoRA only.",
                 ),
+                io.Combo.Input(
+                    "family",
+                    options=[AUTO, *FAMILIES],
+                    default=AUTO,
+                    optional=True,
+                    tooltip="auto: what the model's files say. The files of Lumina-mGPT do not say for which resolution "
+                    "it was trained: auto takes 768 px. Choose here if yours is the model for 512 or 1024 px.",
+                ),
             ],
             outputs=[
                 ARModelSocket.Output("ar_model", display_name="AR_MODEL"),
@@ -59,7 +69,7 @@ class LoadModel(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model_name=None, precision=None):
+    def fingerprint_inputs(cls, model_name=None, precision=None, family=None):
         if model_name in (None, BUILT_IN):
             return model_name
         try:
@@ -69,9 +79,11 @@ class LoadModel(io.ComfyNode):
 
     @classmethod
     @explained
-    def execute(cls, model_name: str, precision: str) -> io.NodeOutput:
+    def execute(cls, model_name: str, precision: str, family: str = AUTO) -> io.NodeOutput:
         if precision not in PRECISIONS:
             raise ValueError(f'precision is "{precision}"; choose one of: {", ".join(PRECISIONS)}.')
+        if family not in (AUTO, *FAMILIES):
+            raise ValueError(f'family is "{family}"; choose one of: {AUTO}, {", ".join(FAMILIES)}.')
         path = MINIATURE_FOLDER if model_name == BUILT_IN else inside(model_name, MODELS)
         chosen, reporter = PRECISIONS[precision], Reporter()
         with torch.inference_mode(False), reporter.interruptible():
@@ -80,6 +92,7 @@ class LoadModel(io.ComfyNode):
                 memory.unet_offload_device(),
                 chosen.dtype or best_dtype(),
                 quantized=chosen.quantized,
+                family=None if family == AUTO else family,
                 operations=operations(),
                 progress=reporter.progress,
                 cancel=reporter.cancel,
@@ -101,15 +114,14 @@ def best_dtype() -> torch.dtype | None:
 def about(ar: HostedModel) -> str:
     """What was loaded, and whether one picture fits beside the weights."""
     model = ar.model
-    recipe, protocol = model.family.recipe, model.family.protocol
+    recipe, protocol = model.family.recipe, model.protocol
     held = weights(ar)
-    beside = picture_bytes(
-        model.transformer, model.image_tokenizer.config, protocol, recipe.size, 1, recipe.cfg, previews=False
-    )
+    beside = drawing_bytes(model, recipe.size, 1, recipe.cfg, previews=False)
     width, height = recipe.size
     lines = [
         f"{model.family.title}, {model.transformer.precision}, {gib(held)} of weights, fingerprint {model.fingerprint}",
         f"licence: {model.family.licence}",
+        *model.notes,
     ]
     total = card_bytes()
     if total is None:

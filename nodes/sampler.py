@@ -9,7 +9,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..ar_core import Generated, SamplingSettings
-from ..ar_core.memory import picture_bytes
+from ..ar_core.memory import drawing_bytes
 from ..ar_core.photos import unstack
 from .host.memory import affords, make_resident
 from .host.progress import Reporter, explained, show_text
@@ -121,7 +121,10 @@ class Sampler(io.ComfyNode):
         finals = [
             ar.model.check_prompt(text, settings.size) for text in prompt
         ]  # a bad one stops the list before it starts
-        without, with_previews = (memory_needed(ar, settings, batch_size[0], previews) for previews in (False, True))
+        without, with_previews = (
+            drawing_bytes(ar.model, settings.size, batch_size[0], settings.cfg, previews=previews)
+            for previews in (False, True)
+        )
         previews = affords(ar, without, with_previews)
         make_resident(ar, with_previews if previews else without)
         reporter, drawn, started = Reporter(), [], time.monotonic()
@@ -166,21 +169,6 @@ class Sampler(io.ComfyNode):
 def pictures(drawn: list[Generated]) -> torch.Tensor:
     """One IMAGE batch."""
     return torch.cat([image.images for image in drawn]).to(memory.intermediate_device())
-
-
-def memory_needed(ar: HostedModel, settings: SamplingSettings, count: int, previews: bool) -> int:
-    model = ar.model
-    beside = sum(p.numel() for adapter, _ in model.beside for p in adapter.parameters())
-    return picture_bytes(
-        model.transformer,
-        model.image_tokenizer.config,
-        model.family.protocol,
-        settings.size,
-        count,
-        settings.cfg,
-        beside=beside,
-        previews=previews,
-    )
 
 
 def describe(ar: HostedModel, drawn: list[list[Generated]], prompts: list[str], seconds: float, previews: bool) -> str:

@@ -11,13 +11,15 @@ import torch
 from comfy_api.latest import io
 from PIL import Image
 
-from ..ar_core import SamplingSettings, StageResult, TrainingSettings, prepare_subject
-from ..ar_core.memory import image_bytes, layer_bytes, picture_bytes, trainable_parameters, training_bytes
+from ..ar_core import StageResult, TrainingSettings, prepare_subject
+from ..ar_core.memory import layer_bytes, learning_bytes, sample_bytes
 from ..ar_core.photos import stack, unstack
 from ..ar_core.sheets import grid, loss_curves
-from ..ar_core.training.stages import EMBEDDING, StageTrainer
+from ..ar_core.training.settings import EMBEDDING
+from ..ar_core.training.stages import Stage
+from ..ar_core.training.trainable import adapter_parameters
 from .host.folders import runs_folder
-from .host.memory import affords, fits, itemsize, make_resident, streamed
+from .host.memory import affords, fits, make_resident, streamed
 from .host.progress import PREVIEW, Reporter, show_text
 from .sockets import HostedModel, PersonalizationSocket, SubjectPhotosValue
 
@@ -61,7 +63,6 @@ def train(
 ) -> io.NodeOutput:
     """Run one stage with everything a user sees of it."""
     view = View()
-    steps = settings.embedding_steps if stage == EMBEDDING else settings.layer_steps
     learning, drawing = memory_needed(ar, stage, settings)
     samples = SAMPLES if affords(ar, learning, drawing) else 0
     if not fits(ar, learning):
@@ -73,36 +74,28 @@ def train(
         prepared = prepare_subject(
             ar.model, subject.photos, subject.class_name, runs=runs_folder(), progress=view.progress, cancel=view.cancel
         )
-        trainer = StageTrainer(
+        view.stage = Stage(
             ar.model,
             prepared,
             settings,
             runs_folder(),
+            stage,
+            start,
             progress=view.progress,
             cancel=view.cancel,
             samples=samples,
             on_sample=view.on_sample,
         )
-        view.trainer = trainer
-        result = trainer.run(stage, steps, start)
+        result = view.stage.train(settings.steps(stage))
     show_text(summary(result, settings, stage))
     return io.NodeOutput(result.personalization, {"loss": drawable(result.losses)}, labelled(ar, result))
 
 
 def memory_needed(ar: HostedModel, stage: str, settings: TrainingSettings) -> tuple[int, int]:
     """Bytes beside the weights for reading the photos and learning, and for drawing one sample on the way."""
-    model, recipe = ar.model, ar.model.family.recipe
-    config, protocol, size = model.transformer.config, model.family.protocol, recipe.size
-    parameters = 0 if stage == EMBEDDING else trainable_parameters(model.transformer, settings.method, settings.rank)
-    learning = training_bytes(
-        config, protocol, size, settings.micro_batch, settings.gradient_checkpointing, itemsize(ar), parameters
-    )
-    cfg = SamplingSettings.resolve(model.family).cfg
-    image_tokenizer = model.image_tokenizer.config
-    drawing = (
-        picture_bytes(model.transformer, image_tokenizer, protocol, size, 1, cfg, previews=False) + 16 * parameters
-    )
-    return max(learning, image_bytes(image_tokenizer, size)), drawing
+    parameters = adapter_parameters(ar.model.transformer, settings, stage)
+    learning = learning_bytes(ar.model, settings.micro_batch, settings.gradient_checkpointing, parameters)
+    return learning, sample_bytes(ar.model, parameters)
 
 
 class View(Reporter):
@@ -110,12 +103,12 @@ class View(Reporter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trainer: StageTrainer | None = None
+        self.stage: Stage | None = None
         self.sample: Image.Image | None = None
         self.turns, self.shown = itertools.count(), 0.0
 
     def progress(self, done: int, total: int, message: str) -> None:
-        losses = self.trainer.losses if self.trainer else []
+        losses = self.stage.losses if self.stage else []
         if time.monotonic() - self.shown > SECONDS and len(losses) > 1:
             turn = next(self.turns)
             self.preview = self.sample if self.sample and turn % 2 else loss_curves({"loss": losses}, (PREVIEW, 320))

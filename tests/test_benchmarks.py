@@ -73,7 +73,7 @@ def test_what_leaves_the_device_is_found():
 
 @pytest.mark.parametrize("precision", ["bf16", "4-bit"])
 def test_a_written_checkpoint_is_loaded_timed_and_trained(precision, tmp_path, monkeypatch):
-    random_checkpoint.write(tmp_path / "random-512", tiny.SIZE, tiny.VQ)
+    random_checkpoint.write(tmp_path / "random", tiny.DIMENSIONS, tiny.VQ)
     monkeypatch.setattr(full_size, "bandwidth", lambda device: 1e9)
     options = [
         "--precision",
@@ -90,7 +90,7 @@ def test_a_written_checkpoint_is_loaded_timed_and_trained(precision, tmp_path, m
         "--json",
         str(tmp_path / "json"),
     ]
-    monkeypatch.setattr(sys, "argv", ["full_size", str(tmp_path / "random-512"), *options])
+    monkeypatch.setattr(sys, "argv", ["full_size", str(tmp_path / "random"), *options])
     full_size.main()
     found = json.loads((tmp_path / "json").read_text())
     assert [(step["images"], step["window"]) for step in found["steps"]] == [(1, 1), (1, 4), (2, 1), (2, 4)]

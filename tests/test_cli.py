@@ -311,7 +311,7 @@ def test_the_papers_recipe_is_taken_in_full_when_training(photos, tmp_path, caps
 def test_the_papers_recipe_is_taken_in_full_when_sampling(tmp_path, capsys):
     command = ["sample", "--prompt", "a red dog", "--recipe", "paper", "--temperature", "0.9", "--out", str(tmp_path)]
     assert cli.main(command) == 0
-    codes = MINIATURE.protocol.codes  # fewer than the paper's top-k
+    codes = MINIATURE.codes  # fewer than the paper's top-k
     assert f"cfg 4.0, top_k {codes}, temperature 0.9, size 96x96" in capsys.readouterr().out
 
 

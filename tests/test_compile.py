@@ -48,6 +48,6 @@ def test_the_codes_are_the_same(window, traced):
 def test_what_is_computed_beside_int8_weights_is_traced_too(traced):
     model = small_toy("int8")
     model, settings = model.personalized(lora(model)), SamplingSettings.resolve(FAMILY, seed=3, window=4)
-    assert model.beside
+    assert model.unmerged
     plain, compiled = (model.generate(PROMPT, settings, compiled=compiled)[0].codes for compiled in (False, True))
     assert torch.equal(plain, compiled) and traced

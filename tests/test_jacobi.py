@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_sampling import COLUMNS, MODEL, PROMPTS, PROTOCOL, ROWS, settings
+from test_sampling import COLUMNS, MODEL, PROMPTS, PROTOCOL, ROWS, settings, with_header
 from toy import toy_model
 
 from ar_core.control import Cancelled
@@ -23,24 +23,24 @@ from ar_core.sampling.rule import draw, guide, probabilities
 from ar_core.sampling.settings import WINDOWS, auto_window, uniforms
 
 SIZE, CELLS, TOP_K = (16, 16), 4, 3  # 2 x 2 codes
-SMALL = replace(PROTOCOL, sizes=(SIZE,))
 CHOSEN = SamplingSettings(cfg=2.0, top_k=TOP_K, temperature=1.2, size=SIZE, seed=1)
 BATCH, BATCHES = 500, 30
 
 
-def engine(prompts, window=1, chosen=CHOSEN, protocol=SMALL):
+def engine(prompts, window=1, chosen=CHOSEN, protocol=PROTOCOL):
+    prompts = with_header(prompts, chosen.size, protocol)
     return Engine(MODEL, protocol, prompts, chosen.size, chosen.cfg, spare=window)
 
 
 @torch.inference_mode()
 def exact(prompt) -> dict[tuple[int, ...], float]:
     """The probability of every picture, by plain enumeration without cache or batch."""
-    header = SMALL.header(SIZE)
+    header = PROTOCOL.header(SIZE)
 
     def following(codes: tuple[int, ...]) -> torch.Tensor:
         block = list(header)
         for index, code in enumerate(codes):
-            block += [SMALL.code_base + code] + ([SMALL.row_end] if index % 2 else [])
+            block += [PROTOCOL.code_base + code] + ([PROTOCOL.row_end] if index % 2 else [])
         logits = [MODEL.image_logits(MODEL(MODEL.embed(torch.tensor([ids]))))[0, -1] for ids in (prompt + block, block)]
         return probabilities(guide(*logits, CHOSEN.cfg), TOP_K, CHOSEN.temperature)
 
@@ -220,5 +220,4 @@ def test_the_window_is_chosen_from_a_fixed_table():
 
 def test_a_picture_size_of_one_column_works():
     chosen = SamplingSettings(cfg=2.0, top_k=3, temperature=1.0, size=(8, 32), seed=1, window=4)
-    protocol = replace(PROTOCOL, sizes=((8, 32),))
-    assert jacobi.decode(engine(PROMPTS, 4, chosen, protocol), chosen).codes.shape == (4, 4, 1)
+    assert jacobi.decode(engine(PROMPTS, 4, chosen), chosen).codes.shape == (4, 4, 1)

@@ -1,7 +1,10 @@
 """Estimates that a host relies on: exact where they can be, and growing with what grows."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from toy import FAMILY, toy_model, toy_subject
 
 from ar_core.architecture import ImageTokenizerConfig, TransformerConfig
 from ar_core.cache import KVCache
@@ -11,17 +14,26 @@ from ar_core.image_tokenizer.vqgan import ImageTokenizer
 from ar_core.memory import (
     FLOAT32,
     PROMPT_TOKENS,
+    drawing_bytes,
     image_bytes,
+    learning_bytes,
     picture_bytes,
+    run_bytes,
+    sample_bytes,
     sampling_bytes,
     trainable_parameters,
     training_bytes,
     weight_bytes,
 )
+from ar_core.model import ARModel
 from ar_core.quantization import quantize
+from ar_core.training import TrainingSettings, personalize
+from ar_core.training.settings import EMBEDDING, LAYERS
+from ar_core.training.trainable import adapter_parameters
 from ar_core.transformer import Transformer
+from benchmarks.random_checkpoint import protocol_of
 
-PROTOCOL, SIZE = LUMINA_768.protocol, (768, 768)
+PROTOCOL, SIZE = protocol_of(LUMINA_768), (768, 768)
 
 
 def test_the_cache_is_counted_exactly():
@@ -36,7 +48,7 @@ def test_the_cache_is_counted_exactly():
     cache = KVCache(config, 2, PROMPT_TOKENS + 16 * 17, dtype=torch.float16)
     held = cache.keys.nbytes + cache.values.nbytes
     assert KVCache.bytes(config, 2, cache.slots, 2) == held
-    assert held < sampling_bytes(config, MINIATURE.protocol, MINIATURE.recipe.size, 1, 4.0, 2)
+    assert held < sampling_bytes(config, ARModel.load().protocol, MINIATURE.recipe.size, 1, 4.0, 2)
 
 
 def test_the_7b_weighs_what_its_files_do():
@@ -48,11 +60,15 @@ def test_the_7b_weighs_what_its_files_do():
 
 def test_more_of_anything_needs_more():
     config = TransformerConfig()
-    sampling = lambda size=SIZE, images=1, cfg=4.0: sampling_bytes(config, PROTOCOL, size, images, cfg, 2)  # noqa: E731
+
+    def sampling(size=SIZE, images=1, cfg=4.0):
+        return sampling_bytes(config, PROTOCOL, size, images, cfg, 2)
+
     assert sampling(cfg=1) < sampling() < sampling(images=2) and sampling((512, 512)) < sampling()
-    training = lambda batch=1, checkpointing=True, count=0: training_bytes(
-        config, PROTOCOL, SIZE, batch, checkpointing, 2, count
-    )  # noqa: E731
+
+    def training(batch=1, checkpointing=True, count=0):
+        return training_bytes(config, PROTOCOL, SIZE, batch, checkpointing, 2, count)
+
     assert training() < training(2) and training() < training(checkpointing=False)
     assert training(count=1000) - training() == 1000 * 4 * FLOAT32
     assert image_bytes(ImageTokenizerConfig(), (512, 512)) < image_bytes(ImageTokenizerConfig(), SIZE)
@@ -62,7 +78,47 @@ def test_more_of_anything_needs_more():
 def test_a_small_card_holds_the_7b_with_a_picture_of_768_px(scheme, card):
     """Computed. 11 and 7.2 GiB: what cards sold with 12 and 8 GB leave beside a desktop."""
     vq, transformer = ImageTokenizerConfig(), Transformer(TransformerConfig(), device="meta", dtype=torch.bfloat16)
-    need = lambda: weight_bytes(transformer) + picture_bytes(transformer, vq, PROTOCOL, SIZE, 1, 4.0, previews=False)  # noqa: E731
+
+    def need():
+        picture = picture_bytes(transformer, vq, PROTOCOL, SIZE, 1, 4.0, previews=False)
+        return weight_bytes(transformer) + picture
+
     assert need() > card * 2**30
     quantize(transformer, scheme)
     assert need() + weight_bytes(ImageTokenizer(vq, device="meta")) < card * 2**30
+
+
+def test_the_bytes_of_a_stage_are_those_of_its_shapes():
+    model = toy_model()
+    config, vq, recipe = model.transformer.config, model.image_tokenizer.config, FAMILY.recipe
+    settings = TrainingSettings.resolve(FAMILY, rank=2)
+    assert adapter_parameters(model.transformer, settings, EMBEDDING) == 0
+    count = adapter_parameters(model.transformer, settings, LAYERS)
+    assert count == trainable_parameters(model.transformer, "lora", 2)
+    shapes = (config, model.protocol, recipe.size)
+    learning = learning_bytes(model, 4, False, count)
+    assert learning == max(training_bytes(*shapes, 4, False, 4, count), image_bytes(vq, recipe.size))
+    picture = picture_bytes(model.transformer, vq, model.protocol, recipe.size, 1, recipe.cfg, previews=False)
+    assert sample_bytes(model, count) == picture + 4 * count * FLOAT32
+
+
+def test_an_unmerged_adapter_takes_memory_while_drawing(tmp_path):
+    model = toy_model()
+    settings = TrainingSettings.resolve(FAMILY, strategy="joint", layer_steps=1, rank=2)
+    learned = personalize(model, toy_subject(), settings, tmp_path)[-1].personalization
+    plain = drawing_bytes(model, FAMILY.recipe.size, 1, 4.0)
+    assert drawing_bytes(model.personalized(learned), FAMILY.recipe.size, 1, 4.0) == plain  # merged
+    count = trainable_parameters(model.transformer, "lora", 2)
+    quantize(model.transformer, "int8")
+    plain = drawing_bytes(model, FAMILY.recipe.size, 1, 4.0)
+    assert drawing_bytes(model.personalized(learned), FAMILY.recipe.size, 1, 4.0) == plain + count * FLOAT32
+
+
+def test_a_run_takes_the_disk_that_is_announced(tmp_path):
+    """Two states and the kept steps, but for names, losses and the two numbers of an embedding's own."""
+    settings = TrainingSettings.resolve(FAMILY, strategy="joint", layer_steps=1, rank=64)
+    for steps in (1, 2, 3):
+        run = personalize(toy_model(), toy_subject(), replace(settings, layer_steps=steps), tmp_path)[-1].run
+    announced = run_bytes(trainable_parameters(toy_model().transformer, "lora", 64), kept=3)
+    taken = sum(path.stat().st_size for path in run.rglob("*.safetensors"))
+    assert announced < taken < 1.25 * announced

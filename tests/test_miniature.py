@@ -19,7 +19,7 @@ from workshop.making.export import export
 from workshop.world.drawing import draw
 from workshop.world.scenes import CLASSES, COLOURS, PATTERNS, PLACES, describe, is_held_out, random_scene, wild_scene
 from workshop.world.subjects import SUBJECTS, photos_of
-from workshop.world.words import build_tokenizer, captions, control_tokens, known_words
+from workshop.world.words import CONTROL_TOKENS, build_tokenizer, captions, control_tokens, known_words
 
 SILENT = {"log": lambda message: None}
 tokenizer_of_the_words = functools.cache(build_tokenizer)
@@ -69,18 +69,15 @@ def test_captions_hold_every_neutral_template_and_describe_their_scene():
 
 
 def test_the_tokenizer_keeps_to_the_protocol():
-    tokenizer, protocol = tokenizer_of_the_words(), MINIATURE.protocol
+    tokenizer = tokenizer_of_the_words()
+    protocol = MINIATURE.bind(TextTokenizer(tokenizer))
     names = control_tokens()
-    assert len(names) == protocol.first_text
-    assert (
-        tokenizer.token_to_id("IMGIMGAZ") == protocol.code_base
-        and tokenizer.token_to_id("IMGIMGBACDZ") == protocol.code_base + 1023
-    )
-    assert protocol.identifier_base + protocol.identifiers <= protocol.first_text and protocol.identifiers >= 64
+    assert len(names) == CONTROL_TOKENS and [tokenizer.token_to_id(name) for name in names] == list(range(len(names)))
+    assert protocol.control == set(range(CONTROL_TOKENS))
+    assert protocol.code_base == decoder_training.CONFIG.head_first and protocol.identifiers >= 64
     assert tokenizer.get_vocab_size() <= decoder_training.CONFIG.vocab_size
-    text = TextTokenizer(tokenizer, protocol)
-    assert tokenizer.decode(text.encode("Dog ü 狗")) == "Dog ü 狗"
-    assert all(len(text.encode(f" {word}")) == 1 for word in (*CLASSES, *COLOURS))
+    assert tokenizer.decode(protocol.encode("Dog ü 狗")) == "Dog ü 狗"
+    assert all(len(protocol.encode(f" {word}")) == 1 for word in (*CLASSES, *COLOURS))
     assert {"dog", "wearing", "carpet"} <= set(known_words())
 
 
@@ -111,7 +108,7 @@ def small(monkeypatch):
 
 def decode_steps(folder, steps, stop=None):
     codes = np.random.RandomState(0).randint(0, 1024, (4, 16, 16)).astype(np.uint16)
-    batches = decoder_training.Batches(codes, TextTokenizer(tokenizer_of_the_words(), MINIATURE.protocol), 0)
+    batches = decoder_training.Batches(codes, MINIATURE.bind(TextTokenizer(tokenizer_of_the_words())), 0)
 
     def until(step):
         if step == stop:

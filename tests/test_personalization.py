@@ -92,7 +92,7 @@ def test_two_subjects_in_one_prompt_need_two_names():
         model.personalized(first).personalized(second)
     both = model.personalized(first).personalized(second, name="W")
     assert [i.ids for i in both.identifiers] == [[1040, 1041], [1042]]
-    assert torch.equal(both.rows, torch.cat([first.vectors, second.vectors]))
+    assert torch.equal(both.vectors, torch.cat([first.vectors, second.vectors]))
     assert both.generate(["[V] and [W]"], SETTINGS)[0].prompt == "[V] dog and [W] dog"
     name = first.adapter.names()[0]
     change = both.transformer.get_parameter(f"{name}.weight") - model.transformer.get_parameter(f"{name}.weight")
@@ -129,10 +129,10 @@ def test_the_file_keeps_to_its_documented_format(tmp_path):
 def test_a_host_that_changes_the_weights_itself_draws_the_same(method):
     model = toy_model()
     p = learned(model, method)
-    knowing = model.knowing(p)
-    assert knowing.transformer is model.transformer and [i.name for i in knowing.identifiers] == ["[V]"]
+    named = model.with_identifier(p)
+    assert named.transformer is model.transformer and [i.name for i in named.identifiers] == ["[V]"]
     with attached(model.transformer, p.adapter):
-        beside = knowing.generate(["a photo of [V] dog"], SETTINGS)[0].codes
+        beside = named.generate(["a photo of [V] dog"], SETTINGS)[0].codes
     assert torch.equal(beside, codes(model.personalized(p)))
 
 

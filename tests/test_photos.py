@@ -341,9 +341,9 @@ def test_views_without_freedom_are_the_centre_crop():
 
 def test_flips_mirror_about_half_and_change_nothing_else():
     plain, flipped = draw(picture(), 40), draw(picture(), 40, flip=True)
-    mirrored = [a.tobytes() != b.tobytes() for a, b in zip(plain, flipped)]
+    mirrored = [a.tobytes() != b.tobytes() for a, b in zip(plain, flipped, strict=True)]
     assert 10 < sum(mirrored) < 30
-    for before, after, turned in zip(plain, flipped, mirrored):
+    for before, after, turned in zip(plain, flipped, mirrored, strict=True):
         assert not turned or after.tobytes() == before.transpose(Image.Transpose.FLIP_LEFT_RIGHT).tobytes()
 
 

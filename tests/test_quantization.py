@@ -25,7 +25,7 @@ every_scheme = pytest.mark.parametrize("scheme", SCHEMES)
 
 def small_toy(scheme: str) -> ARModel:
     model = toy_model()
-    return replace(model, transformer=quantize(model.transformer, scheme))
+    return replace(model, base=quantize(model.base, scheme))
 
 
 def as_floats(transformer):
@@ -148,7 +148,7 @@ def test_both_stages_learn_and_are_remembered_apart(scheme, tmp_path):
 @pytest.mark.parametrize("scheme, apart", [("int8", 0.02), ("4-bit", 0.2)])
 def test_the_miniature_stays_close(scheme, apart):
     plain, small = (ARModel.load("miniature", dtype=torch.float32, quantized=quantized) for quantized in (None, scheme))
-    ids = plain.text.prompt_ids("a photo of a red mug on the beach", plain.family.recipe.size)
+    ids = plain.protocol.prompt("a photo of a red mug on the beach", plain.family.recipe.size)
     x = plain.transformer.embed(torch.tensor([ids]))
     with torch.inference_mode():
         expected, got = (m.transformer.image_logits(m.transformer(x)) for m in (plain, small))

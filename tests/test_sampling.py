@@ -24,6 +24,7 @@ from ar_core.transformer import Transformer
 
 SIZE, ROWS, COLUMNS = (24, 32), 4, 3
 PROTOCOL = Protocol(
+    text=None,  # nothing here is tokenised
     instruction="{width}x{height} {prompt}",
     begin=0,
     turn_end=1,
@@ -37,8 +38,7 @@ PROTOCOL = Protocol(
     factor=8,
     identifier_base=24,
     identifiers=4,
-    first_text=28,
-    sizes=(SIZE,),
+    control=frozenset(range(28)),
 )
 TEXT = range(28, 60)
 PROMPTS = [[0, 30, 31, 1], [0, 40, 25, 41, 42, 43, 24, 44, 45, 1], [0, 1], [0, *TEXT[:16], 1]]
@@ -71,9 +71,14 @@ def settings(**chosen):
     return SamplingSettings(**{"cfg": 4.0, "top_k": 8, "temperature": 0.9, "size": SIZE, "seed": 7, **chosen})
 
 
+def with_header(prompts, size=SIZE, protocol=PROTOCOL):
+    """Everything before the first code."""
+    return [prompt + protocol.header(size) for prompt in prompts]
+
+
 def sample(prompts, chosen=None, rows=None, **options):
     chosen = chosen or settings()
-    return decode(Engine(MODEL, PROTOCOL, prompts, SIZE, chosen.cfg, rows), chosen, **options).codes
+    return decode(Engine(MODEL, PROTOCOL, with_header(prompts), SIZE, chosen.cfg, rows), chosen, **options).codes
 
 
 # --- the reference ---------------------------------------------------------------------------------------------
@@ -114,7 +119,8 @@ def reference_decode(prompt, chosen, image):
             codes.append(reference_draw(p, random_numbers[row * COLUMNS + column]))
             block.append(PROTOCOL.code_base + codes[-1])
         block.append(PROTOCOL.row_end)
-    assert block + [PROTOCOL.image_end] == PROTOCOL.image_block(np.reshape(codes, (ROWS, COLUMNS)).tolist(), SIZE)
+    written = PROTOCOL.image_block(np.reshape(codes, (ROWS, COLUMNS)).tolist(), SIZE)
+    assert block + [PROTOCOL.image_end] == header + written
     return torch.tensor(codes).view(ROWS, COLUMNS)
 
 
@@ -261,7 +267,7 @@ def test_an_image_does_not_depend_on_its_batch():
 
 
 def test_an_engine_may_decode_again():
-    engine = Engine(MODEL, PROTOCOL, PROMPTS, SIZE, 4.0)
+    engine = Engine(MODEL, PROTOCOL, with_header(PROMPTS), SIZE, 4.0)
     first = decode(engine, settings()).codes
     assert torch.equal(decode(engine, settings(seed=8)).codes, sample(PROMPTS, settings(seed=8)))
     assert torch.equal(decode(engine, settings()).codes, first)
@@ -270,10 +276,10 @@ def test_an_engine_may_decode_again():
 def test_more_than_one_bucket_of_cache_is_read():
     """33 rows of 7 codes: attention's window grows twice on the way."""
     size = (56, 264)
-    protocol = replace(PROTOCOL, sizes=(size,), size_base=20, identifier_base=55)
+    protocol = replace(PROTOCOL, size_base=20, identifier_base=55)
     chosen = settings(size=size)
-    batch = decode(Engine(MODEL, protocol, PROMPTS[:2], size, 4.0), chosen).codes
-    block = protocol.image_block(batch[1].tolist(), size)[:-2]
+    batch = decode(Engine(MODEL, protocol, with_header(PROMPTS[:2], size, protocol), size, 4.0), chosen).codes
+    block = protocol.header(size) + protocol.image_block(batch[1].tolist(), size)[:-2]
     last = protocol.code_base + protocol.codes
     hidden = [MODEL(MODEL.embed(torch.tensor([ids])))[0] for ids in (PROMPTS[1] + block, block)]
     conditional, unconditional = map(MODEL.image_logits, hidden)
@@ -359,7 +365,7 @@ def test_top_k_is_clamped_and_sizes_snap():
     assert SamplingSettings.resolve(MINIATURE, top_k=5000).top_k == 1024
     assert SamplingSettings.resolve(LUMINA_768, top_k=8192).top_k == 8192
     assert SamplingSettings.resolve(LUMINA_768, size=(1000, 1000)).size == (768, 768)
-    assert SamplingSettings.resolve(LUMINA_768, size=(1920, 1080)).size == LUMINA_768.protocol.snap(1920, 1080)
+    assert SamplingSettings.resolve(LUMINA_768, size=(1920, 1080)).size == LUMINA_768.snap(1920, 1080)
 
 
 @pytest.mark.parametrize(

@@ -38,11 +38,9 @@ def runs(tmp_path) -> Path:
     return Path(shutil.copytree(SAVED / "subjects" / "_runs", tmp_path / "_runs"))
 
 
-def drawn(model: ARModel, window: int, prompt: str = PROMPT) -> dict[str, list]:
+def codes(model: ARModel, window: int, prompt: str = PROMPT) -> list[int]:
     settings = SamplingSettings.resolve(model.family, seed=5, window=window)
-    generated = model.generate(prompt, settings)[0]
-    mean_colour = generated.images.mean((0, 1, 2)).tolist()
-    return {"codes": generated.codes.flatten().tolist(), "mean_colour": pytest.approx(mean_colour, abs=1e-3)}
+    return model.generate(prompt, settings)[0].codes.flatten().tolist()
 
 
 def check_learned(name: str, personalization: Personalization) -> None:
@@ -60,7 +58,7 @@ def remembered_names(runs: Path) -> set[str]:
 
 def test_the_base_has_the_same_name_and_draws_the_same_picture(model):
     assert model.fingerprint == EXPECTED["fingerprint"]
-    assert drawn(model, 1, "a photo of a dog")["codes"] == EXPECTED["base"]["sequential"]
+    assert codes(model, 1, "a photo of a dog") == EXPECTED["base"]["sequential"]
 
 
 @pytest.mark.parametrize("name", EXPECTED["subjects"])
@@ -70,9 +68,9 @@ def test_a_saved_subject_loads_and_draws_the_same_pictures(model, name):
     check_learned(name, saved)
     assert saved.recipe == expected["recipe"]
     personalized = model.personalized(saved)
-    assert drawn(personalized, 1) == expected["sequential"]
-    assert drawn(personalized, 16) == expected["window"]
-    assert drawn(model.personalized(saved, 0.5), 1)["codes"][:64] == expected["half_strength"]
+    assert codes(personalized, 1) == expected["sequential"]["codes"]
+    assert codes(personalized, 16) == expected["window"]["codes"]
+    assert codes(model.personalized(saved, 0.5), 1)[:64] == expected["half_strength"]
 
 
 @pytest.mark.parametrize("name", EXPECTED["subjects"])
@@ -86,7 +84,7 @@ def test_a_finished_training_is_remembered(model, runs, name):
     results = personalize(model, subject, settings, runs)
     assert [result.note for result in results] == ["remembered"] * len(results)
     assert [result.run.name for result in results] == expected["runs"]
-    assert results[-1].losses == pytest.approx(expected["losses"], rel=1e-6)  # kept as float32
+    assert torch.equal(torch.tensor(results[-1].losses), torch.tensor(expected["losses"]))  # on disk they are float32
     check_learned(name, results[-1].personalization)
     assert remembered_names(runs) == folders  # photos were not read again either
 

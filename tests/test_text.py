@@ -1,11 +1,12 @@
 import pytest
-from toy import FAMILY, toy_model
+from toy import toy_protocol
 
-from ar_core.text import Identifier, TextError, check_identifier_name, resolve
+from ar_core.text import Identifier, TextError, check_identifier_name, resolve, split_at_identifiers
 
 V = Identifier("[V]", "dog", 1040, 2)
 W = Identifier("[W]", "red hat", 1042, 1)
-TEXT = toy_model().text
+PROTOCOL = toy_protocol()
+SIZE = (96, 96)
 
 
 @pytest.mark.parametrize(
@@ -36,25 +37,50 @@ def test_a_dropped_identifier_leaves_the_class_word():
 
 
 def test_identifier_tokens_replace_the_name_and_nothing_else():
-    plain = TEXT.prompt_ids("a photo of dog", (96, 96))
-    named = TEXT.prompt_ids("a photo of [V] dog", (96, 96), (V,))
+    plain = PROTOCOL.prompt("a photo of dog", SIZE)
+    named = PROTOCOL.prompt("a photo of [V] dog", SIZE, (V,))
     assert [i for i in named if i not in V.ids] == plain
     where = named.index(1040)
     assert named[where : where + 2] == [1040, 1041]
-    assert named[0] == FAMILY.protocol.begin and named[-1] == FAMILY.protocol.turn_end
+    turn = named[: PROTOCOL.concept_position()]
+    assert turn[0] == PROTOCOL.begin and turn[-1] == PROTOCOL.turn_end
+    assert named == turn + PROTOCOL.header(SIZE)
+
+
+@pytest.mark.parametrize(
+    "text, pieces",
+    [
+        ("a dog", ["a dog"]),
+        ("", [""]),
+        ("[V]", ["", V, ""]),
+        ("a [V] dog in a [W] red hat", ["a ", V, " dog in a ", W, " red hat"]),
+        ("[W][V][X]", ["", W, "", V, "[X]"]),
+    ],
+)
+def test_a_prompt_is_cut_at_its_identifiers(text, pieces):
+    assert split_at_identifiers(text, (V, W)) == pieces
+
+
+@pytest.mark.parametrize("text", ["[V] dog", "a photo of [V] dog and [W] red hat", "[V] [W]"])
+def test_the_space_before_an_identifier_belongs_to_it(text):
+    ids = PROTOCOL.prompt(text, SIZE, (V, W))
+    words = [token for token in ids if token not in V.ids + W.ids]
+    assert words == PROTOCOL.prompt(text.replace(" [V]", "").replace("[V]", "").replace(" [W]", ""), SIZE)
 
 
 @pytest.mark.parametrize("text", ["a <reserved01036> dog", "an IMGIMGAZ dog", "<s>", "x<pad>"])
 def test_control_tokens_in_a_users_text_are_refused_by_name(text):
     token = [word for word in text.replace("x", "").split() if "<" in word or "IMG" in word][0]
     with pytest.raises(TextError, match=token):
-        TEXT.prompt_ids(text, (96, 96))
+        PROTOCOL.prompt(text, SIZE)
 
 
 def test_other_scripts_are_text_and_unknown_words_are_reported():
-    ids = TEXT.prompt_ids("Dog ü 狗 cobblestone on the beach", (96, 96))
-    assert min(ids[1:-1]) >= FAMILY.protocol.first_text
-    assert TEXT.unknown_words("[V] dog on Cobblestone 狗 beach") == ["cobblestone", "狗"]
+    ids = PROTOCOL.prompt("Dog ü 狗 cobblestone on the beach", SIZE)
+    turn = ids[1 : PROTOCOL.concept_position() - 1]
+    assert not any(PROTOCOL.is_control(token) for token in turn)
+    assert PROTOCOL.text.tokenizer.decode(turn) == "Draw 96x96:\nDog ü 狗 cobblestone on the beach"
+    assert PROTOCOL.text.unknown_words("[V] dog on Cobblestone 狗 beach") == ["cobblestone", "狗"]
 
 
 def test_identifier_names():

@@ -1,4 +1,5 @@
-from dataclasses import replace
+import logging
+from dataclasses import dataclass, fields, replace
 
 import pytest
 import torch
@@ -8,15 +9,16 @@ from toy import FAMILY, toy_model, toy_subject
 from ar_core import memory
 from ar_core.control import Cancelled, never, silent
 from ar_core.model import ARModel
-from ar_core.personalization import PersonalizationError
+from ar_core.personalization import Personalization, PersonalizationError
 from ar_core.photos import Photo
 from ar_core.sampling import SamplingSettings
 from ar_core.text import Identifier
-from ar_core.training import TrainingSettings, personalize, prepare_subject
+from ar_core.training import TrainingSettings, identity, personalize, prepare_subject
 from ar_core.training.examples import Examples
 from ar_core.training.loop import Loop, TrainingDiverged
 from ar_core.training.runs import Run, forget
-from ar_core.training.stages import EMBEDDING, JOINT, LAYERS, StageTrainer, sampled_steps
+from ar_core.training.settings import EMBEDDING, JOINT, LAYERS, STAGES, STRATEGIES
+from ar_core.training.stages import Stage, sampled_steps
 from ar_core.training.trainable import initial_vectors, median_norm
 
 SUBJECT = toy_subject()
@@ -27,9 +29,8 @@ def settings(**chosen):
 
 
 def run(root, stage=EMBEDDING, steps=4, model=None, cancel=never, progress=silent, start=None, **chosen):
-    return StageTrainer(model or toy_model(), SUBJECT, settings(**chosen), root, progress=progress, cancel=cancel).run(
-        stage, steps, start
-    )
+    model = model or toy_model()
+    return Stage(model, SUBJECT, settings(**chosen), root, stage, start, progress=progress, cancel=cancel).train(steps)
 
 
 def learned(result):
@@ -224,10 +225,10 @@ def test_what_does_not_determine_stage_one_does_not_repeat_it(tmp_path, change):
 def test_other_photos_class_base_or_stage_one_start_another_run(tmp_path):
     model, chosen = toy_model(), settings()
     folders = {
-        StageTrainer(model, s, chosen, tmp_path).run(EMBEDDING, 1).run
+        Stage(model, s, chosen, tmp_path, EMBEDDING).train(1).run
         for s in (SUBJECT, replace(SUBJECT, source="x"), replace(SUBJECT, class_name="cat"))
     }
-    folders.add(StageTrainer(toy_model(seed=1), SUBJECT, chosen, tmp_path).run(EMBEDDING, 1).run)
+    folders.add(Stage(toy_model(seed=1), SUBJECT, chosen, tmp_path, EMBEDDING).train(1).run)
     one, two = run(tmp_path, steps=1).personalization, run(tmp_path, steps=2).personalization
     folders |= {run(tmp_path, LAYERS, 1, start=one).run, run(tmp_path, LAYERS, 1, start=two).run}
     assert len(folders) == 6
@@ -262,9 +263,45 @@ def test_a_damaged_state_falls_back_to_the_one_before(tmp_path):
     assert resumed.note == "went on from step 2" and same(whole, resumed)
 
 
+def test_damaged_codes_are_made_again(tmp_path):
+    model = toy_model()
+    photos = [Photo("a", Image.new("RGB", (40, 40), "red"))]
+    first = prepare_subject(model, photos, "dog", runs=tmp_path)
+    [path] = tmp_path.rglob("codes.safetensors")
+    path.write_bytes(b"torn")
+    again = prepare_subject(model, photos, "dog", runs=tmp_path)
+    assert torch.equal(first.codes, again.codes) and path.read_bytes() != b"torn"
+
+
+def test_the_log_says_why_a_training_begins_goes_on_or_is_remembered(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="ar_core.training")
+    count = 0
+
+    def cancel():
+        nonlocal count
+        count += 1
+        return count > 2
+
+    with pytest.raises(Cancelled):
+        run(tmp_path, steps=4, cancel=cancel)
+    folder = run(tmp_path, steps=4).run
+    run(tmp_path, steps=4)
+    (folder / "state.safetensors").write_bytes(b"torn")
+    run(tmp_path, steps=5)
+    said = [record.getMessage() for record in caplog.records if record.name == "ar_core.training.stages"]
+    assert said == [
+        f"embedding: nothing is remembered in {folder}, training begins",
+        f"embedding: went on from step 2 of {folder}",
+        f"embedding: remembered, in {folder}",
+        f"embedding: went on from step 2 of {folder}",
+    ]
+    warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warned and all("state.safetensors is damaged" in line for line in warned)
+
+
 def test_the_identifiers_name_does_not_matter_to_training(tmp_path):
-    first = StageTrainer(toy_model(), SUBJECT, settings(), tmp_path, "[V]").run(EMBEDDING, 2)
-    second = StageTrainer(toy_model(), SUBJECT, settings(), tmp_path, "[sks]").run(EMBEDDING, 2)
+    first = Stage(toy_model(), SUBJECT, settings(), tmp_path, EMBEDDING, identifier="[V]").train(2)
+    second = Stage(toy_model(), SUBJECT, settings(), tmp_path, EMBEDDING, identifier="[sks]").train(2)
     assert second.note == "remembered" and second.personalization.identifier == "[sks]" and same(first, second)
 
 
@@ -333,7 +370,7 @@ def test_the_per_image_token_is_learned_but_not_part_of_the_result(tmp_path):
 
 def test_batches_depend_on_seed_and_step_alone():
     def examples(seed):
-        return Examples(SUBJECT, toy_model().text, Identifier("[V]", "dog", 1040, 1), 4, seed)
+        return Examples(SUBJECT, toy_model().protocol, Identifier("[V]", "dog", 1040, 1), 4, seed)
 
     a, b = examples(0), examples(0)
     for step in (5, 0, 5):
@@ -342,7 +379,7 @@ def test_batches_depend_on_seed_and_step_alone():
 
 
 def test_targets_are_exactly_the_codes_in_reading_order():
-    batch = Examples(SUBJECT, toy_model().text, Identifier("[V]", "dog", 1040, 1), 4, 0)(0)
+    batch = Examples(SUBJECT, toy_model().protocol, Identifier("[V]", "dog", 1040, 1), 4, 0)(0)
     for row in batch.targets:
         assert any(torch.equal(row[row >= 0], codes.flatten()) for codes in SUBJECT.codes)
 
@@ -350,10 +387,10 @@ def test_targets_are_exactly_the_codes_in_reading_order():
 def test_initial_vectors():
     model = toy_model()
     table = model.transformer.model.embed_tokens.weight
-    word = initial_vectors(model.transformer, model.text, "dog", 2, "class", 0)
-    torch.testing.assert_close(word[0], table[model.text.encode(" dog")].mean(0))
+    word = initial_vectors(model.transformer, model.protocol, "dog", 2, "class", 0)
+    torch.testing.assert_close(word[0], table[model.protocol.encode(" dog")].mean(0))
     assert not torch.equal(word[0], word[1])
-    drawn = initial_vectors(model.transformer, model.text, "dog", 3, "random", 0)
+    drawn = initial_vectors(model.transformer, model.protocol, "dog", 3, "random", 0)
     torch.testing.assert_close(drawn.norm(dim=1), torch.full((3,), median_norm(table)))
 
 
@@ -405,8 +442,8 @@ def test_unset_values_are_the_familys(tmp_path):
 
 def sampled(root, stage=EMBEDDING, steps=100, start=None, shown=None, **chosen):
     on_sample = None if shown is None else lambda step, images: shown.append((step, tuple(images.shape)))
-    return StageTrainer(toy_model(), SUBJECT, settings(**chosen), root, samples=4, on_sample=on_sample).run(
-        stage, steps, start
+    return Stage(toy_model(), SUBJECT, settings(**chosen), root, stage, start, samples=4, on_sample=on_sample).train(
+        steps
     )
 
 
@@ -431,7 +468,7 @@ def test_samples_show_what_the_kept_steps_draw_and_are_drawn_once(tmp_path, monk
     shown = []
     result = sampled(tmp_path, shown=shown, embedding_steps=100)
     assert [step for step, _ in shown] == [50, 100] == list(result.samples) and shown[0][1] == (1, 32, 32, 3)
-    model = toy_model().knowing(result.personalization)
+    model = toy_model().with_identifier(result.personalization)
     image = model.generate("a photo of [V] dog on the beach", SamplingSettings.resolve(FAMILY, seed=0))[0]
     assert torch.equal(result.samples[100], image.codes)
     monkeypatch.setattr(ARModel, "generate", None)  # from here on they are remembered
@@ -460,3 +497,81 @@ def test_stage_two_starts_from_an_embedding_of_this_model(tmp_path):
     changed = run(tmp_path, JOINT, 2).personalization
     with pytest.raises(PersonalizationError, match="already changes the layers"):
         run(tmp_path, LAYERS, 2, start=changed)
+
+
+# ---------------------------------------------------------------- what determines a run
+
+# Written out, because a recipe may change: whoever asked for these values must find the same training.
+ASKED = TrainingSettings(
+    strategy="two_stage",
+    method="lora",
+    embedding_steps=4,
+    layer_steps=3,
+    embedding_learning_rate=0.01,
+    layer_learning_rate=0.001,
+    rank=8,
+    vectors=1,
+    initialisation="class",
+    per_image_token=False,
+    prior_preservation=False,
+    prior_weight=1.0,
+    prior_images=16,
+    batch_size=8,
+    micro_batch=8,
+    clip_norm=1.0,
+    gradient_checkpointing=False,
+    seed=0,
+)
+BASE = "0123456789abcdef"
+START = Personalization("[V]", "dog", torch.arange(16.0)[None], None, BASE)
+
+
+def folder_name(stage, start=None, asked=ASKED, quantized=None, class_name="dog"):
+    model = replace(toy_model(), fingerprint=BASE)
+    model.transformer.quantized = quantized
+    return Stage(model, replace(SUBJECT, class_name=class_name), asked, "runs", stage, start).run.folder.name
+
+
+def test_trainings_have_the_names_that_commit_0f6fd39_gave_them():
+    full = replace(ASKED, method="full")
+    assert folder_name(EMBEDDING) == "dog-embedding-54b7d5561aaf4335"
+    assert folder_name(LAYERS, START) == "dog-layers-9a53087c0fb9d5b1"
+    assert folder_name(LAYERS) == "dog-layers-94041bcc5ce17c64"
+    assert folder_name(JOINT) == "dog-joint-fbc68a1cec2b39a1"
+    assert folder_name(EMBEDDING, asked=full) == "dog-embedding-54b7d5561aaf4335"
+    assert folder_name(LAYERS, START, full) == "dog-layers-7f0dcda0f50ce239"
+    assert folder_name(LAYERS, asked=full) == "dog-layers-bb943e55c07c60a4"
+    assert folder_name(JOINT, asked=full) == "dog-joint-73c74b4997879f1a"
+    assert folder_name(EMBEDDING, quantized="int8") == "dog-embedding-08477c30f1722bc7"
+    assert folder_name(LAYERS, START, quantized="int8") == "dog-layers-d46d5b6b5bd13eef"
+    other_class = folder_name(EMBEDDING, quantized="int8", class_name="Hündchen 狗")
+    assert other_class == "Hündchen-狗-embedding-404f567ce57ced0f"
+
+
+@dataclass(frozen=True)
+class LaterSettings(TrainingSettings):
+    """As a later version may have them."""
+
+    noise: float = 0.0
+
+
+def test_a_new_setting_names_another_run_only_where_it_is_not_as_before(monkeypatch):
+    before = folder_name(JOINT)
+    as_before = LaterSettings(**ASKED.describe())
+    monkeypatch.setitem(identity.ADDED, JOINT, {"noise": 0.0})
+    assert folder_name(JOINT, asked=as_before) == before
+    noisy = replace(as_before, noise=0.5)
+    assert folder_name(JOINT, asked=noisy) != before
+    assert folder_name(EMBEDDING, asked=noisy) == folder_name(EMBEDDING)  # it was added to joint alone
+
+
+def test_of_every_setting_it_is_said_whether_it_decides():
+    deciding = {name for names in identity.DECIDING.values() for name in names}
+    added = {name for names in identity.ADDED.values() for name in names}
+    said = [*deciding, *added, *identity.NOT_DECIDING]
+    assert sorted(said) == sorted(field.name for field in fields(TrainingSettings))
+
+
+def test_every_setting_is_explained_and_every_strategy_has_stages():
+    assert all(field.metadata["help"] for field in fields(TrainingSettings))
+    assert set(STAGES) == set(STRATEGIES)

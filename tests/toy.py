@@ -11,6 +11,7 @@ from ar_core.architecture import ImageTokenizerConfig, TransformerConfig
 from ar_core.checkpoints.fingerprint import fingerprint
 from ar_core.families.family import Family
 from ar_core.families.miniature import MINIATURE
+from ar_core.families.protocol import Protocol
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
 from ar_core.model import ARModel
 from ar_core.text import TextTokenizer
@@ -21,7 +22,8 @@ from workshop.world.words import build_tokenizer, known_words
 SIZE = (32, 32)
 FAMILY: Family = replace(
     MINIATURE,
-    protocol=replace(MINIATURE.protocol, factor=8, sizes=(SIZE,)),
+    factor=8,
+    sizes=(SIZE,),
     recipe=replace(MINIATURE.recipe, size=SIZE, batch_size=2, micro_batch=2, views=1, prior_images=3),
 )
 
@@ -29,11 +31,12 @@ FAMILY: Family = replace(
 def toy_model(seed: int = 0) -> ARModel:
     """16 codes per picture, two layers; random weights from `seed`."""
     with torch.inference_mode(False):  # parameters made in inference mode could never be trained beside
-        return _build(seed)
+        return _random_model(seed)
 
 
-def _build(seed: int) -> ARModel:
+def _random_model(seed: int) -> ARModel:
     torch.manual_seed(seed)
+    protocol = toy_protocol()
     config = TransformerConfig(
         vocab_size=1616,
         hidden_size=16,
@@ -41,28 +44,30 @@ def _build(seed: int) -> ARModel:
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=2,
-        head_first=FAMILY.protocol.code_base,
-        head_size=FAMILY.protocol.codes,
+        head_first=protocol.code_base,
+        head_size=protocol.codes,
     )
     transformer = Transformer(config)
     for parameter in transformer.parameters():
         if parameter.dim() == 2 and min(parameter.shape) > 1:
             torch.nn.init.normal_(parameter, std=0.3)
-    vq = ImageTokenizer(
+    image_tokenizer = ImageTokenizer(
         ImageTokenizerConfig(
             ch=8, ch_mult=(1, 2), num_res_blocks=1, z_channels=8, embed_dim=4, n_embed=1024, patch=4, norm_groups=2
         )
     )
-    transformer.requires_grad_(False).eval(), vq.requires_grad_(False).eval()
-    return ARModel(FAMILY, _text(), transformer, vq, fingerprint(transformer), transformer)
+    transformer.requires_grad_(False).eval()
+    image_tokenizer.requires_grad_(False).eval()
+    return ARModel(FAMILY, protocol, transformer, image_tokenizer, fingerprint(transformer))
 
 
 @functools.cache
-def _text() -> TextTokenizer:
-    return TextTokenizer(build_tokenizer(), FAMILY.protocol, frozenset(known_words()))
+def toy_protocol() -> Protocol:
+    """The miniature's, with its text tokenizer, for pictures of 4 x 4 codes."""
+    return FAMILY.bind(TextTokenizer(build_tokenizer(), known_words()))
 
 
 def toy_subject(seed: int = 0, photos: int = 2) -> Subject:
     """Random codes instead of photos."""
-    codes = torch.randint(0, FAMILY.protocol.codes, (2 * photos, 4, 4), generator=torch.Generator().manual_seed(seed))
+    codes = torch.randint(0, FAMILY.codes, (2 * photos, 4, 4), generator=torch.Generator().manual_seed(seed))
     return Subject("dog", SIZE, codes, tuple(i // 2 for i in range(2 * photos)), f"pixels {seed}")

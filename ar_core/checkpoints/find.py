@@ -1,61 +1,101 @@
-"""Finds the parts of a model in its folder and beside it."""
+"""Finds the parts of a model: in its folder, and in places near it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .reader import CheckpointError, keys_of
+from .errors import CheckpointError
+from .reader import keys_of
 
-VQ_FILES = ("vqgan.safetensors", "vqvae.safetensors", "vqgan.ckpt")
-TOKENIZER_FILES = ("tokenizer.json", "text_tokenizer.json")
-PLACES = (".", "tokenizer", "chameleon/tokenizer", "original_tokenizers", "..")  # relative to the model's folder
-VQ_SOURCES = "put vqgan.ckpt (Meta's Chameleon download) or vqgan.safetensors (model.safetensors of leloy/Anole-7b-v0.1-vqvae-hf, renamed) into"
-
-DECODER = "decoder.conv_in.weight"
+DECODER = "decoder.conv_in.weight"  # how the key of the decoder's first layer ends, wherever an image tokenizer lies
 
 
 @dataclass(frozen=True)
-class Files:
-    """Where a model's parts lie; `vq` is None where they are among the weights."""
+class Sources:
+    """Where a family's image tokenizer and text tokenizer are looked for, and where users get them.
 
-    folder: Path
-    config: dict
+    An advice completes the sentence "... is missing: put <advice> into <the model's folder>."
+    """
+
+    image_tokenizer: tuple[str, ...]  # names of files, the best first
+    image_tokenizer_advice: str
+    tokenizer: tuple[str, ...]
+    tokenizer_advice: str
+    places: tuple[str, ...] = (".", "..")  # folders, seen from the model's
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model on disk as far as it is known before its family is: the folder, config.json, and the weight files."""
+
+    path: Path
+    config: dict[str, Any]
     weights: tuple[Path, ...]
-    vq: Path | None
-    tokenizer: Path
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.json"
 
     @property
     def size(self) -> int:
         """Bytes of weights."""
         return sum(path.stat().st_size for path in self.weights)
 
+    def tensor_names(self) -> Iterator[str]:
+        """The keys in all weight files. Raises CheckpointError for a damaged file."""
+        for path in self.weights:
+            yield from keys_of(path)
 
-def find(folder: Path | str, vq: Path | str | None = None, tokenizer: Path | str | None = None) -> Files:
-    """Locate every part in `folder` and beside it. Raises CheckpointError naming what is missing and where it goes."""
-    folder = Path(folder)
-    if not folder.is_dir():
+
+@dataclass(frozen=True)
+class Files(ModelFolder):
+    """All parts of a model. `image_tokenizer` is None where it lies among the weights."""
+
+    image_tokenizer: Path | None
+    tokenizer: Path
+    sources: Sources
+
+
+def open_folder(path: Path | str) -> ModelFolder:
+    """Read config.json and list the weights. Raises CheckpointError that names what is missing and where it goes."""
+    path = Path(path)
+    if not path.is_dir():
         raise CheckpointError(
-            f"There is no model folder {folder}. Give the folder that holds config.json and the .safetensors files."
+            f"There is no model folder {path}. Give the folder that holds config.json and the .safetensors files."
         )
-    for given in (vq, tokenizer):
+    config = _read_json(path / "config.json")
+    return ModelFolder(path, config, _weight_files(path))
+
+
+def find_parts(
+    folder: ModelFolder,
+    sources: Sources,
+    image_tokenizer: Path | str | None = None,
+    tokenizer: Path | str | None = None,
+) -> Files:
+    """Locate the image tokenizer and the text tokenizer, each in `folder` or near it unless its file is given.
+
+    Raises CheckpointError that names what is missing and where it goes.
+    """
+    for given in (image_tokenizer, tokenizer):
         if given is not None and not Path(given).is_file():
             raise CheckpointError(
                 f"There is no file {given}. Leave it out to use what lies beside the model's weights."
             )
-    config = _read_json(folder / "config.json")
-    if config.get("model_type") != "chameleon":
-        raise CheckpointError(
-            f'{folder / "config.json"} describes a "{config.get("model_type")}" model; Lumina-mGPT is of the type "chameleon".'
-        )
-    weights = _weight_files(folder)
-    vq = Path(vq) if vq is not None else _vq_file(folder, weights)
-    tokenizer = Path(tokenizer) if tokenizer is not None else _tokenizer_file(folder)
-    return Files(folder, config, weights, vq, tokenizer)
+    if image_tokenizer is not None:
+        image_tokenizer = Path(image_tokenizer)
+    elif not _is_among_weights(folder):
+        image_tokenizer = _image_tokenizer_file(folder, sources)
+    if tokenizer is None:
+        tokenizer = _tokenizer_file(folder, sources)
+    return Files(folder.path, folder.config, folder.weights, image_tokenizer, Path(tokenizer), sources)
 
 
-def _read_json(path: Path) -> dict:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(content, dict):
@@ -71,39 +111,44 @@ def _read_json(path: Path) -> dict:
 def _weight_files(folder: Path) -> tuple[Path, ...]:
     index = folder / "model.safetensors.index.json"
     names = ["model.safetensors"]
+    lister = f"there is no {index.name} either"
     if index.exists():
         names = sorted(set((_read_json(index).get("weight_map") or {}).values()))
+        lister = f"{index.name} lists it"
     for name in names:
         if not (folder / name).is_file():
-            lister = f"{index.name} lists it" if index.exists() else f"there is no {index.name} either"
             raise CheckpointError(
                 f"{folder / name} is missing ({lister}). Copy the model's .safetensors files into {folder}."
             )
     return tuple(folder / name for name in names)
 
 
-def _vq_file(folder: Path, weights: tuple[Path, ...]) -> Path | None:
-    """The first source with a decoder: the weights themselves, or a file beside them."""
-    if any(key.endswith(DECODER) for path in weights for key in keys_of(path)):
-        return None
-    found = _beside(folder, VQ_FILES)
+def _is_among_weights(folder: ModelFolder) -> bool:
+    """Whether the weight files hold a whole image tokenizer, not only its encoder as transformers' Chameleon does."""
+    return any(name.endswith(DECODER) for name in folder.tensor_names())
+
+
+def _image_tokenizer_file(folder: ModelFolder, sources: Sources) -> Path:
+    """The first file in the folder or near it that has a decoder."""
+    found = _near(folder.path, sources.places, sources.image_tokenizer)
     for path in found:
-        if path.suffix == ".ckpt" or any(
-            key.endswith(DECODER) for key in keys_of(path)
-        ):  # Meta's has one; looking is slow
+        if path.suffix == ".ckpt":  # opening a pickle takes seconds, and all that are published have a decoder
             return path
-    problem = f"{found[0]} has no decoder" if found else "The image tokenizer is missing"
-    raise CheckpointError(f"{problem}: {VQ_SOURCES} {folder}.")
+        if any(key.endswith(DECODER) for key in keys_of(path)):
+            return path
+    problem = "The image tokenizer is missing"
+    if found:
+        problem = f"{found[0]} has no decoder"
+    raise CheckpointError(f"{problem}: put {sources.image_tokenizer_advice} into {folder.path}.")
 
 
-def _tokenizer_file(folder: Path) -> Path:
-    if found := _beside(folder, TOKENIZER_FILES):
+def _tokenizer_file(folder: ModelFolder, sources: Sources) -> Path:
+    if found := _near(folder.path, sources.places, sources.tokenizer):
         return found[0]
-    raise CheckpointError(
-        "The text tokenizer is missing: put tokenizer.json (Alpha-VLLM/Lumina-mGPT-7B-768) or text_tokenizer.json "
-        f"(Meta's Chameleon download) into {folder}."
-    )
+    raise CheckpointError(f"The text tokenizer is missing: put {sources.tokenizer_advice} into {folder.path}.")
 
 
-def _beside(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    return [folder / place / name for place in PLACES for name in names if (folder / place / name).is_file()]
+def _near(folder: Path, places: tuple[str, ...], names: tuple[str, ...]) -> list[Path]:
+    """The files with one of `names` in `places`, place by place."""
+    candidates = [folder / place / name for place in places for name in names]
+    return [path for path in candidates if path.is_file()]

@@ -2,55 +2,94 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
 import torch
 from torch import nn
 
 from ..control import Cancel, Progress, never, silent
+from ..families.family import Family
+from ..families.protocol import Protocol
 from ..image_tokenizer.vqgan import ImageTokenizer
 from ..quantization import quantize
 from ..transformer import Transformer
-from .chameleon import transformer_config, transformer_entries, vq_config, vq_tensors
-from .find import VQ_SOURCES, Files
+from . import anole, chameleon_hf, lumina, meta
+from .errors import CheckpointError
+from .find import Files
 from .fingerprint import Fingerprint
-from .reader import CheckpointError, filled, reported
+from .formats import ImageTokenizerFormat, TransformerFormat
+from .reader import Entry, filled, reported
+
+log = logging.getLogger(__name__)
+
+# The first that is found in a model's files is taken.
+TRANSFORMERS = (chameleon_hf.TRANSFORMER, lumina.TRANSFORMER)
+IMAGE_TOKENIZERS = (chameleon_hf.IMAGE_TOKENIZER_AMONG_WEIGHTS, meta.IMAGE_TOKENIZER, anole.IMAGE_TOKENIZER)
+
+Format = TypeVar("Format", TransformerFormat, ImageTokenizerFormat)
 
 
 def load_transformer(
     files: Files,
-    head_first: int,
-    head_size: int,
+    family: Family,
+    protocol: Protocol,
     *,
-    operations=nn,
+    operations: Any = nn,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     quantized: str | None = None,
     progress: Progress = silent,
     cancel: Cancel = never,
 ) -> tuple[Transformer, str]:
-    """The transformer with its image head, on `device` in `dtype`, frozen, and its fingerprint. Raises CheckpointError.
+    """The transformer with its image head, on `device` in `dtype`, frozen, and its fingerprint.
 
-    There is never a second copy in memory, and of the output head only the image codes' rows are read. `quantized`: the
-    layers' projections are rounded to this scheme one by one as they are read; the fingerprint is that of the weights in
-    the files. Raises QuantizationError.
+    There is never a second copy in memory, and of the output head only the image codes' rows are read. `operations`:
+    a namespace with torch.nn's layers to build it of. `quantized`: the layers' projections are rounded to this scheme
+    one by one as they are read; the fingerprint is that of the weights in the files. Raises CheckpointError, and
+    QuantizationError where the scheme needs a package that is not installed.
     """
-    model = Transformer(transformer_config(files, head_first, head_size), operations=operations, device="meta")
+    form = _found(TRANSFORMERS, files, "transformer")
+    model = Transformer(form.config(files, family, protocol), operations=operations, device="meta")
     count = len(list(model.parameters()))
     if quantized:
         quantize(model, quantized)
     named = Fingerprint(model.config)
-    entries = reported(transformer_entries(files, model.config), count, progress, cancel)
-    return filled(model, named.noting(entries), files.folder, device, dtype), named.text()
+    entries = reported(form.entries(files, model.config), count, progress, cancel)
+    filled(model, named.noting(entries), files.path, device, dtype)
+    log.info("Read the transformer from %s (%s)", _names(files), form.name)
+    return model, named.text()
 
 
 def load_image_tokenizer(files: Files, *, device: torch.device | str | None = None) -> ImageTokenizer:
     """Encoder, codebook and decoder, float32, frozen. Raises CheckpointError."""
-    path = files.vq or files.folder
-    tensors = vq_tensors(files)
+    path = files.image_tokenizer or files.path
+    form = _found(IMAGE_TOKENIZERS, files, "image tokenizer")
+    tensors = form.tensors(files)
     for part in ("encoder", "decoder"):
         if f"{part}.conv_in.weight" not in tensors:
-            raise CheckpointError(f"{path} has no {part}: {VQ_SOURCES} {files.folder}.")
+            raise CheckpointError(
+                f"{path} has no {part}: put {files.sources.image_tokenizer_advice} into {files.path}."
+            )
     try:
-        model = ImageTokenizer(vq_config(tensors, files.config.get("vq_config") or {}), device="meta")
+        model = form.build(tensors, files)
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{path} does not hold a whole image tokenizer ({error}). Copy it again.") from error
-    return filled(model, ((path, key, key, value) for key, value in tensors.items()), path, device, torch.float32)
+    filled(model, (Entry(path, key, key, value) for key, value in tensors.items()), path, device, torch.float32)
+    log.info("Read the image tokenizer from %s (%s)", path, form.name)
+    return model
+
+
+def _found(formats: Iterable[Format], files: Files, part: str) -> Format:
+    for form in formats:
+        if form.found_in(files):
+            return form
+    known = ", ".join(form.name for form in formats)
+    raise CheckpointError(
+        f"{files.path} holds no {part} in a format that can be read ({known}). Copy the model's files again."
+    )
+
+
+def _names(files: Files) -> str:
+    return ", ".join(str(path) for path in files.weights)

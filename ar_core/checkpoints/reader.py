@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,83 +15,152 @@ from torch import Tensor, nn
 
 from ..control import Cancel, Progress, stop_if
 from ..quantization import QuantizedLinear
+from .errors import CheckpointError
+
+ModuleType = TypeVar("ModuleType", bound=nn.Module)
 
 
-class CheckpointError(ValueError):
-    """Files that cannot be loaded; the message names the file, what was expected, and what to do."""
+class Entry(NamedTuple):
+    """A tensor on its way from a file into a module."""
+
+    path: Path
+    key: str  # its name in the file
+    name: str  # the parameter's name in our module
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor in an open safetensors file, of which nothing has been read yet."""
+
+    path: Path
+    key: str
+    file: safe_open
+
+    def shape(self) -> list[int]:
+        with _named(self.path):
+            return self.file.get_slice(self.key).get_shape()
+
+    def read(self) -> Tensor:
+        """The whole tensor: a view of the file, whose pages are read when they are used. Raises CheckpointError."""
+        with _named(self.path):
+            return self.file.get_tensor(self.key)
+
+    def read_rows(self, first: int, last: int) -> Tensor:
+        """Rows `first` .. `last` - 1 alone. Raises CheckpointError."""
+        with _named(self.path):
+            return self.file.get_slice(self.key)[first:last]
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[safe_open]:
-    """A safetensors file; its tensors are views of the file, so nothing is read before it is used."""
+def _named(path: Path) -> Iterator[None]:
+    """Errors of the safetensors library as CheckpointErrors that name the file."""
     try:
-        with safe_open(path, "pt") as file:
-            yield file
+        yield
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged or incomplete ({error}). Copy it again.") from error
 
 
 def keys_of(path: Path) -> list[str]:
-    with open_file(path) as file:
+    """The names of a file's tensors. Raises CheckpointError."""
+    with _named(path), safe_open(path, "pt") as file:
         return list(file.keys())
 
 
-Entry = tuple[Path, str, str, Tensor]  # file, key in it, parameter, value
+def stored_tensors(paths: Iterable[Path]) -> Iterator[Stored]:
+    """Every tensor of safetensors files, one file open at a time. Raises CheckpointError."""
+    for path in paths:
+        keys = keys_of(path)
+        with safe_open(path, "pt") as file:
+            for key in keys:
+                yield Stored(path, key, file)
+
+
+def read_pickle(path: Path) -> dict[str, Tensor]:
+    """A state dict in a pickle, below "state_dict" as Meta's vqgan.ckpt has it. Only plain tensors are ever unpickled.
+
+    Raises CheckpointError.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        reason = type(error).__name__
+        if str(error):
+            reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path} is damaged or holds more than tensors ({reason}). Copy {path.name} again."
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise CheckpointError(f'{path} has no "state_dict". Give the vqgan.ckpt of Meta\'s Chameleon download.')
+    return content["state_dict"]
 
 
 def reported(entries: Iterable[Entry], count: int, progress: Progress, cancel: Cancel) -> Iterator[Entry]:
+    """`entries`, with the progress of `count` parameters. Raises Cancelled."""
     for done, entry in enumerate(entries, 1):
         stop_if(cancel)
         yield entry
         progress(min(done, count), count, "reading weights")  # files may hold more than belongs to the model
 
 
-def filled(model: nn.Module, entries: Iterable[Entry], source: Path, device, dtype: torch.dtype | None):
-    """`model`, built on meta, with every parameter taken from `entries`, in evaluation mode and frozen."""
-    wanted = dict(model.named_parameters())
-    shrinking = any(isinstance(module, QuantizedLinear) for module in model.modules())
-    for path, key, name, value in entries:
-        if name not in wanted:
+def filled(
+    model: ModuleType,
+    entries: Iterable[Entry],
+    source: Path,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+) -> ModuleType:
+    """`model`, built on meta, with every parameter taken from `entries`; frozen and in evaluation mode.
+
+    Quantised layers round their weight as it comes, so that no second copy of the model is ever in memory. Raises
+    CheckpointError for an entry that the model has no place for, a wrong shape, a number that is not finite in `dtype`,
+    or a parameter without an entry; `source` is what that message calls the model's files.
+    """
+    missing = dict(model.named_parameters())
+    quantised = any(isinstance(module, QuantizedLinear) for module in model.modules())
+    for entry in entries:
+        if entry.name not in missing:
             raise CheckpointError(
-                f"{path} holds {key}, which this model does not have or another file holds too. Copy the files again."
+                f"{entry.path} holds {entry.key}, which this model does not have or another file holds too. "
+                "Copy the files again."
             )
-        place, _, leaf = name.rpartition(".")
-        owner, parameter = model.get_submodule(place), wanted.pop(name)
-        small = isinstance(owner, QuantizedLinear)
-        check_shape(path, key, value.shape, owner.weight_shape if small else parameter.shape)
-        extremes = torch.stack(torch.aminmax(value)).to(dtype)  # NaN where any number is
-        if not extremes.isfinite().all():
-            raise CheckpointError(
-                f"{path} holds a weight in {key} that is not a finite number as {extremes.dtype}. Copy the file again."
-            )
-        if small:
-            owner.store(value.to(device, dtype))
-            wanted.pop(f"{place}.{owner.scale_name}")
+        module_name, _, parameter_name = entry.name.rpartition(".")
+        module = model.get_submodule(module_name)
+        parameter = missing.pop(entry.name)
+        if isinstance(module, QuantizedLinear):
+            check_shape(entry.path, entry.key, entry.value.shape, module.weight_shape)
+            check_finite(entry, dtype)
+            module.store(entry.value.to(device, dtype))
+            missing.pop(f"{module_name}.{module.scale_name}")
         else:
-            # A value that is taken as it lies keeps the whole file in memory, which is only right where all are taken so.
-            setattr(owner, leaf, nn.Parameter(value.to(device, dtype, copy=shrinking), requires_grad=False))
-    if wanted:
-        first = next(iter(wanted)).replace("image_head", "lm_head")
-        raise CheckpointError(f"{source} lacks {first} ({len(wanted)} tensors in all). Copy the model's files again.")
+            check_shape(entry.path, entry.key, entry.value.shape, parameter.shape)
+            check_finite(entry, dtype)
+            # Without a copy the parameter is a view that keeps the whole file in memory. That is right where all of the
+            # file is used so, but wrong where most of it is rounded to fewer bits.
+            value = entry.value.to(device, dtype, copy=quantised)
+            setattr(module, parameter_name, nn.Parameter(value, requires_grad=False))
+    if missing:
+        first = next(iter(missing)).replace("image_head", "lm_head")
+        raise CheckpointError(f"{source} lacks {first} ({len(missing)} tensors in all). Copy the model's files again.")
     return model.requires_grad_(False).eval()
 
 
 def check_shape(path: Path, key: str, shape: Iterable[int], expected: Iterable[int]) -> None:
+    """Raise CheckpointError unless the shapes are equal."""
     if tuple(shape) != tuple(expected):
         raise CheckpointError(
-            f"{key} in {path} has the shape {tuple(shape)}, expected {tuple(expected)}. It and config.json belong to different models."
+            f"{key} in {path} has the shape {tuple(shape)}, expected {tuple(expected)}. "
+            "It and config.json belong to different models."
         )
 
 
-def read_pickle(path: Path) -> dict[str, Tensor]:
-    """Meta's vqgan.ckpt: the one pickle in the wild, read as plain tensors only."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+def check_finite(entry: Entry, dtype: torch.dtype | None) -> None:
+    """Raise CheckpointError unless every number is finite in `dtype` (None: as it is stored)."""
+    extremes = torch.stack(torch.aminmax(entry.value))  # NaN where any number is
+    if dtype is not None:
+        extremes = extremes.to(dtype)
+    if not extremes.isfinite().all():
         raise CheckpointError(
-            f"{path} is damaged or holds more than tensors ({reason}). Copy vqgan.ckpt again."
-        ) from error
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
-        raise CheckpointError(f'{path} has no "state_dict". Give the vqgan.ckpt of Meta\'s Chameleon download.')
-    return content["state_dict"]
+            f"{entry.path} holds a weight in {entry.key} that is not a finite number as {extremes.dtype}. "
+            "Copy the file again."
+        )

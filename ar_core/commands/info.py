@@ -75,9 +75,7 @@ def describe_model(model: ARModel) -> None:
     print(f"parameters: {parameters / 1e6:.1f}M; licence: {model.family.licence}")
     weights = sum(weight_bytes(module) for module in modules)
     recipe = model.family.recipe
-    drawing = picture_bytes(
-        model.transformer, model.image_tokenizer.config, model.family.protocol, recipe.size, 1, recipe.cfg
-    )
+    drawing = picture_bytes(model.transformer, model.image_tokenizer.config, model.protocol, recipe.size, 1, recipe.cfg)
     print(f"memory: {weights / MIB:.0f} MiB of weights, {drawing / MIB:.0f} MiB more to draw one picture (computed)")
-    sizes = [f"{width}x{height}" for width, height in model.family.protocol.sizes]
+    sizes = [f"{width}x{height}" for width, height in model.family.sizes]
     print(f"sizes: {', '.join(sizes)}")

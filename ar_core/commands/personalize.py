@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
         )
     size = None
     if options.size:
-        size = model.family.protocol.snap(*options.size)
+        size = model.family.snap(*options.size)
     runs = options.runs or options.out.parent / "_runs"
     bar = Bar()
     cancel = Interruption()

@@ -73,6 +73,8 @@ def load_model(options: argparse.Namespace) -> ARModel:
     )
     title = model.family.title
     print(f"model: {title}, fingerprint {model.fingerprint}, {model.transformer.precision}, on {model.device}")
+    for note in model.notes:
+        print(f"note: {note}")
     if options.recipe == "paper":
         log.info("settings that are not given take the paper's values")
         model = replace(model, family=with_paper_recipe(model.family))
@@ -81,7 +83,7 @@ def load_model(options: argparse.Namespace) -> ARModel:
 
 def with_paper_recipe(family: Family) -> Family:
     """`family` with the paper's recipe instead of its own, at the size nearest to the paper's that it can draw."""
-    size = family.protocol.snap(*PAPER_RECIPE.size)
+    size = family.snap(*PAPER_RECIPE.size)
     return replace(family, recipe=replace(PAPER_RECIPE, size=size))
 
 

@@ -10,7 +10,6 @@ reported and does not end the run. Processes share the work by subject; nothing 
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -18,11 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..control import Cancel, Cancelled, Progress, never, silent
+from ..files import json_value, read_json, write_json
+from ..memory import run_bytes, trainable_parameters
 from ..model import ARModel
 from ..photos import read_photos
 from ..pngs import save_png
 from ..sampling import SamplingSettings
 from ..training import prepare_subject
+from ..training.settings import LAYERS
+from ..training.stages import KEEP_EVERY
 from .dataset import BenchSubject, DataSet
 from .ways import WAYS
 
@@ -131,7 +134,7 @@ class Benchmark:
         path = self._record_path(unit)
         if not path.exists():
             return None
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         if record["asked"] != self._asked(unit):
             raise OtherPlan(
                 f"{path} holds results of other settings or another model. Choose another --out, or delete that folder."
@@ -155,7 +158,7 @@ class Benchmark:
             "images_per_prompt": self.plan.images_per_prompt,
             "prompts": [p.template for p in self.data.prompts(unit.subject)],
         }
-        return json.loads(json.dumps(asked))
+        return json_value(asked)
 
     def _do(self, unit: Unit) -> None:
         runs, subject, way = self.out / "_runs", unit.subject, WAYS[unit.way]
@@ -186,9 +189,7 @@ class Benchmark:
         path = self._record_path(unit)
         path.parent.mkdir(parents=True, exist_ok=True)
         record = {"asked": self._asked(unit), "failed": problem, "seconds": round(seconds, 1)}
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-        partial.replace(path)
+        write_json(path, record)
 
 
 def estimate(model: ARModel, data: DataSet, plan: Plan, out: Path) -> str:
@@ -198,7 +199,7 @@ def estimate(model: ARModel, data: DataSet, plan: Plan, out: Path) -> str:
     done = [record for record in map(bench.finished, units) if record and not record["failed"]]
     pictures = sum(len(data.prompts(unit.subject)) * plan.images_per_prompt for unit in units)
     width, height = bench.sampling[plan.seeds[0]].size
-    states = len(units) * _state_bytes(model, bench)
+    states = len(units) * _run_bytes(model, bench)
     lines = [
         f"{len(data.subjects)} subjects x {len(plan.ways)} strategies x {len(plan.seeds)} seeds = {len(units)} units, {pictures} pictures; "
         f"{len(done)} units are finished",
@@ -214,15 +215,10 @@ def estimate(model: ARModel, data: DataSet, plan: Plan, out: Path) -> str:
     return "\n".join(lines)
 
 
-def _state_bytes(model: ARModel, bench: Benchmark) -> int:
-    """Learned values with their moments, twice (the newest state and its reserve), and the kept steps."""
-    from ..memory import FLOAT32, trainable_parameters
-
+def _run_bytes(model: ARModel, bench: Benchmark) -> int:
+    """Disk of the remembered training of one unit."""
     settings = next((settings for settings in bench.settings.values() if settings), None)
     if settings is None:
         return 0
-    return (
-        (2 * 3 + settings.layer_steps // 20)
-        * FLOAT32
-        * trainable_parameters(model.transformer, settings.method, settings.rank)
-    )
+    parameters = trainable_parameters(model.transformer, settings.method, settings.rank)
+    return run_bytes(parameters, kept=settings.layer_steps // KEEP_EVERY[LAYERS])

@@ -6,7 +6,6 @@ Nothing is downloaded.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ..files import weights_hash
 
 BATCH = 32
 MINIATURE_SCORERS = Path(__file__).parents[1] / "miniature" / "scorers"
@@ -163,8 +164,5 @@ def _name(source: Path | str, model: nn.Module) -> str:
     """Folder or hub name, and a revision: the commit, or a hash of the weights."""
     revision = getattr(model.config, "_commit_hash", None)
     if revision is None:
-        total = hashlib.sha256()
-        for name, value in model.state_dict().items():
-            total.update(name.encode() + value.detach().float().cpu().contiguous().numpy().tobytes())
-        revision = f"weights {total.hexdigest()}"
+        revision = f"weights {weights_hash([model])}"
     return f"{Path(source).name if Path(source).is_dir() else source}@{revision[:20]}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from ..files import json_value, write_image, write_json, write_text
 from ..sheets import GAP, INK, enlarged, font
 from .encoders import PAPER
 from .published import PUBLISHED
@@ -25,17 +26,18 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     rows = table(subjects, method)
     paths = [
-        write_text(out / "scores.json", json.dumps(as_json(subjects, rows, names), indent=1, ensure_ascii=False)),
+        write_json(out / "scores.json", as_json(subjects, rows, names)),
         write_text(out / "scores.md", as_markdown(subjects, rows, names)),
     ]
     lines = [flat(picture, subject.measures) for subject in subjects for picture in subject.pictures]
-    with (out / "scores.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    table_text = io.StringIO()
+    writer = csv.DictWriter(table_text, list(lines[0]))
+    writer.writeheader()
+    writer.writerows(lines)
+    paths.append(write_text(out / "scores.csv", table_text.getvalue()))
     for name, sheet in sheets.items():
-        sheet.save(out / f"{name}.png")
-    return [*paths, out / "scores.csv", *(out / f"{name}.png" for name in sheets)]
+        paths.append(write_image(out / f"{name}.png", sheet))
+    return paths
 
 
 def write_comparison(out: Path, ways: Mapping[str, Sequence[SubjectScores]], names: dict[str, str]) -> list[Path]:
@@ -50,7 +52,7 @@ def write_comparison(out: Path, ways: Mapping[str, Sequence[SubjectScores]], nam
     }
     out.mkdir(parents=True, exist_ok=True)
     return [
-        write_text(out / "comparison.json", json.dumps(found, indent=1, ensure_ascii=False).replace("NaN", "null")),
+        write_json(out / "comparison.json", found),
         write_text(out / "comparison.md", comparison(ways, names)),
     ]
 
@@ -66,12 +68,6 @@ def comparison(ways: Mapping[str, Sequence[SubjectScores]], names: dict[str, str
         lines += ["", *_head(f"{first} minus …", measures)]
         lines += [_line(way, difference(ways[first], ways[way]), measures) for way in others]
     return "\n".join(lines)
-
-
-def write_text(path: Path, text: str) -> Path:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    return partial.replace(path)
 
 
 def flat(picture: ScoredPicture, measures: Sequence[str]) -> dict[str, object]:
@@ -110,7 +106,7 @@ def as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: dict[
             for subject in subjects
         },
     }
-    return json.loads(json.dumps(whole).replace("NaN", "null"))
+    return json_value(whole)
 
 
 def as_markdown(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""What differs between models: one `Family` value each, with its token protocol and its recipe.
+"""What differs between models: a file for each family, listed in `registry`.
 
-Nothing outside this package knows one of these numbers.
+Nothing outside this package knows a token id, an instruction, a size or a recipe.
 """

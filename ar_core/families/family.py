@@ -1,11 +1,16 @@
-"""A family of models: its protocol, its recipe and its licence."""
+"""A family of models: how its files are recognised, its protocol, its recipe and its licence."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from .protocol import Protocol, Size
+from ..checkpoints.find import ModelFolder, Sources
+from ..text import TextTokenizer
+from .protocol import Protocol, Size, nearest_size
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,41 @@ class Recipe:
     size: Size
 
 
-@dataclass(frozen=True)
-class Family:
-    name: str
-    title: str
-    protocol: Protocol
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Family(ABC):
+    """What is known of a family before a file is read, and how its files are understood.
+
+    A model is loaded in this order: `detect` tells the family by config.json and the names of the tensors, `sources`
+    says where the tokenizers lie, `bind` makes the protocol of the text tokenizer, and only then are weights read.
+    """
+
+    name: str  # as --family and config.json write it
+    title: str  # as users read it
+    licence: str  # of the weights
     recipe: Recipe
-    licence: str
+    sizes: tuple[Size, ...]  # those that it was trained to draw
+    codes: int  # entries of the image tokenizer's codebook
+    factor: int  # pixels per code along one side
+    identifiers: int  # reserved tokens that learned vectors may take the place of
+    sources: Sources
+    # Fields of TransformerConfig that config.json does not hold and that differ from the defaults there.
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    # One sentence for the user where the family was recognised by its files alone, which cannot tell everything.
+    question: str = ""
+
+    @abstractmethod
+    def detect(self, folder: ModelFolder) -> bool:
+        """Whether what `folder` contains can be a model of this family. The folder's own name says nothing."""
+
+    @abstractmethod
+    def bind(self, text: TextTokenizer) -> Protocol:
+        """The protocol, with ids as `text` has them. Raises CheckpointError for a tokenizer that lacks one."""
+
+    def snap(self, width: int, height: int) -> Size:
+        """The size nearest to the wish that this family draws: first in aspect ratio, then in area."""
+        return nearest_size(self.sizes, width, height)
 
     def size_for(self, width: int, height: int) -> Size:
-        """The allowed size nearest to this aspect ratio with the recipe's area."""
+        """The size nearest to this aspect ratio with the recipe's area."""
         scale = math.sqrt(self.recipe.size[0] * self.recipe.size[1] / (width * height))
-        return self.protocol.snap(round(width * scale), round(height * scale))
+        return self.snap(round(width * scale), round(height * scale))

@@ -1,31 +1,90 @@
-"""Lumina-mGPT 7B: its tokens, the paper's recipe, and where each value comes from.
+"""Lumina-mGPT 7B (1.0): its tokens, the paper's recipe, and where each value comes from.
 
-The protocol was read in Alpha-VLLM's `data/item_processor.py`, `data/convertsation.py` and `inference_solver.py`.
+The protocol was read in Alpha-VLLM's `data/item_processor.py`, `data/convertsation.py` and `inference_solver.py`. The
+miniature follows it with names of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
 
+from ..checkpoints.find import ModelFolder, Sources
+from ..text import TextTokenizer
 from .family import Family, Recipe
 from .protocol import Protocol, frontier
 
-LUMINA_PROTOCOL = Protocol(
-    instruction="Generate an image of {width}x{height} according to the following prompt:\n{prompt}",
-    begin=0,
-    turn_end=8710,
-    image_start=8197,
-    image_end=8196,
-    row_end=8803,
-    size_base=8804,
-    size_unit=32,
-    code_base=4,
-    codes=8192,
-    factor=16,
-    identifier_base=16204,
-    identifiers=128,
-    first_text=16384,
-    sizes=frontier(768),
+SIZE_UNIT = 32  # pixels; there is a token for every multiple
+CONTROL = re.compile(r"IMGIMG[A-J]+Z|<reserved\d+>|<image>")  # control tokens, whether a file marks them or not
+
+
+def code_name(code: int) -> str:
+    """The token of a code: its decimal digits as the letters A to J."""
+    return f"IMGIMG{''.join(chr(ord('A') + int(digit)) for digit in str(code))}Z"
+
+
+def reserved_name(number: int) -> str:
+    """A reserved token. Chameleon's tokenizer gives number n the id n + 4."""
+    return f"<reserved{number:05d}>"
+
+
+@dataclass(frozen=True)
+class TokenNames:
+    """Names of the control tokens in the tokenizer's file."""
+
+    begin: str
+    turn_end: str
+    image_start: str
+    image_end: str
+    row_end: str
+    # Numbers of reserved tokens.
+    size: int  # a side of n pixels has the token of this number + n / SIZE_UNIT
+    identifier: int  # the first one whose place learned vectors may take
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LuminaFamily(Family):
+    """A family whose pictures have a header with their size, and an end to every row of codes."""
+
+    instruction: str
+    tokens: TokenNames
+
+    def detect(self, folder: ModelFolder) -> bool:
+        return folder.config.get("model_type") == "chameleon"
+
+    def bind(self, text: TextTokenizer) -> Protocol:
+        tokens = self.tokens
+        named = [tokens.begin, tokens.turn_end, tokens.image_start, tokens.image_end, tokens.row_end]
+        largest = max(max(size) for size in self.sizes) // SIZE_UNIT
+        sizes = [reserved_name(tokens.size + n) for n in range(1, largest + 1)]
+        identifiers = [reserved_name(tokens.identifier + n) for n in range(self.identifiers)]
+        return Protocol(
+            text=text,
+            instruction=self.instruction,
+            begin=text.id_of(tokens.begin),
+            turn_end=text.id_of(tokens.turn_end),
+            image_start=text.id_of(tokens.image_start),
+            image_end=text.id_of(tokens.image_end),
+            row_end=text.id_of(tokens.row_end),
+            size_base=text.first_id_of(sizes) - 1,
+            size_unit=SIZE_UNIT,
+            code_base=text.first_id_of([code_name(code) for code in range(self.codes)]),
+            codes=self.codes,
+            factor=self.factor,
+            identifier_base=text.first_id_of(identifiers),
+            identifiers=self.identifiers,
+            control=text.special_ids() | text.ids_matching(CONTROL) | {text.id_of(name) for name in named},
+        )
+
+
+SOURCES = Sources(
+    image_tokenizer=("vqgan.safetensors", "vqvae.safetensors", "vqgan.ckpt"),
+    image_tokenizer_advice="vqgan.ckpt (Meta's Chameleon download) or vqgan.safetensors (model.safetensors of "
+    "leloy/Anole-7b-v0.1-vqvae-hf, renamed)",
+    tokenizer=("tokenizer.json", "text_tokenizer.json"),
+    tokenizer_advice="tokenizer.json (Alpha-VLLM/Lumina-mGPT-7B-768) or text_tokenizer.json (Meta's Chameleon "
+    "download)",
+    places=(".", "tokenizer", "chameleon/tokenizer", "original_tokenizers", ".."),
 )
 
 # The paper's settings (Sun et al. 2025, arXiv 2504.13162).
@@ -72,24 +131,41 @@ PAPER_SOURCES = {
     "per_image_token": "reported for the long version, unverified; an option here",
 }
 
-LUMINA_768 = Family(
-    "lumina-mgpt-768",
-    "Lumina-mGPT 7B, 768 px",
-    LUMINA_PROTOCOL,
-    PAPER_RECIPE,
-    "Chameleon research licence (non-commercial)",
+LUMINA_768 = LuminaFamily(
+    name="lumina-mgpt-768",
+    title="Lumina-mGPT 7B, 768 px",
+    licence="Chameleon research licence (non-commercial)",
+    recipe=PAPER_RECIPE,
+    sizes=frontier(768),
+    codes=8192,
+    factor=16,
+    identifiers=128,
+    sources=SOURCES,
+    instruction="Generate an image of {width}x{height} according to the following prompt:\n{prompt}",
+    tokens=TokenNames(
+        begin="<s>",
+        turn_end="<reserved08706>",
+        image_start="<racm3:break>",
+        image_end="<eoss>",
+        row_end="<reserved08799>",
+        size=8800,
+        identifier=16200,
+    ),
+    question="The files of Lumina-mGPT do not say for which resolution it was trained, so 768 px is taken. If this is "
+    "the model for 512 or 1024 px, choose the family lumina-mgpt-512 or lumina-mgpt-1024, or write it into config.json "
+    'as "family": "lumina-mgpt-512".',
 )
 LUMINA_512 = replace(
     LUMINA_768,
     name="lumina-mgpt-512",
     title="Lumina-mGPT 7B, 512 px",
-    protocol=replace(LUMINA_PROTOCOL, sizes=frontier(512)),
+    sizes=frontier(512),
     recipe=replace(PAPER_RECIPE, size=(512, 512)),
 )
 LUMINA_1024 = replace(
     LUMINA_768,
     name="lumina-mgpt-1024",
     title="Lumina-mGPT 7B, 1024 px",
-    protocol=replace(LUMINA_PROTOCOL, sizes=frontier(1024)),
+    sizes=frontier(1024),
     recipe=replace(PAPER_RECIPE, size=(1024, 1024)),
 )

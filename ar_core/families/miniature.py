@@ -1,33 +1,24 @@
-"""The miniature: the small model of drawn scenes that ships."""
+"""The miniature: the small model of drawn scenes that ships. Its tokens are arranged as Lumina-mGPT's are."""
 
 from __future__ import annotations
 
-from .family import Family, Recipe
-from .protocol import Protocol
+from ..checkpoints.find import ModelFolder, Sources
+from .family import Recipe
+from .lumina_mgpt import LuminaFamily, TokenNames
 
-# Views move the camera as the drawn world's own does. Steps: `python -m workshop.evaluation.choose_steps`, on subjects that no
-# table reports; equal for all strategies, so that they can be compared. Guidance: docs/log.md.
-MINIATURE = Family(
-    "miniature",
-    "the miniature (drawn scenes, 96 px)",
-    Protocol(
-        instruction="Draw {width}x{height}:\n{prompt}",
-        begin=0,
-        turn_end=1030,
-        image_start=1029,
-        image_end=1028,
-        row_end=1031,
-        size_base=1032,
-        size_unit=32,
-        code_base=4,
-        codes=1024,
-        factor=6,
-        identifier_base=1040,
-        identifiers=64,
-        first_text=1104,
-        sizes=((96, 96),),
-    ),
-    Recipe(
+
+class MiniatureFamily(LuminaFamily):
+    def detect(self, folder: ModelFolder) -> bool:
+        return folder.config.get("family") == self.name
+
+
+# Views move the camera as the drawn world's own does. Steps: `python -m workshop.evaluation.choose_steps`, on subjects
+# that no table reports; equal for all strategies, so that they can be compared. Guidance: docs/log.md.
+MINIATURE = MiniatureFamily(
+    name="miniature",
+    title="the miniature (drawn scenes, 96 px)",
+    licence="Apache-2.0",
+    recipe=Recipe(
         embedding_steps=60,
         embedding_learning_rate=1e-2,
         vectors=1,
@@ -54,5 +45,24 @@ MINIATURE = Family(
         temperature=1.0,
         size=(96, 96),
     ),
-    "Apache-2.0",
+    sizes=((96, 96),),
+    codes=1024,
+    factor=6,
+    identifiers=64,
+    sources=Sources(
+        image_tokenizer=("vqgan.safetensors",),
+        image_tokenizer_advice="vqgan.safetensors (of this package's folder miniature/weights)",
+        tokenizer=("tokenizer.json",),
+        tokenizer_advice="tokenizer.json (of this package's folder miniature/weights)",
+    ),
+    instruction="Draw {width}x{height}:\n{prompt}",
+    tokens=TokenNames(
+        begin="<s>",
+        turn_end="<reserved01026>",
+        image_start="<reserved01025>",
+        image_end="<reserved01024>",
+        row_end="<reserved01027>",
+        size=1028,
+        identifier=1036,
+    ),
 )

@@ -20,19 +20,30 @@ def activated(norm: nn.GroupNorm, conv: nn.Conv2d, x: Tensor, onto: Tensor | Non
     """conv(silu(norm(x))) for a 3x3 `conv`; added to `onto`, in place, where given."""
     if at_once(x):
         result = conv(F.silu(norm(x)))
-        return result if onto is None else onto + result
+        if onto is None:
+            return result
+        return onto + result
     scale, shift = as_scale_and_shift(norm, x)
-    make = lambda rows: conv(F.silu(torch.addcmul(shift, rows, scale), inplace=True))  # noqa: E731
+
+    def make(rows: Tensor) -> Tensor:
+        return conv(F.silu(torch.addcmul(shift, rows, scale), inplace=True))
+
     return by_strips(make, x, onto)
 
 
 def enlarged(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """conv of x at twice the size, nearest neighbour."""
-    make = lambda rows: conv(F.interpolate(rows, scale_factor=2.0, mode="nearest"))  # noqa: E731
-    return make(x) if at_once(x) else by_strips(make, x, times=2)
+
+    def make(rows: Tensor) -> Tensor:
+        return conv(F.interpolate(rows, scale_factor=2.0, mode="nearest"))
+
+    if at_once(x):
+        return make(x)
+    return by_strips(make, x, times=2)
 
 
 def at_once(x: Tensor) -> bool:
+    """Whether a map is small enough to be computed as a whole, or has to be because it is trained through."""
     return torch.is_grad_enabled() or x.numel() <= STRIP
 
 
@@ -47,12 +58,14 @@ def as_scale_and_shift(norm: nn.GroupNorm, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def by_strips(make: Callable[[Tensor], Tensor], x: Tensor, onto: Tensor | None = None, times: int = 1) -> Tensor:
-    """make(x), for a `make` that gives `times` as many rows and columns and looks one row far; added to `onto` where given."""
-    height, result = x.shape[2], onto
+    """make(x), added to `onto` where given. `make` looks one row far and gives `times` as many rows and columns."""
+    height = x.shape[2]
     step = max(1, STRIP // (times**2 * x[:, :, 0].numel()))
+    result = onto
     for first in range(0, height, step):
         last = min(first + step, height)
-        above, below = max(first - 1, 0), min(last + 1, height)  # the map's own border is padded by the convolution
+        above = max(first - 1, 0)  # the map's own border is padded by the convolution
+        below = min(last + 1, height)
         made = make(x[:, :, above:below])[:, :, times * (first - above) : times * (last - above)]
         if onto is not None:
             onto[:, :, first:last].add_(made)
@@ -60,4 +73,5 @@ def by_strips(make: Callable[[Tensor], Tensor], x: Tensor, onto: Tensor | None =
         if result is None:
             result = made.new_empty(*made.shape[:2], times * height, made.shape[3])
         result[:, :, times * first : times * last] = made
+    assert result is not None  # a map has rows
     return result

@@ -8,6 +8,7 @@ the same code with pixels folded into patches first and fewer norm groups.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,10 @@ from torch.nn import functional as F
 from ..architecture import ImageTokenizerConfig
 from .strips import activated, enlarged
 
+log = logging.getLogger(__name__)
+
+EPS = 1e-6  # of all group norms
+
 
 class ImageTokenizer(nn.Module):
     """Images to codes and back.
@@ -23,10 +28,18 @@ class ImageTokenizer(nn.Module):
     With `with_encoder=False` or `with_decoder=False` that half is not built (some public files lack one).
     """
 
-    def __init__(self, config: ImageTokenizerConfig, *, with_encoder=True, with_decoder=True, device=None, dtype=None):
+    def __init__(
+        self,
+        config: ImageTokenizerConfig,
+        *,
+        with_encoder: bool = True,
+        with_decoder: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
         super().__init__()
         self.config = config
-        to = {"device": device, "dtype": dtype}
+        to: dict[str, Any] = {"device": device, "dtype": dtype}
         if with_encoder:
             self.encoder = Encoder(config, to)
             self.quant_conv = nn.Conv2d(config.z_channels, config.embed_dim, 1, **to)
@@ -47,7 +60,7 @@ class ImageTokenizer(nn.Module):
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, H, W, 3) in 0..1 to codes (B, h, w), int64 in 0..n_embed-1.
 
-        H and W must be multiples of `config.factor`.
+        Raises ValueError where H and W are no multiples of `config.factor`.
         """
         height, width = images.shape[1:3]
         if height % self.config.factor or width % self.config.factor:
@@ -67,9 +80,7 @@ class ImageTokenizer(nn.Module):
         try:
             return self._decode(codes)
         except RuntimeError as error:  # what runs out of memory raises various kinds of it
-            logging.getLogger(__name__).warning(
-                "Pictures are decoded on the CPU, because the device could not: %s", error
-            )
+            log.warning("Pictures are decoded on the CPU, because the device could not: %s", error)
         return self._on_cpu()._decode(codes)  # here, what the attempt held is released
 
     def _on_cpu(self) -> ImageTokenizer:
@@ -85,50 +96,68 @@ class ImageTokenizer(nn.Module):
 
 
 class Codebook(nn.Module):
-    def __init__(self, n_embed: int, embed_dim: int, to: dict):
+    """The vectors that codes stand for: `embedding.weight` (n_embed, embed_dim)."""
+
+    def __init__(self, n_embed: int, embed_dim: int, to: dict[str, Any]):
         super().__init__()
         self.embedding = nn.Embedding(n_embed, embed_dim, **to)
 
     def nearest(self, latents: Tensor) -> Tensor:
         """Index of the closest row (Euclidean) for every vector of (B, embed_dim, h, w) -> (B, h, w)."""
         batch, dim, height, width = latents.shape
-        flat, rows = latents.movedim(1, -1).reshape(-1, dim), self.embedding.weight
-        distances = flat.square().sum(1, keepdim=True) + rows.square().sum(1) - 2 * flat @ rows.T
+        flat = latents.movedim(1, -1).reshape(-1, dim)  # (B * h * w, embed_dim)
+        rows = self.embedding.weight  # (n_embed, embed_dim)
+        distances = (
+            flat.square().sum(1, keepdim=True) + rows.square().sum(1) - 2 * flat @ rows.T
+        )  # (B * h * w, n_embed)
         return distances.argmin(1).view(batch, height, width)
 
 
 class ResBlock(nn.Module):
-    def __init__(self, channels: int, out: int, groups: int, to: dict):
+    """x + conv(silu(norm(conv(silu(norm(x)))))), (B, channels, h, w) -> (B, out, h, w)."""
+
+    def __init__(self, channels: int, out: int, groups: int, to: dict[str, Any]):
         super().__init__()
-        self.norm1 = nn.GroupNorm(groups, channels, eps=1e-6, **to)
+        self.norm1 = nn.GroupNorm(groups, channels, eps=EPS, **to)
         self.conv1 = nn.Conv2d(channels, out, 3, padding=1, **to)
-        self.norm2 = nn.GroupNorm(groups, out, eps=1e-6, **to)
+        self.norm2 = nn.GroupNorm(groups, out, eps=EPS, **to)
         self.conv2 = nn.Conv2d(out, out, 3, padding=1, **to)
-        self.nin_shortcut = nn.Conv2d(channels, out, 1, **to) if channels != out else None
+        self.nin_shortcut: nn.Conv2d | None = None
+        if channels != out:
+            self.nin_shortcut = nn.Conv2d(channels, out, 1, **to)
 
     def forward(self, x: Tensor) -> Tensor:
         """May write over x while nothing is trained: two maps of this size are all that is held at a time."""
         h = activated(self.norm1, self.conv1, x)
-        return activated(self.norm2, self.conv2, h, onto=x if self.nin_shortcut is None else self.nin_shortcut(x))
+        if self.nin_shortcut is not None:
+            x = self.nin_shortcut(x)
+        return activated(self.norm2, self.conv2, h, onto=x)
 
 
 class Attention(nn.Module):
     """One-headed self-attention over all positions of the grid."""
 
-    def __init__(self, channels: int, groups: int, to: dict):
+    def __init__(self, channels: int, groups: int, to: dict[str, Any]):
         super().__init__()
-        self.norm = nn.GroupNorm(groups, channels, eps=1e-6, **to)
-        self.q, self.k, self.v, self.proj_out = (nn.Conv2d(channels, channels, 1, **to) for _ in range(4))
+        self.norm = nn.GroupNorm(groups, channels, eps=EPS, **to)
+        self.q = nn.Conv2d(channels, channels, 1, **to)
+        self.k = nn.Conv2d(channels, channels, 1, **to)
+        self.v = nn.Conv2d(channels, channels, 1, **to)
+        self.proj_out = nn.Conv2d(channels, channels, 1, **to)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.norm(x)
-        q, k, v = (conv(h).flatten(2).transpose(1, 2) for conv in (self.q, self.k, self.v))
+        q = self.q(h).flatten(2).transpose(1, 2)  # (B, h * w, channels), as k and v
+        k = self.k(h).flatten(2).transpose(1, 2)
+        v = self.v(h).flatten(2).transpose(1, 2)
         h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
         return x + self.proj_out(h)
 
 
 class Middle(nn.Module):
-    def __init__(self, channels: int, groups: int, to: dict):
+    """The blocks of the lowest resolution."""
+
+    def __init__(self, channels: int, groups: int, to: dict[str, Any]):
         super().__init__()
         self.block_1 = ResBlock(channels, channels, groups, to)
         self.attn_1 = Attention(channels, groups, to)
@@ -139,7 +168,9 @@ class Middle(nn.Module):
 
 
 class Downsample(nn.Module):
-    def __init__(self, channels: int, to: dict):
+    """Half the size."""
+
+    def __init__(self, channels: int, to: dict[str, Any]):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2, **to)
 
@@ -148,7 +179,9 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    def __init__(self, channels: int, to: dict):
+    """Twice the size."""
+
+    def __init__(self, channels: int, to: dict[str, Any]):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1, **to)
 
@@ -159,7 +192,7 @@ class Upsample(nn.Module):
 class Level(nn.Module):
     """The residual blocks of one resolution and the change to the next (named as in the checkpoints)."""
 
-    def __init__(self, channels: int, out: int, blocks: int, groups: int, to: dict):
+    def __init__(self, channels: int, out: int, blocks: int, groups: int, to: dict[str, Any]):
         super().__init__()
         self.block = nn.ModuleList(ResBlock(channels if i == 0 else out, out, groups, to) for i in range(blocks))
         self.downsample: nn.Module | None = None
@@ -168,24 +201,31 @@ class Level(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for block in self.block:
             x = block(x)
-        change = self.downsample or self.upsample
-        return x if change is None else change(x)
+        if self.downsample is not None:
+            x = self.downsample(x)
+        if self.upsample is not None:
+            x = self.upsample(x)
+        return x
 
 
 class Encoder(nn.Module):
-    def __init__(self, config: ImageTokenizerConfig, to: dict):
+    """Pixels (B, 3, H, W) to vectors (B, z_channels, h, w). Level 0 has the highest resolution."""
+
+    def __init__(self, config: ImageTokenizerConfig, to: dict[str, Any]):
         super().__init__()
-        groups, self.patch = config.norm_groups, config.patch
-        widths = [config.ch * m for m in (1, *config.ch_mult)]
+        groups = config.norm_groups
+        self.patch = config.patch
+        widths = [config.ch * m for m in config.ch_mult]
+        inputs = [config.ch, *widths[:-1]]  # a level receives what the level above it gives
         self.conv_in = nn.Conv2d(3 * config.patch**2, config.ch, 3, padding=1, **to)
         self.down = nn.ModuleList()
-        for i, (channels, out) in enumerate(zip(widths, widths[1:])):
+        for i, (channels, out) in enumerate(zip(inputs, widths, strict=True)):
             level = Level(channels, out, config.num_res_blocks, groups, to)
             if i < len(config.ch_mult) - 1:
                 level.downsample = Downsample(out, to)
             self.down.append(level)
         self.mid = Middle(widths[-1], groups, to)
-        self.norm_out = nn.GroupNorm(groups, widths[-1], eps=1e-6, **to)
+        self.norm_out = nn.GroupNorm(groups, widths[-1], eps=EPS, **to)
         self.conv_out = nn.Conv2d(widths[-1], config.z_channels, 3, padding=1, **to)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -196,20 +236,23 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    def __init__(self, config: ImageTokenizerConfig, to: dict):
+    """Vectors (B, z_channels, h, w) to pixels (B, 3, H, W). Level 0 has the highest resolution."""
+
+    def __init__(self, config: ImageTokenizerConfig, to: dict[str, Any]):
         super().__init__()
-        groups, self.patch = config.norm_groups, config.patch
+        groups = config.norm_groups
+        self.patch = config.patch
         widths = [config.ch * m for m in config.ch_mult]
         inputs = [*widths[1:], widths[-1]]  # a level receives what the level below it gives
         self.conv_in = nn.Conv2d(config.z_channels, widths[-1], 3, padding=1, **to)
         self.mid = Middle(widths[-1], groups, to)
         self.up = nn.ModuleList()
-        for i, (channels, out) in enumerate(zip(inputs, widths)):
+        for i, (channels, out) in enumerate(zip(inputs, widths, strict=True)):
             level = Level(channels, out, config.num_res_blocks + 1, groups, to)
             if i > 0:
                 level.upsample = Upsample(out, to)
             self.up.append(level)
-        self.norm_out = nn.GroupNorm(groups, widths[0], eps=1e-6, **to)
+        self.norm_out = nn.GroupNorm(groups, widths[0], eps=EPS, **to)
         self.conv_out = nn.Conv2d(widths[0], 3 * config.patch**2, 3, padding=1, **to)
 
     def forward(self, z: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """The decoding engine: a batch of sequences in one static cache, guided and unguided rows side by side.
 
-Rows 0..n-1 hold the n images with their prompts, rows n..2n-1 the same images without (the image block alone,
-positions from 0). Rows have different lengths; every row knows where its next token stands.
+Rows 0..n-1 hold the n images with their prompts, rows n..2n-1 the same images unguided (positions from 0). Rows have different lengths; every row knows where its next token stands.
 """
 
 from __future__ import annotations
@@ -37,17 +36,16 @@ class Engine:
         graphs: bool = False,
         compiled: bool = False,
     ):
-        """`prompts`: one list of ids per image; `rows`: learned vectors over the reserved tokens (R, hidden).
+        """`prompts`: the ids before the first code, one list per image; `rows`: learned vectors over the reserved tokens (R, hidden).
 
         `spare`: slots of the cache behind the image's last token, for looking ahead. `graphs`: replay steps on CUDA.
         `compiled`: run steps through torch.compile, whose first steps of a shape take long.
         """
         self.transformer, self.protocol, self.cfg, self.rows = transformer, protocol, cfg, rows
         self.images = len(prompts)
-        header = protocol.header(size)
-        sequences = [prompt + header for prompt in prompts]
-        if cfg != 1:  # at cfg 1 the unconditional rows would cancel out
-            sequences += [header] * self.images
+        sequences = list(prompts)
+        if cfg != 1:  # at cfg 1 the unguided rows would cancel out
+            sequences += [protocol.unguided(prompt) for prompt in prompts]
         self.device = transformer.compute_device
         self.dtype = transformer.model.norm.weight.dtype
         grid_rows, columns = protocol.grid(size)

@@ -43,7 +43,7 @@ class SamplingSettings:
 
         Raises ValueError, naming range and value, for what cannot be meant.
         """
-        recipe, protocol = family.recipe, family.protocol
+        recipe = family.recipe
         cfg = recipe.cfg if cfg is None else float(cfg)
         temperature = temperature or recipe.temperature
         top_k = top_k or recipe.top_k
@@ -65,8 +65,8 @@ class SamplingSettings:
             raise ValueError(
                 f"window is {window}; choose one of {', '.join(map(str, WINDOWS))}, or 0 to let the device decide."
             )
-        size = protocol.snap(*size)
-        return cls(cfg, min(top_k, protocol.codes), temperature, size, int(seed), window)
+        size = family.snap(*size)
+        return cls(cfg, min(top_k, family.codes), temperature, size, int(seed), window)
 
     def describe(self) -> dict[str, object]:
         """The resolved values, for printing and for the metadata of images."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 
 from ..families.protocol import Protocol, Size
-from ..text import NEUTRAL_TEMPLATES, Identifier, TextTokenizer
+from ..text import NEUTRAL_TEMPLATES, Identifier
 from .subject import Subject
+
+Pair = tuple[list[int], Tensor | np.ndarray]  # ids of a prompt, codes (rows, columns) of a picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +25,10 @@ class Batch:
     targets: Tensor
 
     def split(self, size: int) -> list[Batch]:
-        return [Batch(ids, targets) for ids, targets in zip(self.ids.split(size), self.targets.split(size))]
+        """The same pairs in batches of at most `size`."""
+        return [
+            Batch(ids, targets) for ids, targets in zip(self.ids.split(size), self.targets.split(size), strict=True)
+        ]
 
 
 class Examples:
@@ -31,33 +37,36 @@ class Examples:
     def __init__(
         self,
         subject: Subject,
-        text: TextTokenizer,
+        protocol: Protocol,
         identifier: Identifier,
         batch_size: int,
         seed: int,
         photo_tokens: tuple[Identifier, ...] = (),
     ):
         """`photo_tokens`: one auxiliary identifier per photo, mixed 1:1 with the plain prompt."""
-        self.subject, self.batch_size, self.seed = subject, batch_size, seed
-        self.protocol = text.protocol
-        nouns = [f"{identifier.name} {subject.class_name}"]
-        nouns += [f"{identifier.name} {subject.class_name} {token.name}" for token in photo_tokens]
-        self.prompts = [
-            [
-                text.prompt_ids(template.format(noun), subject.size, (identifier, *photo_tokens))
-                for template in NEUTRAL_TEMPLATES
-            ]
-            for noun in nouns
-        ]
+        self.subject = subject
+        self.batch_size = batch_size
+        self.seed = seed
+        self.protocol = protocol
+        identifiers = (identifier, *photo_tokens)
+        noun = f"{identifier.name} {subject.class_name}"
+
+        def prompts(noun: str) -> list[list[int]]:
+            filled = [template.format(noun) for template in NEUTRAL_TEMPLATES]
+            return [protocol.prompt(prompt, subject.size, identifiers) for prompt in filled]
+
+        self.plain_prompts = prompts(noun)
+        self.photo_prompts = [prompts(f"{noun} {token.name}") for token in photo_tokens]  # by photo
 
     def __call__(self, step: int) -> Batch:
         rng = random.Random(f"{self.seed} {step}")
-        sequences = []
+        pairs = []
         for picture in self._pictures(rng, step):
-            mixed = len(self.prompts) > 1 and rng.random() < 0.5
-            prompts = self.prompts[1 + self.subject.photo_of[picture]] if mixed else self.prompts[0]
-            sequences.append((rng.choice(prompts), self.subject.codes[picture]))
-        return make_batch(sequences, self.protocol, self.subject.size)
+            prompts = self.plain_prompts
+            if self.photo_prompts and rng.random() < 0.5:
+                prompts = self.photo_prompts[self.subject.photo_of[picture]]
+            pairs.append((rng.choice(prompts), self.subject.codes[picture]))
+        return make_batch(pairs, self.protocol, self.subject.size)
 
     def _pictures(self, rng: random.Random, step: int) -> list[int]:
         """`batch_size` pictures: the photos take turns, each shown as itself or as one of its views."""
@@ -73,8 +82,13 @@ class PriorExamples:
     """Pairs that remind the model of the class (Ruiz et al. 2023): its own pictures with the plain prompt."""
 
     def __init__(self, codes: Tensor, prompt: list[int], protocol: Protocol, size: Size, batch_size: int, seed: int):
-        self.codes, self.prompt, self.protocol, self.size = codes, prompt, protocol, size
-        self.batch_size, self.seed = batch_size, seed
+        """`codes` (pictures, rows, columns); `prompt`: the ids that all of them follow."""
+        self.codes = codes
+        self.prompt = prompt
+        self.protocol = protocol
+        self.size = size
+        self.batch_size = batch_size
+        self.seed = seed
 
     def __call__(self, step: int) -> Batch:
         rng = random.Random(f"prior {self.seed} {step}")
@@ -82,11 +96,11 @@ class PriorExamples:
         return make_batch([(self.prompt, self.codes[i]) for i in chosen], self.protocol, self.size)
 
 
-def make_batch(sequences: list[tuple[list[int], Tensor | np.ndarray]], protocol: Protocol, size: Size) -> Batch:
-    """Prompt ids and code grids (rows, columns) to one padded batch."""
-    ids = [prompt + protocol.image_block(codes.tolist(), size) for prompt, codes in sequences]
-    width = max(map(len, ids))
-    padded = torch.tensor([row + [protocol.begin] * (width - len(row)) for row in ids])
-    targets = padded[:, 1:] - protocol.code_base
-    targets = targets.where((targets >= 0) & (targets < protocol.codes), -1)
-    return Batch(padded[:, :-1], targets)
+def make_batch(pairs: Sequence[Pair], protocol: Protocol, size: Size) -> Batch:
+    """Prompts and pictures of one size as one padded batch."""
+    ids = [prompt + protocol.image_block(codes.tolist(), size) for prompt, codes in pairs]
+    width = max(len(sequence) for sequence in ids)
+    padded = torch.tensor([sequence + [protocol.begin] * (width - len(sequence)) for sequence in ids])
+    targets = padded[:, 1:] - protocol.code_base  # of a position: what follows it
+    is_code = (targets >= 0) & (targets < protocol.codes)
+    return Batch(padded[:, :-1], targets.where(is_code, -1))

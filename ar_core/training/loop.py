@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from ..adapters import attached
 from ..control import Cancel, Cancelled, Progress
 from ..transformer import Transformer
 from .examples import Batch
 from .loss import image_code_loss
+from .optimizer_state import load_optimizer, optimizer_tensors
 from .runs import Run, State
+from .settings import TrainingSettings
 from .trainable import Trainable
 
 TOLERATED = 3  # non-finite steps in a row that are skipped before training stops
 Batches = Callable[[int], list[tuple[Batch, float]]]  # step -> batches with their weight in the loss
+
+log = logging.getLogger(__name__)
 
 
 class TrainingDiverged(RuntimeError):
@@ -25,86 +30,95 @@ class TrainingDiverged(RuntimeError):
 
 
 class Loop:
-    """Trains `trainable` beside a frozen transformer, from wherever `run` stands."""
+    """Trains `trainable`, with everything else in the transformer frozen, from the step at which `run` stands."""
 
     def __init__(
         self,
         transformer: Transformer,
         trainable: Trainable,
-        learning_rates: dict[str, float],
+        learning_rates: Mapping[str, float],
         batches: Batches,
         run: Run,
+        settings: TrainingSettings,
         *,
         first_row_id: int,
-        micro_batch: int,
-        clip_norm: float,
         keep_every: int,
-        gradient_checkpointing: bool = False,
     ):
-        """`learning_rates` by top-level name in `trainable`; what is not named there stays frozen."""
-        self.transformer, self.trainable, self.batches, self.run = transformer, trainable, batches, run
-        self.first_row_id, self.micro_batch, self.clip_norm, self.keep_every = (
-            first_row_id,
-            micro_batch,
-            clip_norm,
-            keep_every,
-        )
-        self.gradient_checkpointing = gradient_checkpointing
+        """`learning_rates` by top-level name in `trainable`; what is not named there stays frozen.
+
+        `first_row_id`: the reserved token that the first vector takes the place of. `keep_every`: steps between kept
+        results.
+        """
+        self.transformer = transformer
+        self.trainable = trainable
+        self.batches = batches
+        self.run = run
+        self.settings = settings
+        self.first_row_id = first_row_id
+        self.keep_every = keep_every
         trainable.requires_grad_(False)
         groups = []
+        self.parameters: list[nn.Parameter] = []
         for name, rate in learning_rates.items():
-            part = getattr(trainable, name)
-            parameters = list(part.parameters()) if isinstance(part, torch.nn.Module) else [part]
-            groups.append({"params": [p.requires_grad_() for p in parameters], "lr": rate})
-        self.parameters = [p for group in groups for p in group["params"]]
+            parameters = list(_parameters(getattr(trainable, name)))
+            for parameter in parameters:
+                parameter.requires_grad_()
+            groups.append({"params": parameters, "lr": rate})
+            self.parameters += parameters
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.0)
-        self.step, self.losses, self.last_saved = 0, [], -1
-        if state := run.latest():
+        self.step = 0
+        self.losses: list[float] = []  # one per step, NaN where a step was skipped
+        self.last_saved = -1
+        state = run.latest()
+        if state is not None:
             self._restore(state)
 
     def train(self, steps: int, progress: Progress, cancel: Cancel, on_keep: Callable[[int], None]) -> None:
-        """Train until `steps` are done in all.
+        """Train until `steps` are done in all; `on_keep` is called with the step of every kept result.
 
-        Cancelling saves what is there and raises Cancelled; whatever else ends a step early, such as an interruption
-        that a host raises inside a layer, is raised on after what is there was saved. Raises TrainingDiverged after
-        `TOLERATED` non-finite steps in a row. `on_keep` is called with the step of every kept result.
+        Cancelling saves the last step and raises Cancelled. Whatever else ends a step early, such as an interruption
+        that a host raises inside a layer, is raised again after the last step was saved. Raises TrainingDiverged after
+        `TOLERATED` non-finite steps in a row.
         """
-        self.transformer.gradient_checkpointing = self.gradient_checkpointing
+        self.transformer.gradient_checkpointing = self.settings.gradient_checkpointing
         try:
             self._train(steps, progress, cancel, on_keep)
         finally:
             self.transformer.gradient_checkpointing = False
 
     def _train(self, steps: int, progress: Progress, cancel: Cancel, on_keep: Callable[[int], None]) -> None:
-        failures = 0
+        failures = 0  # non-finite steps in a row
         while self.step < steps:
             if cancel():
                 self._save()
                 raise Cancelled(
-                    f"Stopped at your request after {self.step} of {steps} steps; they are kept and training goes on from there."
+                    f"Stopped at your request after {self.step} of {steps} steps; they are kept and training goes on "
+                    "from there."
                 )
-            try:
-                total = self._gradients()
-            except (
-                BaseException
-            ):  # ComfyUI's interruption is none of Exception's; nothing has changed since the last step
-                self._save_if_possible()
-                raise
-            loss = self._update(total)
-            failures = failures + 1 if loss is None else 0
-            if failures > TOLERATED:
-                raise TrainingDiverged(
-                    f"The loss was not finite in {failures} steps in a row (up to step {self.step}). Training went back to step "
-                    f"{max(self.last_saved, 0)}, the last good one. Try a lower learning rate."
-                )
-            self.losses.append(float("nan") if loss is None else loss)
+            loss = self._gradients_or_save()
+            if self._update(loss):
+                failures = 0
+                self.losses.append(loss)
+            else:
+                failures += 1
+                if failures > TOLERATED:
+                    raise TrainingDiverged(self._diverged(failures))
+                log.warning("The loss or its gradients were not finite in step %d, which is skipped", self.step)
+                self.losses.append(math.nan)
             self.step += 1
-            if self.step % self.keep_every == 0 or self.step == steps:
-                if failures == 0:
-                    self._save()
-                    self.run.keep(self.step, self.trainable.state_dict())
-                    on_keep(self.step)
+            is_kept = self.step % self.keep_every == 0 or self.step == steps
+            if is_kept and failures == 0:
+                self._save()
+                self.run.keep(self.step, self.trainable.state_dict())
+                on_keep(self.step)
             progress(self.step, steps, f"loss {mean_of_last(self.losses):.3f}")
+
+    def _gradients_or_save(self) -> float:
+        try:
+            return self._gradients()
+        except BaseException:  # not Exception: ComfyUI's interruption is none
+            self._save_if_possible()
+            raise
 
     def _gradients(self) -> float:
         """Forward and backward of one step; its loss. Changes gradients alone: it can be interrupted anywhere."""
@@ -112,29 +126,30 @@ class Loop:
         total = 0.0
         with attached(self.transformer, self.trainable.adapter):
             for batch, weight in self.batches(self.step):
-                parts = batch.split(self.micro_batch)
-                for part in parts:
+                for part in batch.split(self.settings.micro_batch):
                     share = weight * len(part.ids) / len(batch.ids)
                     loss = image_code_loss(self.transformer, part, self.trainable.rows, self.first_row_id) * share
                     loss.backward()
                     total += loss.item()
         return total
 
-    def _update(self, total: float) -> float | None:
-        """The optimizer's step; the loss, or None when something was not finite and nothing was changed."""
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
-        if not (torch.isfinite(norm) and torch.isfinite(torch.tensor(total))):
-            return None
+    def _update(self, loss: float) -> bool:
+        """The optimizer's step; False where something was not finite, and then nothing is changed."""
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
+        if not (torch.isfinite(norm) and math.isfinite(loss)):
+            return False
         self.optimizer.step()
-        return total
+        return True
+
+    def _diverged(self, failures: int) -> str:
+        return (
+            f"The loss was not finite in {failures} steps in a row (up to step {self.step}). Training went back to "
+            f"step {max(self.last_saved, 0)}, the last good one. Try a lower learning rate."
+        )
 
     def _save(self) -> None:
-        state = {
-            f"{i}.{k}": torch.as_tensor(v)
-            for i, s in self.optimizer.state_dict()["state"].items()
-            for k, v in s.items()
-        }
-        self.run.save(State(self.step, self.trainable.state_dict(), state, self.losses))
+        state = State(self.step, self.trainable.state_dict(), optimizer_tensors(self.optimizer), self.losses)
+        self.run.save(state)
         self.last_saved = self.step
 
     def _save_if_possible(self) -> None:
@@ -142,18 +157,25 @@ class Loop:
         try:
             self._save()
         except Exception:
-            logging.getLogger(__name__).exception("The training could not be saved at step %d", self.step)
+            log.exception("The training could not be saved at step %d", self.step)
 
     def _restore(self, state: State) -> None:
         self.trainable.load_state_dict(state.trainable)
-        slots: dict[int, dict[str, Tensor]] = {}
-        for key, value in state.optimizer.items():
-            index, _, name = key.partition(".")
-            slots.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict({"state": slots, "param_groups": self.optimizer.state_dict()["param_groups"]})
-        self.step, self.losses, self.last_saved = state.step, list(state.losses), state.step
+        load_optimizer(self.optimizer, state.optimizer)
+        self.step = state.step
+        self.losses = list(state.losses)
+        self.last_saved = state.step
 
 
-def mean_of_last(losses: list[float], count: int = 20) -> float:
-    finite = [loss for loss in losses[-count:] if loss == loss]
-    return sum(finite) / len(finite) if finite else float("nan")
+def _parameters(part: nn.Module | nn.Parameter) -> Iterable[nn.Parameter]:
+    if isinstance(part, nn.Module):
+        return part.parameters()
+    return [part]
+
+
+def mean_of_last(losses: Sequence[float], count: int = 20) -> float:
+    """Mean of the last `count` losses, without those of skipped steps; NaN where nothing is left."""
+    finite = [loss for loss in losses[-count:] if not math.isnan(loss)]
+    if not finite:
+        return math.nan
+    return sum(finite) / len(finite)

@@ -16,8 +16,9 @@ def image_code_loss(transformer: Transformer, batch: Batch, rows: Tensor, first_
     of other positions are never computed.
     """
     device = transformer.compute_device
-    ids, targets = batch.ids.to(device), batch.targets.to(device)
-    embeddings = transformer.embed(ids, rows, first_row_id)
+    targets = batch.targets.to(device)  # (B, T)
     scored = targets >= 0
-    logits = transformer.image_logits(transformer(embeddings)[scored])
+    embeddings = transformer.embed(batch.ids.to(device), rows, first_row_id)  # (B, T, hidden)
+    hidden = transformer(embeddings)[scored]  # (scored positions, hidden)
+    logits = transformer.image_logits(hidden)  # (scored positions, codes)
     return F.cross_entropy(logits, targets[scored])

@@ -1,16 +1,27 @@
-"""What a user may set when training; None means the family's recipe."""
+"""What a user may set when training; None means the family's recipe.
+
+Two words are kept apart: the strategy says which stages are trained one after the other, the method says how a stage
+changes the layers.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from ..families.family import Family
+from ..families.family import Family, Recipe
+
+# The stages: the identifier's vectors alone, the layers alone, or both at once.
+EMBEDDING = "embedding"
+LAYERS = "layers"
+JOINT = "joint"
 
 STRATEGIES = {
     "two_stage": "the paper: first the identifier's embedding, then the layers on top of it",
     "embedding_only": "the identifier's embedding alone (Textual Inversion)",
     "joint": "embedding and layers together from the start (DreamBooth)",
 }
+STAGES = {"two_stage": (EMBEDDING, LAYERS), "embedding_only": (EMBEDDING,), "joint": (JOINT,)}  # by strategy
 METHODS = ("lora", "full")
 INITIALISATIONS = ("class", "random")
 
@@ -53,7 +64,7 @@ class TrainingSettings:
 
     @classmethod
     def resolve(
-        cls, family: Family, *, strategy: str = "two_stage", method: str = "lora", seed: int = 0, **chosen
+        cls, family: Family, *, strategy: str = "two_stage", method: str = "lora", seed: int = 0, **chosen: Any
     ) -> TrainingSettings:
         """Fill every value that is not in `chosen` (or is None there) from the family's recipe.
 
@@ -63,29 +74,7 @@ class TrainingSettings:
             raise ValueError(f'There is no strategy "{strategy}". Choose one of: {", ".join(STRATEGIES)}.')
         if method not in METHODS:
             raise ValueError(f'There is no method "{method}". Choose one of: {", ".join(METHODS)}.')
-        recipe = family.recipe
-        full = method == "full"
-        values = {
-            "embedding_steps": recipe.embedding_steps,
-            "layer_steps": recipe.joint_steps
-            if strategy == "joint"
-            else recipe.full_steps
-            if full
-            else recipe.lora_steps,
-            "embedding_learning_rate": recipe.embedding_learning_rate,
-            "layer_learning_rate": recipe.full_learning_rate if full else recipe.lora_learning_rate,
-            "rank": recipe.lora_rank,
-            "vectors": recipe.vectors,
-            "initialisation": recipe.initialisation,
-            "per_image_token": recipe.per_image_token,
-            "prior_preservation": False,
-            "prior_weight": recipe.prior_weight,
-            "prior_images": recipe.prior_images,
-            "batch_size": recipe.batch_size,
-            "micro_batch": recipe.micro_batch,
-            "clip_norm": recipe.clip_norm,
-            "gradient_checkpointing": recipe.gradient_checkpointing,
-        }
+        values = _recipe_values(family.recipe, strategy, method)
         unknown = set(chosen) - set(values)
         if unknown:
             raise ValueError(f"There is no training setting {sorted(unknown)[0]!r}. Settings: {', '.join(values)}.")
@@ -103,8 +92,43 @@ class TrainingSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
         if self.initialisation not in INITIALISATIONS:
             raise ValueError(f'initialisation is "{self.initialisation}"; choose one of: {", ".join(INITIALISATIONS)}.')
-        if self.vectors > family.protocol.identifiers // 2:
-            raise ValueError(f"vectors is {self.vectors}; this model has room for {family.protocol.identifiers // 2}.")
+        if self.vectors > family.identifiers // 2:
+            raise ValueError(f"vectors is {self.vectors}; this model has room for {family.identifiers // 2}.")
 
-    def describe(self) -> dict[str, object]:
+    def steps(self, stage: str) -> int:
+        """How many steps `stage` is trained for."""
+        if stage == EMBEDDING:
+            return self.embedding_steps
+        return self.layer_steps
+
+    def describe(self) -> dict[str, Any]:
+        """All values by name, for printing and for the recipe in a personalization."""
         return asdict(self)
+
+
+def _recipe_values(recipe: Recipe, strategy: str, method: str) -> dict[str, Any]:
+    """The recipe's value of every setting that a user may leave open."""
+    layer_steps = recipe.lora_steps
+    layer_learning_rate = recipe.lora_learning_rate
+    if method == "full":
+        layer_steps = recipe.full_steps
+        layer_learning_rate = recipe.full_learning_rate
+    if strategy == "joint":
+        layer_steps = recipe.joint_steps
+    return {
+        "embedding_steps": recipe.embedding_steps,
+        "layer_steps": layer_steps,
+        "embedding_learning_rate": recipe.embedding_learning_rate,
+        "layer_learning_rate": layer_learning_rate,
+        "rank": recipe.lora_rank,
+        "vectors": recipe.vectors,
+        "initialisation": recipe.initialisation,
+        "per_image_token": recipe.per_image_token,
+        "prior_preservation": False,
+        "prior_weight": recipe.prior_weight,
+        "prior_images": recipe.prior_images,
+        "batch_size": recipe.batch_size,
+        "micro_batch": recipe.micro_batch,
+        "clip_norm": recipe.clip_norm,
+        "gradient_checkpointing": recipe.gradient_checkpointing,
+    }

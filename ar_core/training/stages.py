@@ -1,8 +1,8 @@
-"""The stages and the strategies made of them."""
+"""The stages of a training, and the strategies made of them."""
 
 from __future__ import annotations
 
-import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,44 +18,26 @@ from ..personalization import Personalization, PersonalizationError
 from ..sampling import SamplingSettings
 from ..text import Identifier, check_identifier_name
 from .examples import Examples, PriorExamples
-from .loop import Loop
+from .identity import run_fields
+from .loop import Batches, Loop
 from .runs import Run, collected
-from .settings import TrainingSettings
+from .settings import EMBEDDING, JOINT, LAYERS, STAGES, TrainingSettings
 from .subject import Subject
 from .trainable import Trainable, initial_vectors, new_adapter
 
-EMBEDDING, LAYERS, JOINT = "embedding", "layers", "joint"
+KEEP_EVERY = {EMBEDDING: 50, LAYERS: 20, JOINT: 20}  # steps between two kept results
 PRIOR_BATCH = 8  # class pictures drawn at once
-KEEP_EVERY = {EMBEDDING: 50, LAYERS: 20, JOINT: 20}
-
-# What decides the outcome of each stage; a change to anything else must not train again.
-_COMMON = (
-    "vectors",
-    "initialisation",
-    "per_image_token",
-    "prior_preservation",
-    "prior_weight",
-    "prior_images",
-    "batch_size",
-    "micro_batch",
-    "clip_norm",
-    "seed",
-)
-_DECIDES = {
-    EMBEDDING: (*_COMMON, "embedding_learning_rate"),
-    LAYERS: (*_COMMON, "layer_learning_rate", "method", "rank"),
-    JOINT: (*_COMMON, "embedding_learning_rate", "layer_learning_rate", "method", "rank"),
-}
-
 SAMPLED = "a photo of {} {} on the beach"  # the prompt whose picture shows what has been learned so far
 SAMPLE_SEED = 0
 
 OnSample = Callable[[int, Tensor], None]  # step, images (1, H, W, 3) in 0..1
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, eq=False)
 class StageResult:
-    """What a stage learned by `step`; `note` says how it was come by (trained, resumed, remembered).
+    """What a stage learned by `step`; `note` says whether that was trained now, gone on with, or remembered.
 
     `samples` holds the codes (1, rows, columns) of one prompt and seed at kept steps, where they were asked for.
     """
@@ -80,18 +62,37 @@ def personalize(
     samples: int = 0,
     on_sample: OnSample | None = None,
 ) -> list[StageResult]:
-    """Run the strategy's stages; the last result is the personalization, earlier ones are what it stands on."""
-    trainer = StageTrainer(model, subject, settings, runs, identifier, progress, cancel, samples, on_sample)
-    if settings.strategy == "joint":
-        return [trainer.run(JOINT, settings.layer_steps)]
-    results = [trainer.run(EMBEDDING, settings.embedding_steps)]
-    if settings.strategy == "two_stage":
-        results.append(trainer.run(LAYERS, settings.layer_steps, results[0].personalization))
+    """Train the strategy's stages one after the other; the last result is the personalization.
+
+    Arguments and errors are those of `Stage` and its `train`.
+    """
+    results: list[StageResult] = []
+    start = None
+    for name in STAGES[settings.strategy]:
+        stage = Stage(
+            model,
+            subject,
+            settings,
+            runs,
+            name,
+            start,
+            identifier=identifier,
+            progress=progress,
+            cancel=cancel,
+            samples=samples,
+            on_sample=on_sample,
+        )
+        result = stage.train(settings.steps(name))
+        results.append(result)
+        start = result.personalization
     return results
 
 
-class StageTrainer:
-    """Runs single stages for one subject; the nodes and `personalize` share it."""
+class Stage:
+    """One stage of learning one subject, remembered below `runs`; the nodes and `personalize` share it.
+
+    `losses` grows while it trains.
+    """
 
     def __init__(
         self,
@@ -99,171 +100,171 @@ class StageTrainer:
         subject: Subject,
         settings: TrainingSettings,
         runs: Path,
+        name: str,
+        start: Personalization | None = None,
+        *,
         identifier: str = "[V]",
         progress: Progress = silent,
         cancel: Cancel = never,
         samples: int = 0,
         on_sample: OnSample | None = None,
     ):
-        """`samples`: of so many kept steps per stage, the last among them, one picture is drawn, remembered and shown."""
-        if model.applied:
-            names = ", ".join(i.name for i in model.identifiers)
-            raise PersonalizationError(
-                f"The model is already personalized ({names}). Train on the model as it was loaded."
-            )
-        if model.transformer.quantized and settings.method == "full" and settings.strategy != "embedding_only":
-            raise PersonalizationError(
-                f"Full q/k/v training needs the weights in 16 or 32 bits, and this model holds them in {model.transformer.quantized}. "
-                "Load it in another precision, or choose the method LoRA."
-            )
-        self.model, self.subject, self.settings, self.runs = model, subject, settings, Path(runs)
+        """`name`: "embedding", "layers" or "joint"; `start`: whose vectors the stage takes over.
+
+        `samples`: at so many kept steps, the last among them, one picture is drawn, remembered and handed to
+        `on_sample`. Raises PersonalizationError for a model or a start that cannot be trained on, and TextError for an
+        identifier that is none.
+        """
+        _check_model(model, settings)
+        if start is not None:
+            _check_start(model, start)
+        self.model = model
+        self.subject = subject
+        self.settings = settings
+        self.name = name
+        self.start = start
         self.identifier = check_identifier_name(identifier)
-        self.progress, self.cancel, self.samples, self.on_sample = progress, cancel, samples, on_sample
-        self.losses: list[float] = []  # of the stage that runs, growing
+        self.progress = progress
+        self.cancel = cancel
+        self.samples = samples
+        self.on_sample = on_sample
+        fields = run_fields(model, subject, settings, name, start)
+        self.run = Run(Path(runs), f"{subject.class_name}-{name}", fields)
+        self.losses: list[float] = []
 
     @torch.inference_mode(False)
     @torch.enable_grad()
-    def run(self, stage: str, steps: int, start: Personalization | None = None) -> StageResult:
-        """Learn `stage` for `steps` steps in all, on top of `start`'s vectors where given."""
-        self._check_start(start)
-        run = self._folder(stage, start)
+    def train(self, steps: int) -> StageResult:
+        """Learn until `steps` steps are done in all; steps that are remembered are not trained again.
+
+        Raises NotEnough before the first step, Cancelled, and TrainingDiverged.
+        """
+        latest = self.run.latest_step()
+        kept = _answer(self.run.kept(), steps, latest)
+        if kept is not None:
+            return self._remembered(kept, steps)
         note = "trained"
-        latest = run.latest()
-        if kept := _remembered(run, steps, latest.step if latest else 0):
-            note = (
-                "remembered"
-                if kept == steps
-                else f"remembered: the kept result nearest to {steps} steps is the one at {kept}"
-            )
-            trainable = self._trainable(stage, start)
-            trainable.load_state_dict(run.result(kept))
-            losses = latest.losses[:kept] if latest else []
-            return self._result(stage, trainable, losses, kept, note, run, self._kept_samples(stage, start, kept, run))
-        if latest:
-            note = f"went on from step {latest.step}"
-        if stage != EMBEDDING:
-            check_budget(self.model.transformer, self.settings.method, self.settings.rank, self.runs)
-        run.open()
-        trainable = self._trainable(stage, start)
-        loop = self._loop(stage, trainable, run)
+        if latest is None:
+            log.info("%s: nothing is remembered in %s, training begins", self.name, self.run.folder)
+        else:
+            note = f"went on from step {latest}"
+            log.info("%s: %s of %s", self.name, note, self.run.folder)
+        if self.name != EMBEDDING:
+            check_budget(self.model.transformer, self.settings.method, self.settings.rank, self.run.root)
+        self.run.open()
+        return self._trained(steps, note)
+
+    def _remembered(self, step: int, steps: int) -> StageResult:
+        """The result of a kept step, where `steps` were asked for."""
+        note = "remembered"
+        if step != steps:
+            note = f"remembered: the kept result nearest to {steps} steps is the one at {step}"
+        log.info("%s: %s, in %s", self.name, note, self.run.folder)
+        losses = self.run.losses()[:step]
+        return self._result(self._kept(step), losses, step, note, self._kept_samples(step))
+
+    def _trained(self, steps: int, note: str) -> StageResult:
+        trainable = self._new_trainable()
+        loop = Loop(
+            self.model.transformer,
+            trainable,
+            self._learning_rates(trainable),
+            self._batches(trainable),
+            self.run,
+            self.settings,
+            first_row_id=self.model.protocol.identifier_base,
+            keep_every=KEEP_EVERY[self.name],
+        )
         self.losses = loop.losses
-        planned, samples = sampled_steps(stage, steps, self.samples), self._kept_samples(stage, start, steps, run)
+        planned = sampled_steps(self.name, steps, self.samples)
+        samples = self._kept_samples(steps)
 
         def on_keep(step: int) -> None:
             if step in planned:
-                samples[step] = self._sample(stage, start, step, run, trainable)
+                samples[step] = self._sample(step, trainable)
 
-        loop.train(steps, lambda *a: self.progress(*a[:2], f"{stage}: {a[2]}"), self.cancel, on_keep)
-        return self._result(stage, trainable, loop.losses, loop.step, note, run, samples)
+        def progress(done: int, total: int, message: str) -> None:
+            self.progress(done, total, f"{self.name}: {message}")
 
-    def _check_start(self, start: Personalization | None) -> None:
-        if start is None:
-            return
-        if start.base_fingerprint != self.model.fingerprint:
-            raise PersonalizationError(
-                f'"{start.identifier} {start.class_name}" was learned on another base model (fingerprint {start.base_fingerprint}, '
-                f"this one has {self.model.fingerprint}). Learn the identifier on this model first."
-            )
-        if start.adapter is not None:
-            raise PersonalizationError(
-                f'"{start.identifier} {start.class_name}" already changes the layers. Start from an embedding alone, or from nothing.'
-            )
+        loop.train(steps, progress, self.cancel, on_keep)
+        return self._result(trainable, loop.losses, loop.step, note, samples)
 
-    def _folder(self, stage: str, start: Personalization | None) -> Run:
-        settings = self.settings.describe()
-        fields = {
-            "base": self.model.fingerprint,
-            "photos": self.subject.source,
-            "class": self.subject.class_name,
-            "size": list(self.subject.size),
-            "stage": stage,
-            "settings": {
-                name: settings[name]
-                for name in _DECIDES[stage]
-                if not (name == "rank" and self.settings.method == "full")
-            },
-            "start": tensor_hash(start.vectors) if start else None,
-        }
-        if self.model.transformer.quantized:
-            fields["weights"] = self.model.transformer.quantized
-        return Run(self.runs, f"{self.subject.class_name}-{stage}", fields)
+    # ------------------------------------------------------------ what is learned
 
-    def _trainable(self, stage: str, start: Personalization | None) -> Trainable:
-        model, settings = self.model, self.settings
-        if start is not None:
-            vectors = start.vectors.clone().to(model.device)
+    def _new_trainable(self) -> Trainable:
+        """What the stage learns, as it is before the first step."""
+        transformer = self.model.transformer
+        settings = self.settings
+        if self.start is not None:
+            vectors = self.start.vectors.clone()
         else:
             vectors = initial_vectors(
-                model.transformer,
-                model.text,
+                transformer,
+                self.model.protocol,
                 self.subject.class_name,
                 settings.vectors,
                 settings.initialisation,
                 settings.seed,
-            ).to(model.device)
+            )
         photo_vectors = None
-        if settings.per_image_token and stage != LAYERS:
+        if settings.per_image_token and self.name != LAYERS:
             photo_vectors = initial_vectors(
-                model.transformer, model.text, "photo", self.subject.photos, "random", settings.seed + 1
-            )
-            photo_vectors = photo_vectors.to(model.device)
-        adapter = (
-            None
-            if stage == EMBEDDING
-            else new_adapter(model.transformer, settings.method, settings.rank, settings.seed)
-        )
-        return Trainable(vectors, photo_vectors, adapter)
+                transformer, self.model.protocol, "photo", self.subject.photos, "random", settings.seed + 1
+            ).to(self.model.device)
+        adapter = None
+        if self.name != EMBEDDING:
+            adapter = new_adapter(transformer, settings.method, settings.rank, settings.seed)
+        return Trainable(vectors.to(self.model.device), photo_vectors, adapter)
 
-    def _loop(self, stage: str, trainable: Trainable, run: Run) -> Loop:
-        settings, protocol = self.settings, self.model.family.protocol
-        rates = {} if stage == LAYERS else {"vectors": settings.embedding_learning_rate}
+    def _kept(self, step: int) -> Trainable:
+        """What was learned by a kept step."""
+        trainable = self._new_trainable()
+        trainable.load_state_dict(self.run.result(step))
+        return trainable
+
+    def _learning_rates(self, trainable: Trainable) -> dict[str, float]:
+        """By the names in `trainable`; what has none stays as it is."""
+        rates = {}
+        if self.name != LAYERS:
+            rates["vectors"] = self.settings.embedding_learning_rate
         if trainable.photo_vectors is not None:
-            rates["photo_vectors"] = settings.embedding_learning_rate
+            rates["photo_vectors"] = self.settings.embedding_learning_rate
         if trainable.adapter is not None:
-            rates["adapter"] = settings.layer_learning_rate
-        return Loop(
-            self.model.transformer,
-            trainable,
-            rates,
-            self._batches(trainable, run),
-            run,
-            first_row_id=protocol.identifier_base,
-            micro_batch=settings.micro_batch,
-            clip_norm=settings.clip_norm,
-            keep_every=KEEP_EVERY[stage],
-            gradient_checkpointing=settings.gradient_checkpointing,
-        )
+            rates["adapter"] = self.settings.layer_learning_rate
+        return rates
 
-    def _batches(self, trainable: Trainable, run: Run):
+    # ------------------------------------------------------------ what it is learned from
+
+    def _batches(self, trainable: Trainable) -> Batches:
         """Step -> the subject's batch and, with prior preservation, the class's."""
-        subject, settings, text = self.subject, self.settings, self.model.text
-        base = text.protocol.identifier_base
-        identifier = Identifier(self.identifier, subject.class_name, base, len(trainable.vectors))
-        photo_tokens = (
-            ()
-            if trainable.photo_vectors is None
-            else tuple(
-                Identifier(f"[photo{i}]", "", base + len(trainable.vectors) + i, 1) for i in range(subject.photos)
-            )
-        )
-        examples = Examples(subject, text, identifier, settings.batch_size, settings.seed, photo_tokens)
-        if not settings.prior_preservation:
+        examples = self._examples(trainable)
+        if not self.settings.prior_preservation:
             return lambda step: [(examples(step), 1.0)]
-        sentence = f"a photo of a {subject.class_name}"
-        codes = run.remembered("prior")
-        if codes is None:
-            codes = self._draw_prior(sentence, run)
-        prior = PriorExamples(
-            codes,
-            text.prompt_ids(sentence, subject.size),
-            text.protocol,
-            subject.size,
-            settings.batch_size,
-            settings.seed,
-        )
-        return lambda step: [(examples(step), 1.0), (prior(step), settings.prior_weight)]
+        prior = self._prior_examples()
+        return lambda step: [(examples(step), 1.0), (prior(step), self.settings.prior_weight)]
 
-    def _draw_prior(self, sentence: str, run: Run) -> Tensor:
+    def _examples(self, trainable: Trainable) -> Examples:
+        subject = self.subject
+        protocol = self.model.protocol
+        first = protocol.identifier_base
+        count = len(trainable.vectors)
+        identifier = Identifier(self.identifier, subject.class_name, first, count)
+        photo_tokens: tuple[Identifier, ...] = ()
+        if trainable.photo_vectors is not None:
+            photo_tokens = tuple(Identifier(f"[photo{i}]", "", first + count + i, 1) for i in range(subject.photos))
+        return Examples(subject, protocol, identifier, self.settings.batch_size, self.settings.seed, photo_tokens)
+
+    def _prior_examples(self) -> PriorExamples:
+        protocol = self.model.protocol
+        size = self.subject.size
+        sentence = f"a photo of a {self.subject.class_name}"
+        codes = self.run.remembered("prior")
+        if codes is None:
+            codes = self._draw_prior(sentence)
+        prompt = protocol.prompt(sentence, size)
+        return PriorExamples(codes, prompt, protocol, size, self.settings.batch_size, self.settings.seed)
+
+    def _draw_prior(self, sentence: str) -> Tensor:
         """Codes of class pictures, in batches that depend on how many there are; a batch is never drawn twice."""
         sampling = SamplingSettings.resolve(self.model.family, size=self.subject.size, seed=self.settings.seed)
         count = self.settings.prior_images
@@ -275,58 +276,55 @@ class StageTrainer:
                 yield torch.cat([image.codes for image in images]).clone()
                 self.progress(first + len(batch), count, "drawing class images")
 
-        return collected(run, "prior", drawn)
+        return collected(self.run, "prior", drawn)
 
-    def _kept_samples(self, stage: str, start: Personalization | None, steps: int, run: Run) -> dict[int, Tensor]:
+    # ------------------------------------------------------------ what is shown and handed on
+
+    def _kept_samples(self, steps: int) -> dict[int, Tensor]:
         """The samples of steps that were kept before, up to `steps`."""
-        kept = run.kept()
-        return {
-            step: self._sample(stage, start, step, run)
-            for step in sampled_steps(stage, steps, self.samples)
-            if step in kept
-        }
+        kept = self.run.kept()
+        planned = sampled_steps(self.name, steps, self.samples)
+        return {step: self._sample(step) for step in planned if step in kept}
 
-    def _sample(
-        self,
-        stage: str,
-        start: Personalization | None,
-        step: int,
-        run: Run,
-        trainable: Trainable | None = None,
-    ) -> Tensor:
-        """Codes of the sample at a kept step, drawn once and then remembered beside it; `trainable` if it stands there."""
+    def _sample(self, step: int, trainable: Trainable | None = None) -> Tensor:
+        """Codes of the sample at a kept step, drawn once and then remembered; `trainable`: as it is at that step."""
         name = f"sample-{step:06d}"
-        codes = run.remembered(name) if step in run.kept() else None
+        codes = self.run.remembered(name)
         if codes is None:
-            if trainable is None:
-                trainable = self._trainable(stage, start)
-                trainable.load_state_dict(run.result(step))
-            model = self.model.knowing(self._personalization(stage, trainable, step))
-            settings = SamplingSettings.resolve(model.family, size=self.subject.size, seed=SAMPLE_SEED)
-            with attached(model.transformer, trainable.adapter):
-                image = model.generate(
-                    SAMPLED.format(self.identifier, self.subject.class_name), settings, cancel=self.cancel
-                )[0]
-            codes = image.codes.clone()
-            run.remember(name, codes)
+            codes = self._draw_sample(step, trainable or self._kept(step))
+            self.run.remember(name, codes)
         if self.on_sample is not None:
             self.on_sample(step, self.model.decode(codes))
         return codes
 
-    def _result(self, stage, trainable, losses, step, note, run, samples) -> StageResult:
-        return StageResult(self._personalization(stage, trainable, step), losses, step, note, run.folder, samples)
+    def _draw_sample(self, step: int, trainable: Trainable) -> Tensor:
+        model = self.model.with_identifier(self._personalization(trainable, step))
+        settings = SamplingSettings.resolve(model.family, size=self.subject.size, seed=SAMPLE_SEED)
+        prompt = SAMPLED.format(self.identifier, self.subject.class_name)
+        with attached(model.transformer, trainable.adapter):
+            image = model.generate(prompt, settings, cancel=self.cancel)[0]
+        return image.codes.clone()
 
-    def _personalization(self, stage: str, trainable: Trainable, step: int) -> Personalization:
+    def _result(
+        self, trainable: Trainable, losses: list[float], step: int, note: str, samples: dict[int, Tensor]
+    ) -> StageResult:
+        return StageResult(self._personalization(trainable, step), losses, step, note, self.run.folder, samples)
+
+    def _personalization(self, trainable: Trainable, step: int) -> Personalization:
         recipe = {
             **self.settings.describe(),
-            "stage": stage,
+            "stage": self.name,
             "steps": step,
             "photos": self.subject.photos,
             "size": list(self.subject.size),
         }
-        vectors = trainable.vectors.detach().clone().cpu()
         return Personalization(
-            self.identifier, self.subject.class_name, vectors, trainable.adapter, self.model.fingerprint, recipe
+            self.identifier,
+            self.subject.class_name,
+            trainable.vectors.detach().clone().cpu(),
+            trainable.adapter,
+            self.model.fingerprint,
+            recipe,
         )
 
 
@@ -334,19 +332,43 @@ def sampled_steps(stage: str, steps: int, count: int) -> list[int]:
     """`count` of the steps that a training of `steps` steps keeps, evenly spread, the last among them."""
     every = KEEP_EVERY[stage]
     kept = sorted({*range(every, steps, every), steps})
-    spaced = {kept[-1 - round(i * len(kept) / count)] for i in range(count) if round(i * len(kept) / count) < len(kept)}
-    return sorted(spaced)
+    chosen = set()
+    for i in range(count):
+        from_the_end = round(i * len(kept) / count)
+        if from_the_end < len(kept):
+            chosen.add(kept[-1 - from_the_end])
+    return sorted(chosen)
 
 
-def _remembered(run: Run, steps: int, latest: int) -> int | None:
-    """The kept step that answers a request for `steps`: exactly it, or the nearest when training is already beyond."""
-    kept = run.kept()
+def _answer(kept: list[int], steps: int, latest: int | None) -> int | None:
+    """The kept step that answers a request for `steps`: exactly it, or the nearest where training is already beyond."""
     if steps in kept:
         return steps
-    if latest > steps and kept:
+    if kept and latest is not None and latest > steps:
         return min(kept, key=lambda step: (abs(step - steps), step))
     return None
 
 
-def tensor_hash(tensor: Tensor) -> str:
-    return hashlib.sha256(tensor.detach().float().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
+def _check_model(model: ARModel, settings: TrainingSettings) -> None:
+    if model.applied:
+        names = ", ".join(i.name for i in model.identifiers)
+        raise PersonalizationError(f"The model is already personalized ({names}). Train on the model as it was loaded.")
+    quantized = model.transformer.quantized
+    if quantized and settings.method == "full" and settings.strategy != "embedding_only":
+        raise PersonalizationError(
+            f"Full q/k/v training needs the weights in 16 or 32 bits, and this model holds them in {quantized}. "
+            "Load it in another precision, or choose the method LoRA."
+        )
+
+
+def _check_start(model: ARModel, start: Personalization) -> None:
+    name = f'"{start.identifier} {start.class_name}"'
+    if start.base_fingerprint != model.fingerprint:
+        raise PersonalizationError(
+            f"{name} was learned on another base model (fingerprint {start.base_fingerprint}, this one has "
+            f"{model.fingerprint}). Learn the identifier on this model first."
+        )
+    if start.adapter is not None:
+        raise PersonalizationError(
+            f"{name} already changes the layers. Start from an embedding alone, or from nothing."
+        )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,16 @@ from PIL import Image
 from torch import Tensor
 
 from ..control import Cancel, Progress, never, silent, stop_if
+from ..families.family import Recipe
 from ..families.protocol import Size
+from ..files import json_hash, tensor_hash
 from ..model import ARModel
 from ..photos import Photo, centre_crop, pixel_hash, stack, views
 from .runs import Run, collected
 
 VIEW_SEED = 0  # the views belong to the photos, not to one training
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,7 @@ class Subject:
 
     @property
     def photos(self) -> int:
+        """How many photos there are, without their views."""
         return 1 + max(self.photo_of)
 
 
@@ -46,57 +50,65 @@ def prepare_subject(
     progress: Progress = silent,
     cancel: Cancel = never,
 ) -> Subject:
-    """Crop the photos, make the recipe's views of each, and encode everything once; remembered below `runs`."""
+    """Crop the photos, make the recipe's views of each, and encode everything once; remembered below `runs`.
+
+    `size` None is the recipe's. Raises ValueError for an empty class name, TextError for one that spells a control
+    token, and Cancelled; what was encoded until then is remembered too.
+    """
     recipe = model.family.recipe
     size = size or recipe.size
     class_name = " ".join(class_name.split())
     if not class_name:
         raise ValueError('The class name is empty. Give the word for what the photos show, for example "dog".')
-    model.text.encode(f" {class_name}")  # refuses control tokens
+    model.protocol.encode(f" {class_name}")  # refuses control tokens
+    # These fields name what is remembered, as those of identity.py do: none may be added for all.
     fields = {
         "photos": pixel_hash([photo.image for photo in photos]),
         "size": list(size),
-        "codebook": _codebook_hash(model),
+        "codebook": tensor_hash(model.image_tokenizer.quantize.embedding.weight),
         "seed": VIEW_SEED,
         "views": [recipe.views, recipe.view_shift, recipe.view_scale, recipe.view_flip],
     }
-    run = Run(Path(runs), "photos", fields) if runs is not None else None
-    codes = run.remembered("codes") if run else None
+    run = None
+    codes = None
+    if runs is not None:
+        run = Run(Path(runs), "photos", fields)
+        codes = run.remembered("codes")
     if codes is None:
         codes = _encode(model, photos, size, run, progress, cancel)
+    else:
+        log.info("The codes of these photos are remembered")
     photo_of = tuple(i // (1 + recipe.views) for i in range(len(codes)))
-    source = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-    return Subject(class_name, size, codes, photo_of, source)
+    return Subject(class_name, size, codes, photo_of, json_hash(fields))
 
 
 def _encode(
     model: ARModel, photos: Sequence[Photo], size: Size, run: Run | None, progress: Progress, cancel: Cancel
 ) -> Tensor:
-    """Codes of every photo, each followed by its views; what is read when something ends this early is remembered in `run`."""
+    """Codes of every photo, each followed by its views; those made before an early end are remembered in `run`."""
     recipe = model.family.recipe
-
-    def pictures() -> Iterator[Image.Image]:
-        for number, photo in enumerate(photos):
-            yield centre_crop(photo.image, size)
-            yield from views(
-                photo.image,
-                size,
-                recipe.views,
-                VIEW_SEED + number,
-                recipe.view_shift,
-                recipe.view_scale,
-                recipe.view_flip,
-            )
+    total = len(photos) * (1 + recipe.views)
 
     def encoded(done: int) -> Iterator[Tensor]:
-        for number, picture in enumerate(itertools.islice(pictures(), done, None), done + 1):
+        remaining = itertools.islice(_pictures(photos, size, recipe), done, None)
+        for number, picture in enumerate(remaining, done + 1):
             stop_if(cancel)
             yield model.encode(stack([picture]))
-            progress(number, len(photos) * (1 + recipe.views), "reading photos")
+            progress(number, total, "reading photos")
 
     return collected(run, "codes", encoded)
 
 
-def _codebook_hash(model: ARModel) -> str:
-    rows = model.image_tokenizer.quantize.embedding.weight.detach().float().cpu().contiguous()
-    return hashlib.sha256(rows.numpy().tobytes()).hexdigest()[:16]
+def _pictures(photos: Sequence[Photo], size: Size, recipe: Recipe) -> Iterator[Image.Image]:
+    """Each photo's centre crop, followed by its views."""
+    for number, photo in enumerate(photos):
+        yield centre_crop(photo.image, size)
+        yield from views(
+            photo.image,
+            size,
+            recipe.views,
+            VIEW_SEED + number,
+            recipe.view_shift,
+            recipe.view_scale,
+            recipe.view_flip,
+        )

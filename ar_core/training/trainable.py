@@ -6,40 +6,51 @@ import torch
 from torch import Tensor, nn
 
 from ..adapters import Adapter, DeltaAdapter, LowRankAdapter
-from ..text import TextTokenizer
+from ..families.protocol import Protocol
+from ..memory import trainable_parameters
 from ..transformer import Transformer
+from .settings import EMBEDDING, TrainingSettings
 
 
 class Trainable(nn.Module):
-    """`vectors` (k, hidden) and `photo_vectors` (photos, hidden) lie over reserved tokens in this order."""
+    """`vectors` (k, hidden) and `photo_vectors` (photos, hidden) lie over reserved tokens in this order.
+
+    The names of its parameters are those in the states on disk.
+    """
 
     def __init__(self, vectors: Tensor, photo_vectors: Tensor | None, adapter: Adapter | None):
         super().__init__()
         self.vectors = nn.Parameter(vectors)
-        self.photo_vectors = nn.Parameter(photo_vectors) if photo_vectors is not None else None
+        self.photo_vectors: nn.Parameter | None = None
+        if photo_vectors is not None:
+            self.photo_vectors = nn.Parameter(photo_vectors)
         self.adapter = adapter
 
     @property
     def rows(self) -> Tensor:
-        return self.vectors if self.photo_vectors is None else torch.cat([self.vectors, self.photo_vectors])
+        """All vectors in the order of their reserved tokens (k + photos, hidden)."""
+        if self.photo_vectors is None:
+            return self.vectors
+        return torch.cat([self.vectors, self.photo_vectors])
 
 
 def initial_vectors(
-    transformer: Transformer, text: TextTokenizer, class_name: str, count: int, how: str, seed: int
+    transformer: Transformer, protocol: Protocol, word: str, count: int, initialisation: str, seed: int
 ) -> Tensor:
-    """(count, hidden) float32: the class word's mean embedding, or normal vectors at the table's median norm.
+    """(count, hidden) float32: `word`'s mean embedding, or normal vectors at the table's median norm.
 
-    Vectors after the first get a little noise, so that they can part.
+    `initialisation`: "class" or "random". Vectors after the first get a little noise, so that they can part.
     """
     table = transformer.model.embed_tokens.weight
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(count, table.shape[1], generator=generator)
     noise = noise / noise.norm(dim=1, keepdim=True) * median_norm(table)
-    if how == "random":
+    if initialisation == "random":
         return noise.to(table.device)
-    word = table[torch.tensor(text.encode(f" {class_name}"), device=table.device)].float().mean(0)
+    ids = torch.tensor(protocol.encode(f" {word}"), device=table.device)
+    mean = table[ids].float().mean(0)
     noise[0] = 0
-    return word + 0.1 * noise.to(table.device)
+    return mean + 0.1 * noise.to(table.device)
 
 
 def median_norm(table: Tensor) -> float:
@@ -50,4 +61,14 @@ def median_norm(table: Tensor) -> float:
 
 
 def new_adapter(transformer: Transformer, method: str, rank: int, seed: int) -> Adapter:
-    return LowRankAdapter.fresh(transformer, rank, seed) if method == "lora" else DeltaAdapter.fresh(transformer)
+    """An adapter of that method which changes nothing yet."""
+    if method == "lora":
+        return LowRankAdapter.fresh(transformer, rank, seed)
+    return DeltaAdapter.fresh(transformer)
+
+
+def adapter_parameters(transformer: Transformer, settings: TrainingSettings, stage: str) -> int:
+    """How many parameters the adapter of a stage has; 0 for the stage that leaves the layers alone."""
+    if stage == EMBEDDING:
+        return 0
+    return trainable_parameters(transformer, settings.method, settings.rank)

@@ -135,7 +135,3 @@ def fitting_precisions(ar: HostedModel, needed: int) -> str:
 def streamed(ar: HostedModel) -> bool:
     """Whether ComfyUI keeps some layers of the transformer off the card and copies them there whenever they run."""
     return getattr(ar.model.transformer, "model_lowvram", False)
-
-
-def itemsize(ar: HostedModel) -> int:
-    return ar.model.transformer.image_head.weight.element_size()

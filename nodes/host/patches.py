@@ -13,7 +13,7 @@ def applied(ar: HostedModel, personalization: Personalization, strength: float, 
     """`ar` knowing one subject more; every other branch of the graph keeps what it has."""
     if ar.model.transformer.quantized:  # nothing can be added to rounded weights: the change is computed beside them
         return HostedModel(ar.model.personalized(personalization, strength, name), ar.transformer, ar.image_tokenizer)
-    model = ar.model.knowing(personalization, strength, name)
+    model = ar.model.with_identifier(personalization, strength, name)
     patcher = ar.transformer.clone()
     if personalization.adapter is not None and strength:
         patches = {f"{key}.weight": _patch(personalization.adapter, key) for key in personalization.adapter.names()}

@@ -502,11 +502,11 @@ def test_only_the_loader_changes_for_another_model(comfy, steps):
     """The 7B's file layout and token protocol, in small: other widths, other picture size, other vocabulary."""
     from tiny import write_lumina
 
-    write_lumina(comfy.base / "models" / "lumina_mgpt" / "tiny-512")
+    write_lumina(comfy.base / "models" / "lumina_mgpt" / "tiny")
     nodes = workflow("personalize_subject")
     for value in nodes.values():
         if value["class_type"] == "LuminaMGPTLoadModel":
-            value["inputs"]["model_name"] = "tiny-512"
+            value["inputs"] |= {"model_name": "tiny", "family": "lumina-mgpt-512"}
         if "training_seed" in value["inputs"]:
             value["inputs"]["steps"] = 1
         if value["class_type"] == "LuminaMGPTSampler":
@@ -517,6 +517,16 @@ def test_only_the_loader_changes_for_another_model(comfy, steps):
     assert outcome.ok, outcome.error or outcome.refused
     sampler = next(key for key, value in nodes.items() if value["class_type"] == "LuminaMGPTSampler")
     assert outcome.outputs[sampler][0][0].shape == (1, 512, 512, 3) and len(steps) == 2
+
+
+@pytest.mark.parametrize("family, title", [("auto", "768 px"), ("lumina-mgpt-1024", "1024 px")])
+def test_the_loader_says_which_family_it_took_and_asks_where_the_files_are_silent(family, title, comfy, pack):
+    from tiny import write_lumina
+
+    write_lumina(comfy.base / "models" / "lumina_mgpt" / "in-question-512")
+    about = pack("nodes.load_model").LoadModel.execute("in-question-512", "auto", family).args[1]
+    assert f"Lumina-mGPT 7B, {title}" in about
+    assert ("choose the family lumina-mgpt-512" in about) == (family == "auto")
 
 
 # ---------------------------------------------------------------- every workflow as it ships

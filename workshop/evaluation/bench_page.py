@@ -8,7 +8,6 @@ Draws the subjects, compares the strategies on them with three training seeds, a
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,9 +22,10 @@ from ar_core.control import Cancel, Progress
 from ar_core.dreambench import drawings
 from ar_core.dreambench.benchmark import Plan
 from ar_core.dreambench.dataset import DataSet
-from ar_core.dreambench.report import comparison, write_text
+from ar_core.dreambench.report import comparison
 from ar_core.dreambench.scoring import SubjectScores, difference, over
 from ar_core.dreambench.ways import WAYS
+from ar_core.files import write_image, write_json, write_text
 from ar_core.model import ARModel
 from ar_core.sheets import grid, loss_curves
 
@@ -118,10 +118,10 @@ def write(
     lines += [*single_section(falls, single_steps(model, plan), sheets.name), "", "## Contact sheets", ""]
     for number, subject in enumerate(data.subjects):
         name = f"{subject.name}.jpg"
-        contact_sheet(data, plan, out, number).save(sheets / name, quality=88)
+        write_image(sheets / name, contact_sheet(data, plan, out, number), quality=88)
         lines += [f"### {subject.name}", f"![{subject.name}: one row for every way]({sheets.name}/{name})", ""]
     name, kinds = next(iter(losses.items()))
-    loss_curves(kinds).save(sheets / "single_photo.png")
+    write_image(sheets / "single_photo.png", loss_curves(kinds))
     found = {
         "machine": machine(),
         "model": model.fingerprint,
@@ -134,7 +134,7 @@ def write(
         ],
         "single photo": {name: {kind: asdict(value) for kind, value in kinds.items()} for name, kinds in falls.items()},
     }
-    write_text(page.with_suffix(".json"), json.dumps(found, indent=1).replace("NaN", "null"))
+    write_json(page.with_suffix(".json"), found)
     write_text(page, "\n".join(lines).rstrip())
 
 

@@ -8,9 +8,9 @@ Trainings are remembered: every number of steps is a point of one training, and 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
+from ar_core.files import write_json
 from ar_core.model import MINIATURE_FOLDER, ARModel
 from ar_core.training.settings import METHODS
 
@@ -45,7 +45,7 @@ def main() -> None:
         sheets = arguments.folder / "sheets" / f"{arguments.strategy}_{arguments.method}_{steps:03d}_steps"
         evaluation = Evaluation(model, *judges, effort, arguments.folder, sheets, lambda line: None)
         found = evaluation.personalization((arguments.strategy,))[arguments.strategy]
-        (evaluation.sheets / "numbers.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+        write_json(evaluation.sheets / "numbers.json", found)
         print(
             f"| {steps} | "
             + " | ".join(f"{found['all'][measure][0]:.2f}" for measure in ("identity", "place", "both"))

@@ -10,7 +10,6 @@ what another model, recipe, judge or effort gave is never taken for the present 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import platform
 import random
@@ -25,6 +24,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ar_core.files import atomic_write, json_value, read_json, weights_hash, write_image, write_json, write_text
 from ar_core.model import MINIATURE_FOLDER, ARModel
 from ar_core.photos import Photo, stack, unstack
 from ar_core.sampling import SamplingSettings
@@ -157,13 +157,11 @@ class Evaluation:
         """The numbers kept from before where they answer the same question, else new ones."""
         path = self.folder / f"{part.__name__}.json"
         effort = {name: value for name, value in asdict(self.effort).items() if name in ASKS[part.__name__]}
-        asked = json.loads(json.dumps({"judges": digest([self.attributes, self.identity]), **effort}))
-        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        asked = json_value({"judges": digest([self.attributes, self.identity]), **effort})
+        kept = read_json(path) if path.exists() else {}
         if kept.get("asked") != asked:
             kept = {"asked": asked, "found": part()}
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-            partial.replace(path)
+            write_json(path, kept)
         self.log(f"{part.__name__}: {json.dumps(kept['found'])}")
         return kept["found"]
 
@@ -203,7 +201,7 @@ class Evaluation:
             starts = range(0, min(32, len(world)), 8)
             rows += [pictures[i : i + 8] for i in starts]
             labels += [f"cfg {cfg:g}: " + "  |  ".join(describe(scene) for scene in world[i : i + 8]) for i in starts]
-        grid(rows, cell=144, labels=labels).save(self.sheets / "samples.png")
+        write_image(self.sheets / "samples.png", grid(rows, cell=144, labels=labels))
         return found
 
     def _held_out(self, world: Sequence[scenes.Scene], cfg: float) -> list[Image.Image]:
@@ -248,7 +246,8 @@ class Evaluation:
                 )
         rows = [[photos[i % PHOTOS], *row] for way in ways for i, row in enumerate(pictures[way])]
         labels = [f"{way}: {WAYS.get(way, way)}; training seed {seed}" for way in ways for seed in self.effort.seeds]
-        grid(rows, cell=144, columns=["photo", *places], labels=labels, title=name).save(self.sheets / f"{name}.png")
+        sheet = grid(rows, cell=144, columns=["photo", *places], labels=labels, title=name)
+        write_image(self.sheets / f"{name}.png", sheet)
         return {
             way: [
                 [int(self._retrieved(picture, gallery)), int(self.attributes.see([picture])[0]["place"] == place)]
@@ -277,9 +276,8 @@ class Evaluation:
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             codes = torch.cat([sample.codes for sample in model.generate(prompts, settings, first_image=first)])
-            partial = path.with_suffix(".partial.npy")
-            np.save(partial, codes.numpy().astype(np.uint16))
-            partial.replace(path)
+            with atomic_write(path) as file:
+                np.save(file, codes.numpy().astype(np.uint16))
         return unstack(self.model.decode(torch.from_numpy(np.load(path).astype(np.int64))))
 
     def _gallery(self, rng: random.Random, subjects: Sequence[scenes.Subject], places: Sequence[str]) -> list[Tensor]:
@@ -317,11 +315,7 @@ def decibels(model: ARModel, images: list[Image.Image]) -> list[float]:
 
 def digest(modules: Sequence[nn.Module], more: str = "") -> str:
     """A name for these weights."""
-    total = hashlib.sha256(more.encode())
-    for module in modules:
-        for name, value in module.state_dict().items():
-            total.update(name.encode() + value.detach().float().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()[:12]
+    return weights_hash(modules, more)[:12]
 
 
 # ---------------------------------------------------------------- numbers
@@ -371,13 +365,13 @@ def write_card(out: Path, training: Path, model: ARModel, effort: Effort, table:
     """`table.json` and `MODEL_CARD.md` in `out`."""
     out.mkdir(parents=True, exist_ok=True)
     whole = {"fingerprint": model.fingerprint, "effort": asdict(effort), "machine": machine(), **table}
-    (out / "table.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
+    write_json(out / "table.json", whole)
     record, recorded = training / "training.json", {"settings, seed, steps, time, machine": "not recorded"}
     if record.exists():
-        recorded = json.loads(record.read_text(encoding="utf-8"))
+        recorded = read_json(record)
     personalized = learned(model, effort, table["personalization"]) if effort.subjects else NOT_PERSONALIZED
     lines = [*introduction(model, effort, recorded), *judged(table), *personalized, *LIMITS]
-    (out / "MODEL_CARD.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(out / "MODEL_CARD.md", "\n".join(lines))
 
 
 def introduction(model: ARModel, effort: Effort, recorded: dict) -> list[str]:

@@ -6,13 +6,12 @@ python -m workshop.evaluation.scorer_check
 from __future__ import annotations
 
 import argparse
-import json
 import random
 from dataclasses import replace
 from pathlib import Path
 
 from ar_core.dreambench.encoders import MINIATURE, MINIATURE_SCORERS, Encoders
-from ar_core.dreambench.report import write_text
+from ar_core.files import write_json, write_text
 from ar_core.model import ARModel
 
 from ..world.drawing import draw
@@ -63,10 +62,7 @@ def main() -> None:
     choice = replace(MINIATURE, vit=arguments.folder / "identity", clip=arguments.folder / "pairs")
     encoders, model = Encoders.load(choice), ARModel.load()
     table = {"subjects": subjects(encoders, model, arguments.images), "shown": shown(encoders, model, arguments.images)}
-    write_text(
-        arguments.folder / "table.json",
-        json.dumps({"images": arguments.images, "machine": machine(), **table}, indent=1),
-    )
+    write_json(arguments.folder / "table.json", {"images": arguments.images, "machine": machine(), **table})
     texts = {name: "\n".join(rows_of(rows)) for name, rows in table.items()}
     write_text(arguments.folder / "SCORER_CARD.md", CARD.format(machine=machine(), images=arguments.images, **texts))
     print(texts["subjects"], texts["shown"], sep="\n\n")

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from ar_core.files import prefixed, read_tensors, write_tensors
+from ar_core.training.optimizer_state import load_optimizer, optimizer_tensors
 
 Optimizers = list[torch.optim.Optimizer]
 
@@ -16,37 +18,26 @@ def save_training(
     path: Path, step: int, total: int, model: nn.Module, optimizers: Optimizers, extra: dict[str, Tensor]
 ) -> None:
     """Write atomically: a crash leaves the previous checkpoint."""
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    tensors |= {f"extra.{k}": v for k, v in extra.items()}
+    tensors = prefixed("model.", model.state_dict()) | prefixed("extra.", extra)
     for number, optimizer in enumerate(optimizers):
-        for index, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        tensors |= prefixed(f"optimizer.{number}.", optimizer_tensors(optimizer))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"step": str(step), "total": str(total)})
-    partial.replace(path)
+    write_tensors(path, tensors, {"step": str(step), "total": str(total)})
 
 
 def load_training(path: Path, model: nn.Module, optimizers: Optimizers, extra: dict[str, Tensor]) -> int:
     """Fill model, optimizers and the `extra` tensors in place; returns the step to go on from."""
-    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
-    with safe_open(path, "pt") as file:
-        for key in file.keys():
-            kind, _, name = key.partition(".")
-            if kind == "extra":
-                extra[name].copy_(file.get_tensor(key))
-            elif kind == "optimizer":
-                number, index, field = name.split(".")
-                states[int(number)].setdefault(int(index), {})[field] = file.get_tensor(key)
-    for optimizer, state in zip(optimizers, states):
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    model.load_state_dict(trained_weights(path))
-    return progress(path)[0]
+    file = read_tensors(path)
+    for name, value in file.part("extra.").items():
+        extra[name].copy_(value)
+    for number, optimizer in enumerate(optimizers):
+        load_optimizer(optimizer, file.part(f"optimizer.{number}."))
+    model.load_state_dict(file.part("model."))
+    return int(file.metadata["step"])
 
 
 def trained_weights(path: Path) -> dict[str, Tensor]:
-    with safe_open(path, "pt") as file:
-        return {k.removeprefix("model."): file.get_tensor(k) for k in file.keys() if k.startswith("model.")}
+    return read_tensors(path).part("model.")
 
 
 def progress(path: Path) -> tuple[int, int]:

@@ -16,13 +16,15 @@ from torch.nn import functional as F
 
 from ar_core.architecture import TransformerConfig
 from ar_core.families.miniature import MINIATURE
+from ar_core.families.protocol import Protocol
+from ar_core.files import atomic_write
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
-from ar_core.text import TextTokenizer
 from ar_core.training.examples import make_batch
 from ar_core.transformer import Transformer
 
 from ..world.drawing import draw
 from ..world.scenes import Scene, random_caption, random_scene
+from ..world.words import FIRST_CODE
 from .checkpointing import load_training, progress, save_training
 
 CONFIG = TransformerConfig(
@@ -32,8 +34,8 @@ CONFIG = TransformerConfig(
     num_hidden_layers=6,
     num_attention_heads=4,
     num_key_value_heads=4,
-    head_first=MINIATURE.protocol.code_base,
-    head_size=MINIATURE.protocol.codes,
+    head_first=FIRST_CODE,
+    head_size=MINIATURE.codes,
 )
 BATCH = 16
 UNCAPTIONED = 0.1
@@ -56,7 +58,8 @@ def tokenise(tokenizer: ImageTokenizer, folder: Path, count: int, seed: int = 0,
             with torch.autocast("cpu", torch.bfloat16):
                 codes.append(tokenizer.encode(torch.from_numpy(np.stack(images)).float() / 255))
         done = np.concatenate([done, torch.cat(codes).numpy().astype(np.uint16)])
-        np.save(path, done)
+        with atomic_write(path) as file:
+            np.save(file, done)
         log(f"tokenised {len(done)}/{count}")
     return done[:count]
 
@@ -73,18 +76,20 @@ def initialise(model: Transformer, seed: int) -> None:
 class Batches:
     """Batch number `step`, always the same, whatever was asked before."""
 
-    def __init__(self, codes: np.ndarray, text: TextTokenizer, seed: int):
-        self.codes, self.text, self.seed = codes, text, seed
+    def __init__(self, codes: np.ndarray, protocol: Protocol, seed: int):
+        self.codes, self.protocol, self.seed = codes, protocol, seed
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """Ids (B, T), padded at the end, and target codes (B, T), -1 where nothing is predicted."""
         rng = random.Random(f"batch {self.seed} {step}")
-        protocol, size = MINIATURE.protocol, MINIATURE.recipe.size
+        protocol, size = self.protocol, MINIATURE.recipe.size
         sequences = []
         for _ in range(BATCH):
             index = rng.randrange(len(self.codes))
             caption = random_caption(rng, training_scene(index, self.seed))
-            prompt = [] if rng.random() < UNCAPTIONED else self.text.prompt_ids(caption, size)
+            prompt = protocol.prompt(caption, size)
+            if rng.random() < UNCAPTIONED:
+                prompt = protocol.unguided(prompt)
             sequences.append((prompt, self.codes[index]))
         batch = make_batch(sequences, protocol, size)
         return batch.ids, batch.targets

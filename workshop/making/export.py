@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ar_core.families.miniature import MINIATURE
+from ar_core.files import write_json, write_tensors, write_text
 
 from ..world.words import build_tokenizer, known_words
 from .checkpointing import trained_weights
@@ -37,8 +36,8 @@ def export(training: Path, out: Path) -> None:
         "vq_config": asdict(VQ),
         "known_words": known_words(),
     }
-    (out / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-    build_tokenizer().save(str(out / "tokenizer.json"), pretty=False)
+    write_json(out / "config.json", config)
+    write_text(out / "tokenizer.json", build_tokenizer().to_str(pretty=False))
     _save(_with_full_head(trained_weights(training / "decoder_training.safetensors")), out / "model.safetensors")
     _save(trained_weights(training / "vq_training.safetensors"), out / "vqgan.safetensors")
 
@@ -51,6 +50,5 @@ def _with_full_head(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _save(weights: dict[str, Tensor], path: Path) -> None:
-    save_file(
-        {k: v.half().contiguous() for k, v in weights.items()}, path, {"format": "pt", "licence": MINIATURE.licence}
-    )
+    halves = {name: value.half() for name, value in weights.items()}
+    write_tensors(path, halves, {"format": "pt", "licence": MINIATURE.licence})

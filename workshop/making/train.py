@@ -9,7 +9,6 @@ export to `ar_core/miniature/weights`.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 import torch
 
 from ar_core.families.miniature import MINIATURE
+from ar_core.files import read_json, write_json
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
 from ar_core.model import MINIATURE_FOLDER
 from ar_core.text import TextTokenizer
@@ -49,8 +49,8 @@ def main() -> None:
 
     tokenizer: ImageTokenizer = vq_training.train(arguments.folder, arguments.vq_images, arguments.seed, log)
     codes = decoder_training.tokenise(tokenizer, arguments.folder, arguments.scenes, arguments.seed, log)
-    text = TextTokenizer(build_tokenizer(), MINIATURE.protocol)
-    batches = decoder_training.Batches(codes, text, arguments.seed)
+    protocol = MINIATURE.bind(TextTokenizer(build_tokenizer()))
+    batches = decoder_training.Batches(codes, protocol, arguments.seed)
     decoder_training.train(arguments.folder, batches, arguments.steps, arguments.seed, log)
     export(arguments.folder, arguments.out)
     record(arguments, (time.time() - started) / 60)
@@ -60,20 +60,17 @@ def main() -> None:
 def record(arguments: argparse.Namespace, minutes: float) -> None:
     """Add this run to `training.json`, which the model card quotes."""
     path = arguments.folder / "training.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    path.write_text(
-        json.dumps(
-            {
-                "scenes seen by the image tokenizer": arguments.vq_images,
-                "scenes encoded for the decoder": arguments.scenes,
-                "decoder steps": f"{arguments.steps} of {decoder_training.BATCH} sequences",
-                "seed": arguments.seed,
-                "minutes": round(before.get("minutes", 0) + minutes),
-                "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
-            },
-            indent=1,
-        ),
-        encoding="utf-8",
+    before = read_json(path) if path.exists() else {}
+    write_json(
+        path,
+        {
+            "scenes seen by the image tokenizer": arguments.vq_images,
+            "scenes encoded for the decoder": arguments.scenes,
+            "decoder steps": f"{arguments.steps} of {decoder_training.BATCH} sequences",
+            "seed": arguments.seed,
+            "minutes": round(before.get("minutes", 0) + minutes),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+        },
     )
 
 

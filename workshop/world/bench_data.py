@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ar_core.dreambench.dataset import PROMPT_FILE, DataSet
 from ar_core.dreambench.drawings import LIVE_PROMPTS, OBJECT_PROMPTS, read_drawings
+from ar_core.files import write_image, write_text
 
 from .subjects import SUBJECTS, photos_of
 
@@ -23,10 +24,8 @@ def drawn_dataset(folder: Path) -> DataSet:
         (folder / name).mkdir(parents=True, exist_ok=True)
         if len(list((folder / name).glob("*.png"))) < 5:
             for number, (image, _) in enumerate(photos_of(name)):
-                path = folder / name / f"{number:02d}.png"
-                image.save(path.with_suffix(".partial"), format="PNG")
-                path.with_suffix(".partial").replace(path)
-    (folder / PROMPT_FILE).write_text(prompt_file(), encoding="utf-8")
+                write_image(folder / name / f"{number:02d}.png", image)
+    write_text(folder / PROMPT_FILE, prompt_file())
     return read_drawings(folder)
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from ar_core.files import write_image
+
 from .drawing import draw
 from .scenes import COLOURS, PLACES, Scene, Subject, contrast, is_held_out, random_scene
 
@@ -95,7 +97,7 @@ def main() -> None:
         folder = arguments.out / name
         folder.mkdir(parents=True, exist_ok=True)
         for number, (image, scene) in enumerate(photos_of(name), 1):
-            image.save(folder / f"{number:02d}_{scene.place}.png")
+            write_image(folder / f"{number:02d}_{scene.place}.png", image)
         print(f"{folder}: {len(list(folder.glob('*.png')))} pictures")
 
 

@@ -7,12 +7,16 @@ import re
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from ar_core.families.lumina_mgpt import code_name, reserved_name
 from ar_core.families.miniature import MINIATURE
 from ar_core.text import NEUTRAL_TEMPLATES
 
 from .scenes import random_caption, random_scene
 
 TEXT_TOKENS = 640
+NAMED = ("<s>", "<pad>", "</s>", "<unk>")  # the first ids
+FIRST_CODE = len(NAMED)
+CONTROL_TOKENS = 1104  # named ones, codes, and reserved ones; text has the ids from here on
 
 
 def captions(count: int, seed: int = 0) -> list[str]:
@@ -26,16 +30,15 @@ def known_words() -> list[str]:
 
 
 def control_tokens() -> list[str]:
-    """Names of ids 0 .. first_text - 1, spelled as Chameleon spells its own."""
-    protocol = MINIATURE.protocol
-    names = ["<s>", "<pad>", "</s>", "<unk>"]
-    names += [f"IMGIMG{''.join(chr(ord('A') + int(d)) for d in str(i))}Z" for i in range(protocol.codes)]
-    names += [f"<reserved{i - 4:05d}>" for i in range(len(names), protocol.first_text)]
-    return names
+    """Names of the first CONTROL_TOKENS ids, spelled as Chameleon spells its own."""
+    codes = [code_name(code) for code in range(MINIATURE.codes)]
+    first_reserved = len(NAMED) + len(codes)
+    reserved = [reserved_name(token - len(NAMED)) for token in range(first_reserved, CONTROL_TOKENS)]
+    return [*NAMED, *codes, *reserved]
 
 
 def build_tokenizer() -> Tokenizer:
-    """Train the BPE on captions; ids below `first_text` are control tokens, text comes after them."""
+    """Train the BPE on captions; the first CONTROL_TOKENS ids are control tokens, text comes after them."""
     pattern = pre_tokenizers.ByteLevel(add_prefix_space=False)
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = pattern
@@ -43,7 +46,7 @@ def build_tokenizer() -> Tokenizer:
         vocab_size=TEXT_TOKENS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     width, height = MINIATURE.recipe.size
-    instruction = MINIATURE.protocol.instruction.format(width=width, height=height, prompt="{}")
+    instruction = MINIATURE.instruction.format(width=width, height=height, prompt="{}")
     learner.train_from_iterator([instruction.format(c) for c in captions(20000)], trainer)
     learned = _serialised(learner)
     controls = control_tokens()

@@ -1,0 +1,52 @@
+"""Format (b): transformers' Chameleon (facebook/chameleon-7b, leloy/Anole-7b-v0.1-hf).
+
+As (a), but with one q/k norm for every head, and the image tokenizer among the weights; only Anole's has a decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from ..architecture import TransformerConfig
+from . import lumina
+from .find import Files
+from .formats import ImageTokenizerFormat, TransformerFormat
+from .reader import Entry, stored_tensors
+from .vqgan import build_vqgan, own_tensors
+
+IMAGE_TOKENIZER = "model.vqmodel."
+
+
+def is_image_tokenizers(key: str) -> bool:
+    return key.startswith(IMAGE_TOKENIZER)
+
+
+def has_image_tokenizer(files: Files) -> bool:
+    return any(is_image_tokenizers(key) for key in files.tensor_names())
+
+
+def transformer_entries(files: Files, config: TransformerConfig) -> Iterator[Entry]:
+    """Every tensor of the transformer."""
+    return lumina.transformer_entries(files, config, skipped=is_image_tokenizers)
+
+
+def image_tokenizer_tensors(files: Files) -> dict[str, Tensor]:
+    """The image tokenizer's tensors by our names. Raises CheckpointError."""
+    found = {stored.key: stored.read() for stored in stored_tensors(files.weights) if is_image_tokenizers(stored.key)}
+    return own_tensors(found, files)
+
+
+TRANSFORMER = TransformerFormat(
+    name="transformers' Chameleon",
+    found_in=has_image_tokenizer,
+    config=lumina.transformer_config,
+    entries=transformer_entries,
+)
+IMAGE_TOKENIZER_AMONG_WEIGHTS = ImageTokenizerFormat(
+    name="among the weights of transformers' Chameleon",
+    found_in=lambda files: files.image_tokenizer is None,
+    tensors=image_tokenizer_tensors,
+    build=build_vqgan,
+)

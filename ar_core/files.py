@@ -1,0 +1,232 @@
+"""Files: written whole or not at all, and read back with an error that names the file.
+
+Everything is written under a temporary name in the same folder and then renamed. Whatever ends a writer, a kill or a
+power cut included, the file holds all of the new content or all of the old. Temporary names are unique, so processes
+that write the same file do not disturb one another. What a killed writer left behind is removed by a later write into
+its folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import secrets
+import struct
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+ABANDONED_AFTER = 3600.0  # seconds in which nobody wrote to a temporary file: its writer is gone
+TEMPORARY = re.compile(r".+\.ar-[0-9a-f]{16}\.partial")  # `.partial` alone could be another program's download
+
+# Names of the safetensors format, narrowest type first. The widest type comes first in a file, so that all are aligned.
+TYPES = {
+    torch.bool: "BOOL",
+    torch.uint8: "U8",
+    torch.int8: "I8",
+    torch.int16: "I16",
+    torch.uint16: "U16",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int32: "I32",
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.int64: "I64",
+}
+
+log = logging.getLogger(__name__)
+
+
+class UnreadableFile(ValueError):
+    """A file that is damaged or of another kind; the message names it and says what is wrong."""
+
+
+# ---------------------------------------------------------------- writing
+
+
+@contextmanager
+def atomic_write(path: Path, reserve: Path | None = None) -> Iterator[BinaryIO]:
+    """A new file to write to, which takes the place of `path` when the block ends without an error.
+
+    The system gives it the mode that the user's umask asks for. `reserve`: a name for the file that was there before.
+    Raises OSError as `open` does; then, and after an error in the block, `path` is what it was.
+    """
+    remove_abandoned(path.parent)
+    temporary = path.with_name(f"{path.name[:40]}.ar-{secrets.token_hex(8)}.partial")
+    try:
+        with temporary.open("x+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # a rename that reaches the disk before the content would leave an empty file
+        if reserve is not None and path.exists():
+            os.replace(path, reserve)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_abandoned(folder: Path, *patterns: str) -> None:
+    """Delete temporary files in `folder` whose writer is gone; also those that match a glob among `patterns`."""
+    found = [path for path in folder.iterdir() if TEMPORARY.fullmatch(path.name)]
+    for pattern in patterns:
+        found += folder.glob(pattern)
+    for path in found:
+        try:
+            if time.time() - path.stat().st_mtime > ABANDONED_AFTER:
+                path.unlink()
+                log.info("Removed %s, which a process that was killed had left", path)
+        except OSError:
+            continue  # finished or removed by somebody else in the meantime, or not ours to delete
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write `text` as UTF-8, ending with a line break; returns `path`."""
+    if not text.endswith("\n"):
+        text += "\n"
+    with atomic_write(path) as file:
+        file.write(text.encode())
+    return path
+
+
+def write_json(path: Path, value: object, *, sort_keys: bool = False) -> Path:
+    """Write `value` as readable JSON, null in place of numbers that are not finite; returns `path`."""
+    return write_text(path, json_text(value, indent=1, sort_keys=sort_keys))
+
+
+def write_image(path: Path, image: Image.Image, **options: Any) -> Path:
+    """Write `image` in the format that the path's suffix names, with Pillow's `options`; returns `path`."""
+    with atomic_write(path) as file:
+        image.save(file, format=Image.registered_extensions()[path.suffix.lower()], **options)
+    return path
+
+
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+    reserve: Path | None = None,
+) -> Path:
+    """Write a safetensors file in which equal content gives equal bytes; returns `path`.
+
+    The bytes are those of the library's own `save_file`, apart from the metadata, which that function orders at random.
+    It also makes files that only their owner can read, leaves temporary files of its own behind when it is killed, and
+    needs all tensors on the CPU at once; here one at a time is copied there.
+
+    Layout (https://github.com/huggingface/safetensors#format): the header's length as 8 bytes, the header as JSON, the
+    tensors one behind the other. `reserve`: see `atomic_write`.
+    """
+    types = list(TYPES)
+    names = sorted(tensors, key=lambda name: (-types.index(tensors[name].dtype), name))
+    header: dict[str, object] = {}
+    if metadata is not None:
+        header["__metadata__"] = dict(sorted(metadata.items()))
+    end = 0
+    for name in names:
+        tensor = tensors[name]
+        begin = end
+        end += tensor.nbytes
+        header[name] = {"dtype": TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic_write(path, reserve) as file:
+        file.write(struct.pack("<Q", len(text)))
+        file.write(text)
+        for name in names:
+            file.write(tensor_bytes(tensors[name]))
+    return path
+
+
+# ---------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True, eq=False)
+class TensorFile:
+    """What a safetensors file holds. The tensors are views of the file: nothing is read before it is used."""
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin with `prefix`, without it."""
+        return {name.removeprefix(prefix): value for name, value in self.tensors.items() if name.startswith(prefix)}
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `TensorFile.part`."""
+    return {prefix + name: value for name, value in tensors.items()}
+
+
+def read_tensors(path: Path) -> TensorFile:
+    """Open a safetensors file. Raises UnreadableFile."""
+    try:
+        with safe_open(path, "pt") as file:
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UnreadableFile(f"{path} is damaged or not a safetensors file ({error}).") from error
+    return TensorFile(tensors, metadata)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises UnreadableFile."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UnreadableFile(f"{path} cannot be read as JSON ({error}).") from error
+
+
+# ---------------------------------------------------------------- JSON and hashes
+
+
+def json_value(value: object) -> Any:
+    """`value` as it comes back from JSON: tuples are lists, and numbers that are not finite are None."""
+    if isinstance(value, Mapping):
+        return {str(key): json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def json_text(value: object, *, indent: int | None = None, sort_keys: bool = False) -> str:
+    return json.dumps(json_value(value), indent=indent, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
+
+
+def json_hash(value: object) -> str:
+    """A name (64 hex digits) for a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def tensor_hash(tensor: Tensor) -> str:
+    """A name (16 hex digits) for a tensor's numbers in float32, whatever its shape."""
+    return hashlib.sha256(tensor_bytes(tensor.float())).hexdigest()[:16]
+
+
+def weights_hash(modules: Iterable[nn.Module], salt: str = "") -> str:
+    """A name (64 hex digits) for the weights of `modules` in float32, and for `salt`."""
+    digest = hashlib.sha256(salt.encode())
+    for module in modules:
+        for name, value in module.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor_bytes(value.float()))
+    return digest.hexdigest()
+
+
+def tensor_bytes(tensor: Tensor) -> memoryview:
+    """A tensor's numbers one after the other, in the machine's byte order."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data

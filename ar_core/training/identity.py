@@ -1,0 +1,69 @@
+"""What determines a training, and so the name of its folder: the same fields, the same run.
+
+The hash of these fields names every training that users have on their disks. Were a field added for all, all of them
+would get another name, and everything would be trained again. So the lists below are fixed, and a new setting enters
+only where it differs from how trainings were made before it existed.
+"""
+
+from __future__ import annotations
+
+from ..files import tensor_hash
+from ..model import ARModel
+from ..personalization import Personalization
+from .settings import EMBEDDING, JOINT, LAYERS, TrainingSettings
+from .subject import Subject
+
+_COMMON = (
+    "vectors",
+    "initialisation",
+    "per_image_token",
+    "prior_preservation",
+    "prior_weight",
+    "prior_images",
+    "batch_size",
+    "micro_batch",
+    "clip_norm",
+    "seed",
+)
+# By stage, the settings that decide its outcome. Never change: see above.
+DECIDING = {
+    EMBEDDING: (*_COMMON, "embedding_learning_rate"),
+    LAYERS: (*_COMMON, "layer_learning_rate", "method", "rank"),
+    JOINT: (*_COMMON, "embedding_learning_rate", "layer_learning_rate", "method", "rank"),
+}
+# By stage, settings that came later and also decide, each with the value that stands for "as before".
+ADDED: dict[str, dict[str, object]] = {EMBEDDING: {}, LAYERS: {}, JOINT: {}}
+# Settings that decide how far and how fast a stage is trained, but not what a step does.
+NOT_DECIDING = ("strategy", "embedding_steps", "layer_steps", "gradient_checkpointing")
+
+
+def run_fields(
+    model: ARModel, subject: Subject, settings: TrainingSettings, stage: str, start: Personalization | None
+) -> dict[str, object]:
+    """What determines the run of a stage: neither steps nor names nor what is shown meanwhile."""
+    fields: dict[str, object] = {
+        "base": model.fingerprint,
+        "photos": subject.source,
+        "class": subject.class_name,
+        "size": list(subject.size),
+        "stage": stage,
+        "settings": deciding_settings(settings, stage),
+        "start": None,
+    }
+    if start is not None:
+        fields["start"] = tensor_hash(start.vectors)
+    if model.transformer.quantized:  # came later: a base that is not quantised has no such field
+        fields["weights"] = model.transformer.quantized
+    return fields
+
+
+def deciding_settings(settings: TrainingSettings, stage: str) -> dict[str, object]:
+    """The settings that decide the outcome of `stage`; a change to any other must not train again."""
+    values = {name: getattr(settings, name) for name in DECIDING[stage]}
+    if settings.method == "full":
+        values.pop("rank", None)  # of the LoRA
+    for name, before in ADDED[stage].items():
+        value = getattr(settings, name)
+        if value != before:
+            values[name] = value
+    return values
