@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+from collections.abc import Callable
 from dataclasses import Field, fields
 from typing import Any, get_type_hints
 
@@ -29,13 +30,9 @@ def image_size(text: str) -> Size:
     return int(width), int(height)
 
 
-# What reads the text of an option, and what --help calls its value; a bool is a switch instead.
-READERS: dict[Any, tuple[Any, str]] = {
-    int: (int, "N"),
-    float: (float, "NUMBER"),
-    str: (str, "TEXT"),
-    Size: (image_size, "WIDTHxHEIGHT"),
-}
+# By the field's type; a bool is a switch instead.
+READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, str: str, Size: image_size}
+SHOWN: dict[Any, str] = {int: "N", float: "NUMBER", str: "TEXT", Size: "WIDTHxHEIGHT"}  # the value in --help
 
 
 def add_settings(command: argparse.ArgumentParser, settings: Settings) -> None:
@@ -58,12 +55,11 @@ def add_setting(command: argparse.ArgumentParser, field: Field, kind: Any, defau
     if kind is bool:
         command.add_argument(flag, action=argparse.BooleanOptionalAction, help=explained)
         return
-    reader, value = READERS[kind]
     choices = field.metadata.get("choices")
     if choices is None:
-        command.add_argument(flag, type=reader, metavar=value, help=explained)
+        command.add_argument(flag, type=READERS[kind], metavar=SHOWN[kind], help=explained)
     else:
-        command.add_argument(flag, type=reader, choices=tuple(choices), help=explained)
+        command.add_argument(flag, type=READERS[kind], choices=tuple(choices), help=explained)
 
 
 def chosen_settings(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
