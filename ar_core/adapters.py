@@ -85,7 +85,7 @@ class LowRankAdapter(Adapter):
     @classmethod
     def fresh(cls, transformer: Transformer, rank: int, seed: int) -> LowRankAdapter:
         """A new adapter for `transformer` that changes nothing yet; A is drawn from `seed` on the CPU."""
-        adapter = cls(target_shapes(transformer), rank, device=transformer.compute_device)
+        adapter = cls(target_shapes(transformer), rank, device=transformer.device)
         generator = torch.Generator().manual_seed(seed)
         for a in adapter.down:
             bound = 1 / math.sqrt(a.shape[1])  # peft's: kaiming uniform with a = sqrt(5)
@@ -153,7 +153,7 @@ class DeltaAdapter(Adapter):
     @classmethod
     def fresh(cls, transformer: Transformer) -> DeltaAdapter:
         """A new adapter for `transformer` that changes nothing yet."""
-        return cls(target_shapes(transformer), transformer.compute_device)
+        return cls(target_shapes(transformer), transformer.device)
 
     def output(self, name: str, x: Tensor) -> Tensor:
         return F.linear(x, self.delta[self._index[name]].to(x.dtype))

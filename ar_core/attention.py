@@ -1,91 +1,73 @@
-"""Self-attention of the decoder: a norm on every query and key, rotary positions, the causal mask.
+"""Which keys and values the tokens of one forward pass attend to.
 
-Modules that read their own parameters cast them first: a host may leave those on another device.
+`Transformer` projects, norms and rotates; an `Attention` does the rest. There is one implementation for each way of
+holding keys and values, or of masking them: whole sequences in this file, the KV cache in `cache.py`. Another cache,
+mask or kernel is one more implementation, and the transformer stays as it is.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from .architecture import TransformerConfig
 
+class Attention(ABC):
+    """Attention for one forward pass of T new tokens in each of B sequences.
 
-class SelfAttention(nn.Module):
-    def __init__(self, config: TransformerConfig, operations, to: dict):
-        super().__init__()
-        self.heads, self.kv_heads, self.head_dim = (
-            config.num_attention_heads,
-            config.num_key_value_heads,
-            config.head_dim,
-        )
-        width, kv_width = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        self.q_proj = operations.Linear(config.hidden_size, width, bias=False, **to)
-        self.k_proj = operations.Linear(config.hidden_size, kv_width, bias=False, **to)
-        self.v_proj = operations.Linear(config.hidden_size, kv_width, bias=False, **to)
-        self.o_proj = operations.Linear(width, config.hidden_size, bias=False, **to)
-        self.q_norm = HeadNorm(config.qk_norm_groups, self.head_dim, to)
-        self.k_norm = HeadNorm(min(config.qk_norm_groups, self.kv_heads), self.head_dim, to)
-
-    def forward(self, x, rotary, index, positions, mask, cache, slots) -> Tensor:
-        rows, new, _ = x.shape
-        q = rotate(self.q_norm(self.q_proj(x).view(rows, new, self.heads, self.head_dim)), rotary)
-        k = rotate(self.k_norm(self.k_proj(x).view(rows, new, self.kv_heads, self.head_dim)), rotary)
-        v = self.v_proj(x).view(rows, new, self.kv_heads, self.head_dim)
-        if cache is not None:
-            k, v = cache.write(index, positions, k, v, slots)
-        if new == 1 and q.device.type == "cpu" and q.dtype == torch.bfloat16:
-            q = q.repeat(
-                1, 2, 1, 1
-            )  # torch's CPU kernel takes five times longer for one query than for two (docs/log.md)
-        attended = F.scaled_dot_product_attention(
-            q.transpose(1, 2),
-            k.to(q.dtype).transpose(1, 2),
-            v.to(q.dtype).transpose(1, 2),
-            attn_mask=mask,
-            is_causal=mask is None,
-            enable_gqa=self.heads != self.kv_heads,
-        )
-        joined = attended[:, :, :new].transpose(1, 2).reshape(rows, new, -1)
-        return self.o_proj(joined.contiguous())  # for rows with gaps between them torch would copy the weights
-
-
-class HeadNorm(nn.Module):
-    """LayerNorm over each head's channels; heads share scale and shift in `groups` groups.
-
-    Lumina's own files hold (1, head_dim), transformers' layout one row per head.
+    `positions` (B, T), or (1, T) where they are the same for all, says where the new tokens stand.
     """
 
-    def __init__(self, groups: int, head_dim: int, to: dict):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(groups, head_dim, **to))
-        self.bias = nn.Parameter(torch.zeros(groups, head_dim, **to))
+    positions: Tensor
 
-    def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight.to(x), self.bias.to(x)
-        if len(weight) == 1:
-            return F.layer_norm(x, x.shape[-1:], weight[0], bias[0], eps=1e-5)
-        repeats = x.shape[2] // len(weight)
-        weight, bias = weight.repeat_interleave(repeats, 0), bias.repeat_interleave(repeats, 0)
-        return F.layer_norm(x, x.shape[-1:], eps=1e-5) * weight + bias
+    @abstractmethod
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """What the new tokens gather in layer number `layer`, (B, T, heads, head_dim).
+
+        q: (B, T, heads, head_dim); k, v: (B, T, kv_heads, head_dim); q and k are normed and rotated. May store k and v.
+        """
+
+
+class WholeSequences(Attention):
+    """Every token attends to itself and to those before it, all of them new: for training and scoring.
+
+    Shorter sequences are padded at their end: no position attends to a later one.
+    """
+
+    def __init__(self, length: int, device: torch.device):
+        self.positions = torch.arange(length, device=device)[None]
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return scaled_dot_product(q, k, v, mask=None)
+
+
+def scaled_dot_product(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """softmax(q k^T / sqrt(head_dim) + mask) v, as (B, T, heads, head_dim).
+
+    q: (B, T, heads, head_dim); k, v: (B, S, kv_heads, head_dim), whose heads are shared by groups of q's.
+    mask: (B, 1, T, S), added to the scores; None lets token t see the first t + 1 of S = T.
+    """
+    new = q.shape[1]
+    if new == 1 and q.device.type == "cpu" and q.dtype == torch.bfloat16:
+        # torch's CPU kernel takes five times longer for one query than for two (docs/log.md).
+        q = q.repeat(1, 2, 1, 1)
+    attended = F.scaled_dot_product_attention(
+        q.transpose(1, 2),
+        k.to(q.dtype).transpose(1, 2),
+        v.to(q.dtype).transpose(1, 2),
+        attn_mask=mask,
+        is_causal=mask is None,
+        enable_gqa=q.shape[2] != k.shape[2],
+    )
+    return attended[:, :, :new].transpose(1, 2)
 
 
 def causal_mask(positions: Tensor, slots: int, dtype: torch.dtype) -> Tensor:
-    """What is added to attention scores: 0 for slots up to a token's own position, else -inf. (B, 1, T, slots)"""
+    """What is added to attention scores: 0 for slots up to a token's own position, else -inf. (B, 1, T, slots)
+
+    positions: (B, T); slot s holds the token at position s.
+    """
     later = torch.arange(slots, device=positions.device) > positions[:, None, :, None]
     return torch.zeros(later.shape, device=positions.device, dtype=dtype).masked_fill_(later, float("-inf"))
-
-
-def rotary_table(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and signed sines (B, T, 1, head_dim) of rotary position embedding (Su et al. 2021), computed in float32."""
-    exponents = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
-    angles = positions[:, :, None, None].float() * theta**-exponents
-    cos, sin = angles.cos(), angles.sin()
-    return torch.cat([cos, cos], -1).to(dtype), torch.cat([-sin, sin], -1).to(dtype)
-
-
-def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn channel pairs (i, i + head_dim / 2) of x (B, T, heads, head_dim) by their positions' angles."""
-    cos, sin = rotary
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)  # rolled: each channel meets its partner

@@ -6,33 +6,67 @@ import torch
 from torch import Tensor
 
 from .architecture import TransformerConfig
+from .attention import Attention, causal_mask, scaled_dot_product
 
 
 class KVCache:
-    """Keys and values of every position so far; a token at position p lies in slot p.
+    """Keys and values of every position so far; the token at position p lies in slot p.
 
-    Slots are never cleared: a slot above a row's newest position is invisible until it is overwritten, so
-    rows may advance by different amounts and rejected drafts need no cropping.
+    Slots are never cleared: a slot above a sequence's newest position is invisible until it is overwritten, so
+    sequences may advance by different amounts and rejected drafts need no cropping.
 
-    keys, values: (layers, rows, slots, kv_heads, head_dim)
+    keys, values: (layers, sequences, slots, kv_heads, head_dim)
     """
 
-    def __init__(self, config: TransformerConfig, rows: int, slots: int, device=None, dtype=None):
-        shape = (config.num_hidden_layers, rows, slots, config.num_key_value_heads, config.head_dim)
+    def __init__(
+        self,
+        config: TransformerConfig,
+        sequences: int,
+        slots: int,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        shape = (config.num_hidden_layers, sequences, slots, config.num_key_value_heads, config.head_dim)
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
-        self.rows = torch.arange(rows, device=device)[:, None]
+        self.sequences = torch.arange(sequences, device=device)[:, None]  # index of each, (sequences, 1)
 
     @property
     def slots(self) -> int:
         return self.keys.shape[2]
 
     @staticmethod
-    def bytes(config: TransformerConfig, rows: int, slots: int, itemsize: int) -> int:
-        return 2 * config.num_hidden_layers * rows * slots * config.num_key_value_heads * config.head_dim * itemsize
+    def bytes(config: TransformerConfig, sequences: int, slots: int, itemsize: int) -> int:
+        """What a cache of this shape takes; `itemsize`: bytes per number."""
+        numbers = config.num_hidden_layers * sequences * slots * config.num_key_value_heads * config.head_dim
+        return 2 * numbers * itemsize
 
-    def write(self, layer: int, positions: Tensor, keys: Tensor, values: Tensor, slots: int) -> tuple[Tensor, Tensor]:
-        """Store (rows, T, kv_heads, head_dim) at `positions` (rows, T); returns the layer's first `slots` slots."""
-        self.keys[layer].index_put_((self.rows, positions), keys.to(self.keys.dtype))
-        self.values[layer].index_put_((self.rows, positions), values.to(self.values.dtype))
-        return self.keys[layer, :, :slots], self.values[layer, :, :slots]
+    def at(self, positions: Tensor, slots: int | None = None) -> CachedAttention:
+        """Attention for new tokens at `positions` (sequences, T), to all that is cached before them.
+
+        Only the first `slots` of the cache are read (all when None): fewer are faster, and they must exceed every
+        position.
+        """
+        return CachedAttention(self, positions, slots or self.slots)
+
+    def write(self, layer: int, positions: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Store keys and values (sequences, T, kv_heads, head_dim) of one layer at `positions` (sequences, T)."""
+        places = (self.sequences, positions)
+        self.keys[layer].index_put_(places, keys.to(self.keys.dtype))
+        self.values[layer].index_put_(places, values.to(self.values.dtype))
+
+
+class CachedAttention(Attention):
+    """New tokens join the cache, then each attends to slots 0 .. its own position."""
+
+    def __init__(self, cache: KVCache, positions: Tensor, slots: int):
+        self.cache = cache
+        self.positions = positions
+        self.slots = slots
+        self.mask = causal_mask(positions, slots, cache.keys.dtype)  # the same in every layer
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        self.cache.write(layer, self.positions, k, v)
+        keys = self.cache.keys[layer, :, : self.slots]
+        values = self.cache.values[layer, :, : self.slots]
+        return scaled_dot_product(q, keys, values, self.mask.to(q.dtype))

@@ -16,7 +16,6 @@ from torch import nn
 from .adapters import target_shapes
 from .architecture import ImageTokenizerConfig, TransformerConfig
 from .cache import KVCache
-from .families.layout import Layout
 from .families.protocol import Protocol, Size
 from .image_tokenizer.strips import STRIP
 from .model import ARModel
@@ -75,7 +74,7 @@ def sampling_bytes(
     sequences = images
     if cfg != 1:
         sequences = 2 * images  # guided and unguided
-    slots = PROMPT_TOKENS + _stream_tokens(protocol.layout(size)) + WINDOW
+    slots = PROMPT_TOKENS + protocol.layout(size).padded_length + WINDOW
     prefill = sequences * PROMPT_TOKENS * _layer_width(config) * itemsize
     logits = 6 * sequences * WINDOW * config.head_size * FLOAT32
     return KVCache.bytes(config, sequences, slots, itemsize) + prefill + logits
@@ -91,7 +90,7 @@ def training_bytes(
     parameters: int,
 ) -> int:
     """Learned `parameters` with gradients and Adam's moments, and the activations of one forward and backward pass."""
-    tokens = micro_batch * (PROMPT_TOKENS + _stream_tokens(protocol.layout(size)))
+    tokens = micro_batch * (PROMPT_TOKENS + protocol.layout(size).padded_length)
     whole_layers = config.num_hidden_layers
     if checkpointing:
         whole_layers = 1  # of the others only the inputs are kept
@@ -143,18 +142,13 @@ def picture_bytes(
     return needed + unmerged * itemsize
 
 
-def _stream_tokens(layout: Layout) -> int:
-    """Tokens of a picture, every row with its end."""
-    return layout.rows * layout.row_length
-
-
 def _layer_width(config: TransformerConfig) -> int:
     """Numbers that one layer holds per token for backward: its input in several forms, q, k, v, and the inner layer."""
     return 10 * config.hidden_size + 4 * config.intermediate_size
 
 
 def _itemsize(transformer: Transformer) -> int:
-    return transformer.model.norm.weight.element_size()
+    return transformer.dtype.itemsize
 
 
 # ---------------------------------------------------------------- of a model and what is done with it
@@ -210,7 +204,7 @@ def check_budget(transformer: Transformer, method: str, rank: int, folder: Path)
     if method == "full":
         advice = "Choose the method LoRA, which needs a hundredth."
     memory = adapter_training_bytes(parameters)
-    free_memory = _free_memory(transformer.compute_device)
+    free_memory = _free_memory(transformer.device)
     if memory > free_memory:
         raise NotEnough(f"{subject} needs {_gib(memory)} of memory, {_gib(free_memory)} are free. {advice}")
     disk = run_bytes(parameters, kept=0)

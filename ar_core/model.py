@@ -168,7 +168,7 @@ class ARModel:
     @property
     def device(self) -> torch.device:
         """Where the transformer computes."""
-        return self.base.compute_device
+        return self.base.device
 
     @property
     def identifiers(self) -> tuple[Identifier, ...]:
@@ -257,7 +257,7 @@ class ARModel:
         """While this lasts, the transformer computes with the unmerged adapters."""
         with ExitStack() as stack:
             for adapter, strength in self.unmerged:
-                ready = adapter.frozen(self.device, self.transformer.model.norm.weight.dtype)
+                ready = adapter.frozen(self.device, self.transformer.dtype)
                 stack.enter_context(attached(self.transformer, ready, strength))
             yield
 
@@ -332,7 +332,7 @@ class ARModel:
     def _auto_window(self, images: int) -> int:
         return auto_window(
             self.device.type,
-            self.transformer.model.norm.weight.dtype,
+            self.transformer.dtype,
             images,
             self.transformer.config.hidden_size,
             self.transformer.quantized,

@@ -68,7 +68,7 @@ def scenes(model: ARModel, count: int) -> list[tuple[list[int], Tensor]]:
 def forced(model: ARModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Loss of each sequence (B,) and the likeliest codes (B, codes)."""
     transformer, scored = model.transformer, batch.targets >= 0
-    embeddings = transformer.embed(batch.ids).to(transformer.model.norm.weight.dtype)
+    embeddings = transformer.embed(batch.ids).to(transformer.dtype)
     logits = transformer.image_logits(transformer(embeddings)[scored])
     losses = F.cross_entropy(logits, batch.targets[scored], reduction="none")
     return losses.view(len(batch.ids), -1).mean(1), logits.argmax(-1).view(len(batch.ids), -1)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ar_core import layers
 from ar_core.architecture import TransformerConfig
+from ar_core.attention import Attention, causal_mask, scaled_dot_product
 from ar_core.families.lumina_mgpt import LUMINA_512
 from ar_core.families.protocol import frontier
 from ar_core.quantization import quantize
@@ -74,30 +75,41 @@ class Model:
         return sum(p.nbytes for p in (*self.transformer.model.layers.parameters(), self.transformer.image_head.weight))
 
 
-class GrowingCache:
+class GrowingCache(Attention):
     """The cache of Hugging Face's default: one concatenation per layer, step, and of keys and values."""
 
-    def __init__(self):
+    def __init__(self, dtype: torch.dtype):
+        self.dtype = dtype
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def write(self, layer: int, positions: Tensor, keys: Tensor, values: Tensor, slots: int) -> tuple[Tensor, Tensor]:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         if layer in self.layers:
-            old_keys, old_values = self.layers[layer]
-            keys, values = torch.cat([old_keys, keys], 1), torch.cat([old_values, values], 1)
-        self.layers[layer] = keys, values
-        return keys, values
+            old_k, old_v = self.layers[layer]
+            k = torch.cat([old_k, k], 1)
+            v = torch.cat([old_v, v], 1)
+        self.layers[layer] = (k, v)
+        return scaled_dot_product(q, k, v, self.mask)
+
+    def at(self, positions: Tensor, length: int) -> GrowingCache:
+        """For tokens at `positions` (1, T), with which the sequence has `length` tokens."""
+        self.positions = positions
+        self.mask = causal_mask(positions, length, self.dtype)
+        return self
 
 
 class Branch:
     """One unbatched sequence: tokens in, logits over the full vocabulary out."""
 
     def __init__(self, transformer: Transformer, head: nn.Linear):
-        self.transformer, self.head, self.cache, self.length = transformer, head, GrowingCache(), 0
+        self.transformer = transformer
+        self.head = head
+        self.cache = GrowingCache(transformer.dtype)
+        self.length = 0
 
     def feed(self, tokens: Tensor) -> Tensor:
         positions = torch.arange(self.length, self.length + len(tokens), device=tokens.device)[None]
         self.length += len(tokens)
-        hidden = self.transformer(self.transformer.embed(tokens[None]), positions, self.cache, self.length)
+        hidden = self.transformer(self.transformer.embed(tokens[None]), self.cache.at(positions, self.length))
         return self.head(hidden[0, -1:])[0].float()
 
 

@@ -221,3 +221,36 @@ def test_the_window_is_chosen_from_a_fixed_table():
 def test_a_picture_size_of_one_column_works():
     chosen = SamplingSettings(cfg=2.0, top_k=3, temperature=1.0, size=(8, 32), seed=1, window=4)
     assert jacobi.decode(engine(PROMPTS, 4, chosen), chosen).codes.shape == (4, 4, 1)
+
+
+@pytest.mark.parametrize("window", [1, 3, 8])
+def test_a_family_without_row_ends_is_decoded_as_plain_loops_would(window):
+    """As Janus-Pro's pictures: codes alone, row after row."""
+    protocol = replace(PROTOCOL, row_end=None)
+    chosen = settings(window=window)
+    prompts = with_header(PROMPTS, chosen.size, protocol)
+    expected = [_plain_loop(prompt, protocol, chosen, image) for image, prompt in enumerate(prompts)]
+
+    def coupling(p, q, guess, drawn, positions):
+        numbers = torch.stack([uniforms(chosen.seed, k, ROWS * COLUMNS) for k in range(len(PROMPTS))])
+        corrected = draw(p, numbers.gather(1, positions.clamp_max(ROWS * COLUMNS - 1)))
+        return corrected, corrected == guess
+
+    plain = sequential.decode(engine(PROMPTS, 1, chosen, protocol), chosen)
+    parallel = jacobi.decode(engine(PROMPTS, window, chosen, protocol), chosen, coupling=coupling)
+    assert plain.codes.flatten(1).tolist() == parallel.codes.flatten(1).tolist() == expected
+    assert parallel.steps <= plain.steps == ROWS * COLUMNS
+
+
+@torch.inference_mode()
+def _plain_loop(prompt, protocol, chosen, image) -> list[int]:
+    """The codes of one picture, with neither cache nor batch."""
+    numbers = uniforms(chosen.seed, image, ROWS * COLUMNS)
+    codes: list[int] = []
+    for number in numbers:
+        block = [protocol.code_base + code for code in codes]
+        both = [prompt + block, protocol.unguided(prompt) + block]
+        logits = [MODEL.image_logits(MODEL(MODEL.embed(torch.tensor([ids]))))[0, -1] for ids in both]
+        p = probabilities(guide(*logits, chosen.cfg), chosen.top_k, chosen.temperature)
+        codes.append(int(draw(p, number)))
+    return codes

@@ -8,6 +8,7 @@ from torch import nn
 
 from ar_core import layers
 from ar_core.architecture import TransformerConfig
+from ar_core.attention import Attention
 from ar_core.cache import KVCache
 from ar_core.transformer import Transformer
 
@@ -44,8 +45,8 @@ def random_transformer(seed: int = 0, **changes) -> Transformer:
     return model.requires_grad_(False).eval()
 
 
-def logits(model: Transformer, ids: torch.Tensor, **arguments) -> torch.Tensor:
-    return model.image_logits(model(model.embed(ids), **arguments))
+def logits(model: Transformer, ids: torch.Tensor, attention: Attention | None = None) -> torch.Tensor:
+    return model.image_logits(model(model.embed(ids), attention))
 
 
 def reference(model: Transformer):
@@ -116,7 +117,7 @@ def test_cached_decoding_equals_the_full_forward(chunks, slots, changes):
     cache, start, parts = KVCache(model.config, 2, slots), 0, []
     for count in chunks:
         positions = torch.arange(start, start + count).expand(2, -1)
-        parts.append(logits(model, ids[:, start : start + count], positions=positions, cache=cache))
+        parts.append(logits(model, ids[:, start : start + count], cache.at(positions)))
         start += count
     torch.testing.assert_close(torch.cat(parts, 1), reference(model)(ids), atol=1e-5, rtol=1e-5)
 
@@ -129,11 +130,11 @@ def test_rows_of_different_length_and_advance_equal_each_row_alone():
     cache = KVCache(model.config, 2, 24)
     lengths = torch.tensor([3, 7])
     padded = torch.stack([torch.cat([rows[0], torch.zeros(4, dtype=torch.long)]), rows[1]])
-    logits(model, padded, positions=torch.arange(7).expand(2, -1), cache=cache)
+    logits(model, padded, cache.at(torch.arange(7).expand(2, -1)))
     accepted = torch.tensor([2, 4])
     for _ in range(2):
         drafts = torch.randint(0, VOCABULARY, (2, 4), generator=generator)
-        got = logits(model, drafts, positions=lengths[:, None] + torch.arange(4), cache=cache)
+        got = logits(model, drafts, cache.at(lengths[:, None] + torch.arange(4)))
         for k in range(2):
             alone = reference(model)(torch.cat([rows[k], drafts[k]])[None])[0, -4:]
             torch.testing.assert_close(got[k], alone, atol=1e-5, rtol=1e-5)
@@ -147,18 +148,17 @@ def test_what_lies_in_slots_not_yet_reached_is_never_seen():
     positions, clean, used = torch.arange(6).expand(2, -1), KVCache(model.config, 2, 16), KVCache(model.config, 2, 16)
     used.keys.fill_(1e3), used.values.fill_(-1e3)
     for part in (slice(0, 4), slice(4, 6)):
-        expected = logits(model, ids[:, part], positions=positions[:, part], cache=clean)
-        assert torch.equal(logits(model, ids[:, part], positions=positions[:, part], cache=used), expected)
+        expected = logits(model, ids[:, part], clean.at(positions[:, part]))
+        assert torch.equal(logits(model, ids[:, part], used.at(positions[:, part])), expected)
 
 
 def test_reading_fewer_slots_changes_nothing():
     model = random_transformer()
     ids = torch.randint(0, VOCABULARY, (1, 6), generator=torch.Generator().manual_seed(4))
     positions = torch.arange(6)[None]
-    few = logits(model, ids, positions=positions, cache=KVCache(model.config, 1, 64), slots=6)
-    torch.testing.assert_close(
-        few, logits(model, ids, positions=positions, cache=KVCache(model.config, 1, 64)), atol=1e-6, rtol=1e-6
-    )
+    few = logits(model, ids, KVCache(model.config, 1, 64).at(positions, slots=6))
+    every = logits(model, ids, KVCache(model.config, 1, 64).at(positions))
+    torch.testing.assert_close(few, every, atol=1e-6, rtol=1e-6)
 
 
 def test_the_head_covers_the_image_codes_alone():
@@ -172,7 +172,7 @@ def test_learned_rows_replace_reserved_tokens_and_take_all_the_gradient():
     model = random_transformer()
     rows = torch.randn(2, 32, requires_grad=True)
     ids = torch.tensor([[5, 70, 71, 72, 6]])
-    embedded = model.embed(ids, rows, first_row_id=70)
+    embedded = model.embed(ids, rows, first_id=70)
     table = model.model.embed_tokens.weight
     assert torch.equal(embedded[0, 1:3], rows) and torch.equal(embedded[0, [0, 3, 4]], table[[5, 72, 6]])
     model(embedded).sum().backward()
@@ -247,9 +247,7 @@ def test_one_token_at_a_time_in_bfloat16_is_as_close_as_many():
     expected = logits(model, ids)
     model = model.bfloat16()
     cache = KVCache(model.config, 2, 16, dtype=torch.bfloat16)
-    steps = [
-        logits(model, ids[:, i : i + 1], positions=torch.full((2, 1), i), cache=cache) for i in range(ids.shape[1])
-    ]
+    steps = [logits(model, ids[:, i : i + 1], cache.at(torch.full((2, 1), i))) for i in range(ids.shape[1])]
     together = logits(model, ids)
     error = lambda got: float((got - expected).abs().mean() / expected.std())  # noqa: E731
     assert error(torch.cat(steps, 1)) < 2 * error(together) + 1e-3 and error(together) < 0.1

@@ -34,7 +34,12 @@ class Layout:
         """Tokens from the first code to the last."""
         if self.row_end is None:
             return self.rows * self.columns
-        return self.rows * self.row_length - 1  # nothing needs to be known behind the last row
+        return self.padded_length - 1  # nothing needs to be known behind the last row
+
+    @property
+    def padded_length(self) -> int:
+        """Tokens of as many equal rows, the last with its row end too: what caches and training examples hold."""
+        return self.rows * self.row_length
 
     @property
     def codes(self) -> int:
@@ -50,6 +55,6 @@ class Layout:
         return (tokens + self.row_length - self.columns) // self.row_length
 
     def grid(self, stream: Tensor) -> Tensor:
-        """What stands at the codes' positions of `stream` (B, at least rows * row_length), as (B, rows, columns)."""
-        padded = stream[:, : self.rows * self.row_length]
+        """What stands at the codes' positions of `stream` (B, at least padded_length), as (B, rows, columns)."""
+        padded = stream[:, : self.padded_length]
         return padded.reshape(-1, self.rows, self.row_length)[..., : self.columns]

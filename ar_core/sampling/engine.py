@@ -1,6 +1,7 @@
-"""The decoding engine: a batch of sequences in one static cache, guided and unguided rows side by side.
+"""The decoding engine: a batch of sequences in one static cache, guided and unguided ones side by side.
 
-Rows 0..n-1 hold the n images with their prompts, rows n..2n-1 the same images unguided (positions from 0). Rows have different lengths; every row knows where its next token stands.
+Sequences 0..n-1 hold the n images with their prompts, sequences n..2n-1 the same images unguided (positions from 0).
+Their lengths differ; every sequence knows where its next token stands.
 """
 
 from __future__ import annotations
@@ -31,44 +32,57 @@ class Engine:
         prompts: list[list[int]],
         size: Size,
         cfg: float,
-        rows: Tensor | None = None,
+        vectors: Tensor | None = None,
         spare: int = 0,
         graphs: bool = False,
         compiled: bool = False,
     ):
-        """`prompts`: the ids before the first code, one list per image; `rows`: learned vectors over the reserved tokens (R, hidden).
+        """Make room for one image of `size` per prompt.
 
-        `spare`: slots of the cache behind the image's last token, for looking ahead. `graphs`: replay steps on CUDA.
-        `compiled`: run steps through torch.compile, whose first steps of a shape take long.
+        `prompts`: the ids before the first code, one list per image. `vectors` (N, hidden): learned vectors over the
+        reserved tokens. `spare`: slots of the cache behind the image's last token, for looking ahead. `graphs`: replay
+        steps on CUDA. `compiled`: run steps through torch.compile, whose first steps of a shape take long.
         """
-        self.transformer, self.protocol, self.cfg, self.rows = transformer, protocol, cfg, rows
+        self.transformer = transformer
+        self.protocol = protocol
+        self.layout = protocol.layout(size)
+        self.cfg = cfg
+        self.vectors = vectors
         self.images = len(prompts)
-        sequences = list(prompts)
-        if cfg != 1:  # at cfg 1 the unguided rows would cancel out
-            sequences += [protocol.unguided(prompt) for prompt in prompts]
-        self.device = transformer.compute_device
-        self.dtype = transformer.model.norm.weight.dtype
-        grid_rows, columns = protocol.grid(size)
-        slots = max(map(len, sequences)) + grid_rows * (columns + 1) + spare
-        self.cache = KVCache(transformer.config, len(sequences), up_to(slots, ALIGNED), self.device, self.dtype)
-        self.sequences = sequences
+        self.sequences = list(prompts)
+        if self.guided:
+            self.sequences += [protocol.unguided(prompt) for prompt in prompts]
+        self.device = transformer.device
+        self.dtype = transformer.dtype
+        slots = max(map(len, self.sequences)) + self.layout.padded_length + spare
+        slots = up_to(slots, ALIGNED)
+        self.cache = KVCache(transformer.config, len(self.sequences), slots, self.device, self.dtype)
         self.compiled = compiled
-        self.graphs = Graphs(transformer.parameters, self.device) if graphs and self.device.type == "cuda" else None
+        self.graphs: Graphs | None = None
+        if graphs and self.device.type == "cuda":
+            self.graphs = Graphs(transformer.parameters, self.device)
+
+    @property
+    def guided(self) -> bool:
+        """Whether there are unguided sequences; at guidance 1 they would cancel out."""
+        return self.cfg != 1
 
     def prefill(self) -> Tensor:
         """Start (over): read prompts and headers; returns the guided logits (images, codes) of the first code."""
-        self.lengths = torch.tensor([len(s) for s in self.sequences], device=self.device)
+        count = len(self.sequences)
+        self.lengths = torch.tensor([len(s) for s in self.sequences], device=self.device)  # (sequences,)
         self.longest = max(map(len, self.sequences))
-        ids = torch.tensor([s + [0] * (self.longest - len(s)) for s in self.sequences], device=self.device)
-        positions = torch.arange(self.longest, device=self.device).expand(len(ids), -1)
-        hidden = self._forward(ids, positions, self.longest)
-        last = hidden[torch.arange(len(ids), device=self.device), self.lengths - 1]
-        return self._guided(last[:, None])[:, 0]
+        padded = [s + [0] * (self.longest - len(s)) for s in self.sequences]
+        ids = torch.tensor(padded, device=self.device)  # (sequences, longest)
+        positions = torch.arange(self.longest, device=self.device).expand(count, -1)
+        hidden = self._forward(ids, positions, self.longest)  # (sequences, longest, hidden)
+        last = hidden[torch.arange(count, device=self.device), self.lengths - 1]
+        return self._guided_logits(last[:, None])[:, 0]
 
     def advance(self, tokens: Tensor) -> Tensor:
         """Append tokens (images, T) to every image; returns guided logits (images, T, codes) after each of them."""
         count = tokens.shape[1]
-        ids = tokens if self.cfg == 1 else torch.cat([tokens, tokens])
+        ids = self._for_all(tokens)
         positions = self.lengths[:, None] + torch.arange(count, device=self.device)
         self.longest += count
         logits = self._step(ids, positions, self.longest)
@@ -85,30 +99,43 @@ class Engine:
         It is the last of an image's `done` (images,) tokens behind the header, or the header's own last; nothing
         advances. `most`: the largest of `done`, as a number.
         """
-        ids = tokens if self.cfg == 1 else torch.cat([tokens, tokens])
-        starts = self.lengths - 1 + (done if self.cfg == 1 else torch.cat([done, done]))
-        positions = starts[:, None] + torch.arange(tokens.shape[1], device=self.device)
-        longest = self.longest + most + tokens.shape[1] - 1
-        return self._step(ids, positions, longest)
+        count = tokens.shape[1]
+        ids = self._for_all(tokens)
+        starts = self.lengths - 1 + self._for_all(done)
+        positions = starts[:, None] + torch.arange(count, device=self.device)
+        return self._step(ids, positions, self.longest + most + count - 1)
+
+    def _for_all(self, per_image: Tensor) -> Tensor:
+        """Values of each image (images, ...) for each sequence (sequences, ...): the unguided ones draw the same."""
+        if self.guided:
+            return torch.cat([per_image, per_image])
+        return per_image
 
     def _step(self, ids: Tensor, positions: Tensor, longest: int) -> Tensor:
-        """Guided logits after each token; no row is longer than `longest` with them."""
+        """Guided logits after each token; no sequence is longer than `longest` with them."""
         slots = min(up_to(longest, BUCKET), self.cache.slots)
-        logits = partial(through_compiler(Engine._logits), self) if self.compiled else self._logits
+        logits = self._logits
+        if self.compiled:
+            logits = partial(through_compiler(Engine._logits), self)
         if self.graphs:
             return self.graphs(logits, ids, positions, slots)
         return logits(ids, positions, slots)
 
     def _logits(self, ids: Tensor, positions: Tensor, slots: int) -> Tensor:
-        return self._guided(self._forward(ids, positions, slots))
+        return self._guided_logits(self._forward(ids, positions, slots))
 
     def _forward(self, ids: Tensor, positions: Tensor, slots: int) -> Tensor:
-        embeddings = self.transformer.embed(ids, self.rows, self.protocol.identifier_base)
-        return self.transformer(embeddings.to(self.dtype), positions, self.cache, slots)
+        """Hidden states (sequences, T, hidden) of `ids` (sequences, T), which join the cache at `positions`."""
+        embeddings = self.transformer.embed(ids, self.vectors, self.protocol.identifier_base)
+        return self.transformer(embeddings.to(self.dtype), self.cache.at(positions, slots))
 
-    def _guided(self, hidden: Tensor) -> Tensor:
+    def _guided_logits(self, hidden: Tensor) -> Tensor:
+        """(sequences, T, hidden) -> (images, T, codes)"""
         logits = self.transformer.image_logits(hidden)
-        return logits if self.cfg == 1 else guide(*logits.chunk(2), self.cfg)
+        if not self.guided:
+            return logits
+        conditional, unconditional = logits.chunk(2)
+        return guide(conditional, unconditional, self.cfg)
 
 
 def up_to(number: int, step: int) -> int:

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 Step = Callable[[Tensor, Tensor, int], Tensor]  # ids, positions, slots of the cache -> logits
-Capture = Callable[
-    [Callable[[], Tensor]], tuple[Callable[[], None], Tensor]
-]  # a step -> how to replay it, where its result lies
+# A step -> how to replay it, and where its result lies then
+Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +39,18 @@ class Graphs:
     """
 
     def __init__(self, weights: Callable[[], Iterable[Tensor]], device: torch.device, capture: Capture | None = None):
-        self.weights, self.device = weights, device
+        self.weights = weights
+        self.device = device
         self.capture: Capture | None = capture or CudaCapture()
         self.seen: set[tuple] = set()
         self.recordings: dict[tuple, Recording] = {}
         self.addresses: tuple[int, ...] = ()
 
     def __call__(self, step: Step, ids: Tensor, positions: Tensor, slots: int) -> Tensor:
-        """What `step` returns; always the same function of its arguments and the weights, with the same side effects."""
+        """What `step` returns.
+
+        `step` must always be the same function of its arguments and the weights, with the same side effects.
+        """
         key = (*ids.shape, slots)
         if self._resident() and key in self.seen and self._recorded(key, step, ids, positions, slots):
             return replayed(self.recordings[key], ids, positions)
@@ -67,14 +70,15 @@ class Graphs:
     def _recorded(self, key: tuple, step: Step, ids: Tensor, positions: Tensor, slots: int) -> bool:
         """Whether there is a recording for `key`, made now if need be."""
         if key not in self.recordings and self.capture:
-            ids, positions = ids.clone(), positions.clone()
+            own_ids = ids.clone()
+            own_positions = positions.clone()
             try:
-                replay, result = self.capture(lambda: step(ids, positions, slots))
+                replay, result = self.capture(lambda: step(own_ids, own_positions, slots))
             except RuntimeError as error:
                 warnings.warn(f"CUDA graphs are off: recording failed ({error}).", stacklevel=2)
                 self.capture = None
             else:
-                self.recordings[key] = Recording(ids, positions, replay, result)
+                self.recordings[key] = Recording(own_ids, own_positions, replay, result)
         return key in self.recordings
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,17 +27,48 @@ from .settings import SamplingSettings
 
 BLOCK = 64  # steps for which random numbers are drawn at once
 
-# p and q (images, window, codes), guesses, random numbers (images, window, 3), positions -> corrected tokens and which were kept
+# p and q (images, window, codes), guesses (images, window), random numbers (images, window, 3) and positions
+# (images, window) -> corrected guesses (images, window), and which of them were kept as they are
 Coupling = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def speculative(p: Tensor, q: Tensor, guess: Tensor, numbers: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
     """Keep a guess with probability min(1, p / q), else draw from what p has more than q: the result follows p."""
-    at = guess[..., None]
-    kept = numbers[..., 0] * q.gather(-1, at)[..., 0] < p.gather(-1, at)[..., 0]
-    more = (p - q).clamp_min(0)
-    more = torch.where(more.sum(-1, keepdim=True) > 0, more, p)
-    return torch.where(kept, guess, draw(more, numbers[..., 1])), kept
+    index = guess[..., None]
+    p_of_guess = p.gather(-1, index)[..., 0]
+    q_of_guess = q.gather(-1, index)[..., 0]
+    kept = numbers[..., 0] * q_of_guess < p_of_guess
+    residual = (p - q).clamp_min(0)
+    residual = torch.where(residual.sum(-1, keepdim=True) > 0, residual, p)
+    return torch.where(kept, guess, draw(residual, numbers[..., 1])), kept
+
+
+@dataclass(eq=False)
+class Window:
+    """The guesses for the positions behind an image's final tokens, and the distributions they were drawn from."""
+
+    guess: Tensor  # (images, window), codes
+    q: Tensor  # (images, window, codes)
+
+    @classmethod
+    def uniform(cls, images: int, window: int, codes: int, numbers: Tensor) -> Window:
+        """Nothing is known yet: every code is equally likely. `numbers`: (images, window), in [0, 1)."""
+        q = torch.full((images, window, codes), 1 / codes, device=numbers.device)
+        return cls(draw(q, numbers), q)
+
+    def shifted(self, p: Tensor, corrected: Tensor, accepted: Tensor, numbers: Tensor) -> Window:
+        """The window `accepted` (images,) positions later.
+
+        Guesses that stay inside were just drawn from p, so p is their q. Behind them new ones are drawn from the last
+        p before them.
+        """
+        window = self.guess.shape[1]
+        source = torch.arange(window, device=p.device) + accepted[:, None]  # where each place's content stands now
+        inside = source < window
+        source = source.clamp_max(window - 1)
+        q = p.gather(1, source[..., None].expand_as(p))
+        guess = torch.where(inside, corrected.gather(1, source), draw(q, numbers))
+        return Window(guess, q)
 
 
 @torch.inference_mode()
@@ -55,72 +87,80 @@ def decode(
     `engine` must have been made with as many spare slots. The tokens are counted with the forced row ends among them:
     those are certain, take part in the window and cost no forward pass of their own.
     """
-    window, codes = settings.window, engine.protocol.codes
-    grid_rows, columns = engine.protocol.grid(settings.size)
-    total = grid_rows * (columns + 1) - 1  # nothing follows the last row's end
-    ahead = torch.arange(window, device=engine.device)
-    numbers = RandomNumbers(settings.seed, first_image, engine.images, window, engine.device)
-    tokens = torch.zeros(engine.images, total + window, dtype=torch.long, device=engine.device)
-    done = torch.zeros(engine.images, dtype=torch.long, device=engine.device)
-
-    def vocabulary(code: Tensor, position: Tensor) -> Tensor:
-        return torch.where(is_row_end(position), engine.protocol.row_end, code + engine.protocol.code_base)
-
-    def is_row_end(position: Tensor) -> Tensor:
-        return (position + 1) % (columns + 1) == 0
+    layout = engine.layout
+    length = layout.length
+    width = settings.window
+    ahead = torch.arange(width, device=engine.device)
+    numbers = RandomNumbers(settings.seed, first_image, engine.images, width, engine.device)
+    codes = torch.zeros(engine.images, length + width, dtype=torch.long, device=engine.device)
+    done = torch.zeros(engine.images, dtype=torch.long, device=engine.device)  # final tokens of each image
+    done_on_host = [0] * engine.images
+    steps = 0
 
     engine.prefill()
-    newest = engine.last_of_header()
-    q = torch.full(
-        (engine.images, window, codes), 1 / codes, device=engine.device
-    )  # nothing is known: every code equally likely
-    guess = draw(q, numbers.step(0)[..., 2])
-    finished, step = [0] * engine.images, 0
-    while min(finished) < total:
+    newest = engine.last_of_header()  # (images, 1), the last final token
+    window = Window.uniform(engine.images, width, engine.protocol.codes, numbers.step(0)[..., 2])
+    while min(done_on_host) < length:
         stop_if(cancel)
-        positions = done[:, None] + ahead
-        fed = torch.cat([newest, vocabulary(guess, positions)[:, :-1]], 1)
-        p = probabilities(engine.look_ahead(fed, done, max(finished)), settings.top_k, settings.temperature)
-        drawn = numbers.step(step + 1)
-        corrected, kept = coupling(p, q, guess, drawn, positions)
-        leading = (kept | is_row_end(positions)).int().cumprod(1).sum(1)
-        count = (leading + 1).clamp_max(window).minimum(total - done)
-        tokens.scatter_(1, positions, corrected)  # behind `count` these are guesses, overwritten until they are final
+        drawn = numbers.step(steps + 1)
+        positions = done[:, None] + ahead  # (images, window)
 
-        at = (count - 1).clamp_min(0)[:, None]
-        newest = vocabulary(corrected.gather(1, at), done[:, None] + at)
-        done = done + count
-        moved = ahead + count[:, None]
-        inside, moved = moved < window, moved.clamp_max(window - 1)
-        q = p.gather(1, moved[..., None].expand_as(p))
-        guess = torch.where(inside, corrected.gather(1, moved), draw(q, drawn[..., 2]))
+        # Step 1: one forward pass over the newest final token and all guesses but the last gives p for each guess.
+        fed = torch.cat([newest, token_ids(engine, window.guess, positions)[:, :-1]], 1)
+        logits = engine.look_ahead(fed, done, max(done_on_host))
+        p = probabilities(logits, settings.top_k, settings.temperature)
 
-        before, finished, step = min(finished), done.tolist(), step + 1
-        progress(min(finished), total, "sampling")
-        rows = (min(finished) + 1) // (columns + 1)
-        if on_row is not None and rows > (before + 1) // (columns + 1):
-            on_row(as_grid(tokens, grid_rows, columns), rows)
-    return Decoded(as_grid(tokens, grid_rows, columns).cpu(), step)
+        # Step 2: turn guesses, which are draws from q, into draws from p.
+        corrected, kept = coupling(p, window.q, window.guess, drawn, positions)
+        codes.scatter_(1, positions, corrected)  # beyond what is accepted they are overwritten until they are final
+
+        # Step 3: accept the leading kept guesses and the first corrected one behind them.
+        agreeing = (kept | layout.is_forced(positions)).int().cumprod(1).sum(1)
+        accepted = (agreeing + 1).clamp_max(width).minimum(length - done)
+        last = (accepted - 1).clamp_min(0)[:, None]
+        newest = token_ids(engine, corrected.gather(1, last), done[:, None] + last)
+
+        # Step 4: move the window on.
+        window = window.shifted(p, corrected, accepted, drawn[..., 2])
+        done = done + accepted
+        rows_before = layout.finished_rows(min(done_on_host))
+        done_on_host = done.tolist()
+        steps += 1
+        progress(min(done_on_host), length, "sampling")
+        rows = layout.finished_rows(min(done_on_host))
+        if on_row is not None and rows > rows_before:
+            on_row(layout.grid(codes), rows)
+    return Decoded(layout.grid(codes).cpu(), steps)
 
 
-def as_grid(tokens: Tensor, rows: int, columns: int) -> Tensor:
-    """Codes (images, rows, columns) of a stream with row ends in it."""
-    return tokens[:, : rows * (columns + 1)].view(-1, rows, columns + 1)[..., :columns]
+def token_ids(engine: Engine, codes: Tensor, positions: Tensor) -> Tensor:
+    """The vocabulary's ids of `codes` at `positions`, both (images, T): row ends where those are forced."""
+    ids = codes + engine.protocol.code_base
+    row_end = engine.layout.row_end
+    if row_end is None:
+        return ids
+    return torch.where(engine.layout.is_forced(positions), row_end, ids)
 
 
 class RandomNumbers:
-    """Numbers in [0, 1): three for every place in the window and step, from (seed, image) alone."""
+    """Numbers in [0, 1): three for every place in the window and step, from (seed, image) alone.
+
+    They decide whether a guess is kept, what replaces it, and what is guessed anew.
+    """
 
     def __init__(self, seed: int, first_image: int, images: int, window: int, device: torch.device):
         self.generators = [_generator(seed, first_image + k) for k in range(images)]
-        self.window, self.device, self.block = window, device, -1
+        self.window = window
+        self.device = device
+        self.block = -1
 
     def step(self, number: int) -> Tensor:
         """(images, window, 3) for a step; steps must be asked for in order."""
         block, index = divmod(number, BLOCK)
         if block > self.block:
             drawn = [torch.rand(BLOCK, self.window, 3, generator=generator) for generator in self.generators]
-            self.numbers, self.block = torch.stack(drawn, 1).to(self.device), block
+            self.numbers = torch.stack(drawn, 1).to(self.device)  # (BLOCK, images, window, 3)
+            self.block = block
         return self.numbers[index]
 
 

@@ -36,24 +36,27 @@ def decode(
 ) -> Decoded:
     """One code of every image per step.
 
-    Image k of the batch uses the random numbers of image `first_image` + k. The end of a row is forced: its
+    Image k of the batch uses the random numbers of image `first_image` + k. A row end is not drawn but forced: its
     token rides along with the row's last code and never costs a forward pass.
     """
-    grid_rows, columns = engine.protocol.grid(settings.size)
-    total = grid_rows * columns
+    layout = engine.layout
+    total = layout.codes
     numbers = torch.stack([uniforms(settings.seed, first_image + k, total) for k in range(engine.images)])
-    numbers = numbers.to(engine.device)
+    numbers = numbers.to(engine.device)  # (images, codes of a picture)
     codes = torch.zeros(engine.images, total, dtype=torch.long, device=engine.device)
-    row_end = torch.full((engine.images, 1), engine.protocol.row_end, device=engine.device)
-    logits = engine.prefill()
+    picture = codes.view(-1, layout.rows, layout.columns)
+    logits = engine.prefill()  # (images, codes of the vocabulary)
     for index in range(total):
         stop_if(cancel)
         codes[:, index] = draw(probabilities(logits, settings.top_k, settings.temperature), numbers[:, index])
-        progress(index + 1, total, "sampling")
-        row_is_full = (index + 1) % columns == 0
+        done = index + 1
+        progress(done, total, "sampling")
+        row_is_full = done % layout.columns == 0
         if row_is_full and on_row is not None:
-            on_row(codes.view(-1, grid_rows, columns), (index + 1) // columns)
-        if index + 1 < total:
-            token = codes[:, index : index + 1] + engine.protocol.code_base
-            logits = engine.advance(torch.cat([token, row_end], 1) if row_is_full else token)[:, -1]
-    return Decoded(codes.view(-1, grid_rows, columns).cpu(), total)
+            on_row(picture, done // layout.columns)
+        if done < total:
+            tokens = codes[:, index:done] + engine.protocol.code_base  # (images, 1)
+            if row_is_full and layout.row_end is not None:
+                tokens = torch.cat([tokens, torch.full_like(tokens, layout.row_end)], 1)
+            logits = engine.advance(tokens)[:, -1]
+    return Decoded(picture.cpu(), total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,21 @@ from ..families.protocol import Size
 
 WINDOWS = (1, 4, 8, 16, 32, 64)
 SMALL = 512  # channels; in models up to here a step on a CPU is mostly overhead, which a window shares
+
+
+class Best(NamedTuple):
+    """The fastest window by the number of images in a batch."""
+
+    one: int
+    up_to_four: int
+    more: int
+
+
+CPU_SMALL_MODEL = Best(16, 4, 1)
+CPU_SLOW_PRODUCTS = Best(1, 1, 1)  # float32 and int8: several rows cost as much as several steps
+CPU = Best(8, 4, 1)
+CARD_FLOAT32 = Best(16, 8, 8)
+CARD = Best(64, 32, 16)
 
 
 @dataclass(frozen=True)
@@ -81,15 +97,24 @@ def uniforms(seed: int, image: int, count: int) -> Tensor:
 
 
 def auto_window(device: str, dtype: torch.dtype, images: int, hidden: int, quantized: str | None = None) -> int:
-    """The window that pays on a device class ("cpu", "cuda", …): a fixed table, so that pictures do not depend on a measurement.
+    """The window that pays on a device class ("cpu", "cuda", ...) for `images` at once.
 
-    A window costs hardly more than one position as long as reading the weights takes longer than multiplying with
-    them; a CPU reaches that point with few rows (docs/performance.md), a graphics card with a hundred in 16 bits.
+    It comes from a fixed table, so that pictures do not depend on a measurement. A window costs hardly more than one
+    position as long as reading the weights takes longer than multiplying with them; a CPU reaches that point with few
+    rows (docs/performance.md), a graphics card with a hundred in 16 bits.
     """
-    if device == "cpu" and hidden > SMALL and (quantized == "int8" or dtype == torch.float32):
-        return 1
-    if device == "cpu":
-        return (8 if hidden > SMALL else 16) if images == 1 else 4 if images <= 4 else 1
-    if dtype == torch.float32:
-        return 16 if images == 1 else 8
-    return 64 if images == 1 else 32 if images <= 4 else 16
+    if device == "cpu" and hidden <= SMALL:
+        best = CPU_SMALL_MODEL
+    elif device == "cpu" and (quantized == "int8" or dtype == torch.float32):
+        best = CPU_SLOW_PRODUCTS
+    elif device == "cpu":
+        best = CPU
+    elif dtype == torch.float32:
+        best = CARD_FLOAT32
+    else:
+        best = CARD
+    if images == 1:
+        return best.one
+    if images <= 4:
+        return best.up_to_four
+    return best.more

@@ -41,12 +41,12 @@ class Loop:
         run: Run,
         settings: TrainingSettings,
         *,
-        first_row_id: int,
+        first_id: int,
         keep_every: int,
     ):
         """`learning_rates` by top-level name in `trainable`; what is not named there stays frozen.
 
-        `first_row_id`: the reserved token that the first vector takes the place of. `keep_every`: steps between kept
+        `first_id`: the reserved token that the first vector takes the place of. `keep_every`: steps between kept
         results.
         """
         self.transformer = transformer
@@ -54,7 +54,7 @@ class Loop:
         self.batches = batches
         self.run = run
         self.settings = settings
-        self.first_row_id = first_row_id
+        self.first_id = first_id
         self.keep_every = keep_every
         trainable.requires_grad_(False)
         groups = []
@@ -128,7 +128,7 @@ class Loop:
             for batch, weight in self.batches(self.step):
                 for part in batch.split(self.settings.micro_batch):
                     share = weight * len(part.ids) / len(batch.ids)
-                    loss = image_code_loss(self.transformer, part, self.trainable.rows, self.first_row_id) * share
+                    loss = image_code_loss(self.transformer, part, self.trainable.all_vectors, self.first_id) * share
                     loss.backward()
                     total += loss.item()
         return total

@@ -9,16 +9,16 @@ from ..transformer import Transformer
 from .examples import Batch
 
 
-def image_code_loss(transformer: Transformer, batch: Batch, rows: Tensor, first_row_id: int) -> Tensor:
+def image_code_loss(transformer: Transformer, batch: Batch, vectors: Tensor, first_id: int) -> Tensor:
     """Mean cross-entropy of the image codes given prompt and earlier codes (Sun et al. 2025, eq. 1), a scalar.
 
-    Forced tokens (size, row ends, end of image) are not predicted when sampling and not scored here. The logits
-    of other positions are never computed.
+    `vectors` (N, hidden) take the place of the reserved tokens from `first_id` on. Forced tokens (size, row ends, end
+    of image) are not predicted when sampling and not scored here. The logits of other positions are never computed.
     """
-    device = transformer.compute_device
+    device = transformer.device
     targets = batch.targets.to(device)  # (B, T)
     scored = targets >= 0
-    embeddings = transformer.embed(batch.ids.to(device), rows, first_row_id)  # (B, T, hidden)
+    embeddings = transformer.embed(batch.ids.to(device), vectors, first_id)  # (B, T, hidden)
     hidden = transformer(embeddings)[scored]  # (scored positions, hidden)
     logits = transformer.image_logits(hidden)  # (scored positions, codes)
     return F.cross_entropy(logits, targets[scored])

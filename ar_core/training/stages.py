@@ -172,7 +172,7 @@ class Stage:
             self._batches(trainable),
             self.run,
             self.settings,
-            first_row_id=self.model.protocol.identifier_base,
+            first_id=self.model.protocol.identifier_base,
             keep_every=KEEP_EVERY[self.name],
         )
         self.losses = loop.losses

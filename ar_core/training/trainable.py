@@ -27,7 +27,7 @@ class Trainable(nn.Module):
         self.adapter = adapter
 
     @property
-    def rows(self) -> Tensor:
+    def all_vectors(self) -> Tensor:
         """All vectors in the order of their reserved tokens (k + photos, hidden)."""
         if self.photo_vectors is None:
             return self.vectors
