@@ -1,8 +1,9 @@
 """Speed of decoding, against what upstream's inference does for every token, on the same weights in the same run.
 
-    python -m benchmarks.decode [--quick] [--json FILE] [--plot FILE] [--threads N] [--size PIXELS] [--memory-cap GB] [--graphs]
+    python -m benchmarks.decode [--quick] [--json FILE] [--plot FILE] [--threads N] [--size PIXELS]
+                               [--memory-cap GB]
 
-Upstream's way is described and built in `upstream.py`.
+Upstream's way is described and built in `common/upstream.py`.
 
 The model has random weights: 101M parameters in its layers and Lumina's vocabulary. Timed are the steps from the
 first code of an image to the N-th (N is printed), after a prompt of 40 tokens; reading the prompt counts in the time to
@@ -19,8 +20,9 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,13 +32,14 @@ from ar_core.quantization import SCHEMES
 from ar_core.sampling import SamplingSettings
 from ar_core.sampling.settings import WINDOWS
 
-from .machine import bandwidth, limit_memory, machine, peak_memory
-from .plot import draw_ratios
-from .timing import SIMULATED, time_jacobi, time_naive, time_ours
-from .upstream import CONFIG, PROMPT, Model, Naive
+from .common.machine import bandwidth, default_device, limit_memory, machine, peak_memory
+from .common.plot import draw_ratios
+from .common.timing import SIMULATED, Stopwatch, time_jacobi, time_naive, time_ours
+from .common.upstream import CONFIG, PROMPT, Model, Naive
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-# Both ways compute the same numbers in another order: the largest difference allowed, in standard deviations of the logits.
+# Both ways compute the same numbers in another order: the largest difference allowed, in standard deviations of the
+# logits.
 AGREEMENT = {"fp32": 1e-3, "bf16": 0.25, "int8": 0.5, "4-bit": 1.0}
 MINIATURE_CFG = 4.0
 MINIATURE_PROMPTS = (
@@ -49,107 +52,141 @@ MINIATURE_PROMPTS = (
 
 def count_steps(windows: tuple[int, ...]) -> dict[int, dict[str, float]]:
     """On the miniature: sequential steps and seconds of a picture as multiples of each window's."""
-    model = ARModel.load("miniature", "cuda" if torch.cuda.is_available() else "cpu")
+    model = ARModel.load("miniature", default_device())
     settings = SamplingSettings.resolve(model.family, cfg=MINIATURE_CFG)
     model.generate(MINIATURE_PROMPTS[0], replace(settings, window=1))  # warm up
-    found: dict[int, tuple[int, float]] = {}
+    steps: dict[int, int] = {}
+    seconds: dict[int, float] = {}
     for window in windows:
-        steps, start = 0, time.perf_counter()
+        steps[window] = 0
+        start = time.perf_counter()
         for seed, prompt in enumerate(MINIATURE_PROMPTS):
-            steps += model.generate(prompt, replace(settings, window=window, seed=seed))[0].steps
-        found[window] = steps, time.perf_counter() - start
-    plain, seconds = found[1]
+            steps[window] += model.generate(prompt, replace(settings, window=window, seed=seed))[0].steps
+        seconds[window] = time.perf_counter() - start
     return {
         window: {
-            "steps_per_image": steps / len(MINIATURE_PROMPTS),
-            "steps_ratio": plain / steps,
-            "time_ratio": seconds / taken,
+            "steps_per_image": steps[window] / len(MINIATURE_PROMPTS),
+            "steps_ratio": steps[1] / steps[window],
+            "time_ratio": seconds[1] / seconds[window],
         }
-        for window, (steps, taken) in found.items()
+        for window in windows
     }
 
 
 @torch.inference_mode()
 def disagreement(model: Model, baseline: Model, steps: int = 4) -> float:
     """Largest difference of both ways' guided logits over the first steps, in standard deviations of the logits."""
-    engine, naive = model.engine(), Naive(baseline)
-    first, last = CONFIG.head_first, CONFIG.head_first + CONFIG.head_size
-    ours, theirs, worst = engine.prefill()[0], naive.prefill()[first:last], 0.0
+    engine = model.engine()
+    naive = Naive(baseline)
+    first = CONFIG.head_first
+    codes = slice(first, first + CONFIG.head_size)
+    ours = engine.prefill()[0]
+    theirs = naive.prefill()[codes]
+    worst = 0.0
     for step in range(steps):
         worst = max(worst, float((ours - theirs).abs().max() / theirs.std()))
         token = torch.tensor([first + 1000 * step], device=model.device)
-        ours, theirs = engine.advance(token[None])[0, -1], naive.advance(token)[first:last]
+        ours = engine.advance(token[None])[0, -1]
+        theirs = naive.advance(token)[codes]
     return worst
+
+
+@dataclass
+class Round:
+    """One repetition: all ways one after the other."""
+
+    naive: Stopwatch
+    ours: Stopwatch
+    jacobi: dict[int, float]  # seconds per code, by window
+
+    @property
+    def best(self) -> float:
+        """Seconds per code of our fastest way."""
+        return min([self.ours.seconds, *self.jacobi.values()])
 
 
 def measure(
     name: str, model: Model, baseline: Model, tokens: int, repetitions: int, read_speed: float, windows: tuple[int, ...]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Alternate all ways and take medians: a machine that slows down for a while slows all."""
     difference = disagreement(model, baseline)
     if not difference <= AGREEMENT[name]:
         raise RuntimeError(f"{name}: no fair comparison: logits differ by {difference:.2g} standard deviations.")
-    time_naive(baseline, 3), time_ours(model, 3)  # warm up
-    clocks, rounds = [], []
+    time_naive(baseline, 3)  # warm up
+    time_ours(model, 3)
+    rounds = []
     for _ in range(repetitions):
-        clocks.append((time_naive(baseline, tokens), time_ours(model, tokens)))
-        rounds.append(
-            [*(clock.seconds for clock in clocks[-1]), *(time_jacobi(model, window, tokens) for window in windows)]
-        )
-    naive, ours = (statistics.median(times) for times in list(zip(*rounds, strict=True))[:2])
-    ratios = {window: statistics.median(r[1] / r[2 + i] for r in rounds) for i, window in enumerate(windows)}
-    first = [statistics.median(clock.first for clock in way) for way in zip(*clocks, strict=True)]
-    floor = model.bytes_per_step / read_speed
-    result = {
-        "sequential_over_naive": statistics.median(r[0] / r[1] for r in rounds),
-        "jacobi_by_window": ratios,
-        "best_exact_over_naive": statistics.median(r[0] / min(r[1:]) for r in rounds),
-        "naive_tokens_per_s": 1 / naive,
-        "sequential_tokens_per_s": 1 / ours,
-        "naive_first_code_s": first[0],
-        "first_code_s": first[1],
-        "floor_ms": 1e3 * floor,
-        "percent_of_floor": 100 * floor / ours,
-        "peak_memory_gib": peak_memory(model.device),
-        "logit_difference": difference,
-    }
-    if ratios:
-        best = max(ratios, key=ratios.__getitem__)
-        result |= {"jacobi_over_sequential": ratios[best], "jacobi_best_window": best}
+        naive = time_naive(baseline, tokens)
+        ours = time_ours(model, tokens)
+        rounds.append(Round(naive, ours, {window: time_jacobi(model, window, tokens) for window in windows}))
+    result = summarize(rounds, model.bytes_per_step / read_speed, windows)
+    result["peak_memory_gib"] = peak_memory(model.device)
+    result["logit_difference"] = difference
     say(name, result)
     return result
 
 
-def say(name: str, result: dict) -> None:
+def summarize(rounds: list[Round], floor: float, windows: tuple[int, ...]) -> dict[str, Any]:
+    """Medians over rounds; `floor`: seconds per code that reading the weights takes."""
+    median = statistics.median
+    naive = median(round.naive.seconds for round in rounds)
+    ours = median(round.ours.seconds for round in rounds)
+    ratios = {window: median(round.ours.seconds / round.jacobi[window] for round in rounds) for window in windows}
+    result: dict[str, Any] = {
+        "sequential_over_naive": median(round.naive.seconds / round.ours.seconds for round in rounds),
+        "jacobi_by_window": ratios,
+        "best_exact_over_naive": median(round.naive.seconds / round.best for round in rounds),
+        "naive_tokens_per_s": 1 / naive,
+        "sequential_tokens_per_s": 1 / ours,
+        "naive_first_code_s": median(round.naive.first for round in rounds),
+        "first_code_s": median(round.ours.first for round in rounds),
+        "floor_ms": 1e3 * floor,
+        "percent_of_floor": 100 * floor / ours,
+    }
+    if ratios:
+        best = max(ratios, key=ratios.__getitem__)
+        result |= {"jacobi_over_sequential": ratios[best], "jacobi_best_window": best}
+    return result
+
+
+def say(name: str, result: dict[str, Any]) -> None:
+    """Print what was measured in one precision."""
     print(
-        f"{name}: {result['sequential_over_naive']:.2f}x; upstream's way {result['naive_tokens_per_s']:.1f} tokens/s, ours "
-        f"{result['sequential_tokens_per_s']:.1f} tokens/s (floor {result['floor_ms']:.1f} ms per token, "
-        f"{result['percent_of_floor']:.0f} % of it reached; logits agree to {result['logit_difference']:.1g} sd); first code after "
-        f"{result['first_code_s']:.2f} s, upstream's way {result['naive_first_code_s']:.2f} s"
+        f"{name}: {result['sequential_over_naive']:.2f}x; upstream's way {result['naive_tokens_per_s']:.1f} tokens/s, "
+        f"ours {result['sequential_tokens_per_s']:.1f} tokens/s (floor {result['floor_ms']:.1f} ms per token, "
+        f"{result['percent_of_floor']:.0f} % of it reached; logits agree to {result['logit_difference']:.1g} sd); "
+        f"first code after {result['first_code_s']:.2f} s, upstream's way {result['naive_first_code_s']:.2f} s"
     )
     if result["peak_memory_gib"]:
-        print(
-            f"{name}: peak memory so far {result['peak_memory_gib']:.2f} GiB, both ways and the benchmark itself included"
-        )
-    listed = ", ".join(
-        f"window {w} {r:.2f}x (at {SIMULATED[w]} tokens per step, simulated)"
-        for w, r in result["jacobi_by_window"].items()
-    )
-    if listed:
-        print(f"{name}: Jacobi over sequential: {listed}")
+        peak = f"{result['peak_memory_gib']:.2f} GiB"
+        print(f"{name}: peak memory so far {peak}, both ways and the benchmark itself included")
+    if result["jacobi_by_window"]:
+        listed = [
+            f"window {window} {ratio:.2f}x (at {SIMULATED[window]} tokens per step, simulated)"
+            for window, ratio in result["jacobi_by_window"].items()
+        ]
+        print(f"{name}: Jacobi over sequential: {', '.join(listed)}")
     print(f"{name}: best exact setting over upstream's way {result['best_exact_over_naive']:.2f}x", flush=True)
 
 
-def all_precisions(model: Model, tokens: int, repetitions: int, read_speed: float, quick: bool) -> dict[str, dict]:
+def all_precisions(
+    model: Model, tokens: int, repetitions: int, read_speed: float, quick: bool
+) -> dict[str, dict[str, Any]]:
     """In this order, because a model turned into one type does not turn back; `quick` is without the slow 4-bit."""
-    windows = (16, 64) if quick else tuple(SIMULATED)
+    windows = tuple(SIMULATED)
+    schemes = tuple(SCHEMES)
+    windows_quantized = windows
+    if quick:
+        windows = (16, 64)
+        schemes = ("int8",)
+        windows_quantized = ()
     results = {}
     for name, dtype in DTYPES.items():
         baseline = model.to(dtype)
         results[name] = measure(name, baseline, baseline, tokens, repetitions, read_speed, windows)
-    for scheme in ("int8",) if quick else SCHEMES:
+    for scheme in schemes:
         small = Model.random(model.device, model.settings.size[0]).to(dtype, scheme)
-        results[scheme] = measure(scheme, small, baseline, tokens, repetitions, read_speed, () if quick else windows)
+        results[scheme] = measure(scheme, small, baseline, tokens, repetitions, read_speed, windows_quantized)
     return results
 
 
@@ -165,9 +202,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     parser.add_argument("--size", type=int, default=512, help="side of the image in pixels (512)")
     parser.add_argument("--memory-cap", type=float, metavar="GB", help="CUDA: use no more memory than this")
-    parser.add_argument(
-        "--graphs", action="store_true", help="CUDA: compare recorded and compiled with plain steps, and nothing else"
-    )
     return parser.parse_args()
 
 
@@ -175,28 +209,37 @@ def main() -> None:
     chosen = arguments()
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     if chosen.memory_cap:
         limit_memory(device, chosen.memory_cap)
-    if chosen.graphs:
-        from .graphs import check
-
-        return check(device, chosen.size)
-    tokens, repetitions = (16, 3) if chosen.quick else (64, 9)
-    model, read_speed = Model.random(device, chosen.size), bandwidth(device)
+    tokens = 64
+    repetitions = 9
+    windows: tuple[int, ...] = WINDOWS
+    if chosen.quick:
+        tokens = 16
+        repetitions = 3
+        windows = (1, 16)
+    model = Model.random(device, chosen.size)
+    read_speed = bandwidth(device)
+    size = model.settings.describe()["size"]
+    layer_weights = model.layer_weights
     print(machine(device))
-    print(f"read bandwidth {read_speed / 1e9:.1f} GB/s; {model.layer_weights / 1e6:.0f}M layer parameters; ", end="")
-    size, layer_weights = model.settings.describe()["size"], model.layer_weights
-    print(f"first {tokens} codes of a {size} image after {len(PROMPT)} prompt tokens, guidance on, ", end="")
-    print(f"median of {repetitions} alternating repetitions", flush=True)
+    print(
+        f"read bandwidth {read_speed / 1e9:.1f} GB/s; {layer_weights / 1e6:.0f}M layer parameters; first "
+        f"{tokens} codes of a {size} image after {len(PROMPT)} prompt tokens, guidance on, "
+        f"median of {repetitions} alternating repetitions",
+        flush=True,
+    )
     results = all_precisions(model, tokens, repetitions, read_speed, chosen.quick)
-    steps = count_steps((1, 16) if chosen.quick else WINDOWS)
+    steps = count_steps(windows)
     for window, found in steps.items():
         print(
-            f"miniature at guidance {MINIATURE_CFG:g}, window {window}: {found['steps_per_image']:.0f} steps per image, {found['steps_ratio']:.2f}x fewer, "
-            f"{found['time_ratio']:.2f}x faster than sequential"
+            f"miniature at guidance {MINIATURE_CFG:g}, window {window}: {found['steps_per_image']:.0f} steps per "
+            f"image, {found['steps_ratio']:.2f}x fewer, {found['time_ratio']:.2f}x faster than sequential"
         )
-    usual = results["fp32" if device.type == "cpu" else "bf16"]  # what `ARModel.load` takes on this device
+    usual = results["bf16"]  # what `ARModel.load` takes on this device
+    if device.type == "cpu":
+        usual = results["fp32"]
     summary = {
         "sequential_over_naive": usual["sequential_over_naive"],
         "jacobi_over_sequential": usual["jacobi_over_sequential"],

@@ -13,9 +13,11 @@ process took at most cannot be taken back.
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -29,16 +31,17 @@ from ar_core.model import PRECISIONS
 from ar_core.sampling import SamplingSettings, jacobi, sequential
 from ar_core.sampling.engine import Engine
 
-from .machine import bandwidth, limit_memory, machine, peak_memory
+from .common.machine import (
+    bandwidth,
+    default_device,
+    limit_memory,
+    machine,
+    peak_memory,
+    peak_text,
+    seconds_when_finished,
+)
 
 PROMPT = "a photo of a dog"
-
-
-def synchronized(device: torch.device) -> float:
-    """Seconds on a clock, when the device has finished what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def step_seconds(model: ARModel, images: int, window: int, steps: int) -> float:
@@ -48,37 +51,50 @@ def step_seconds(model: ARModel, images: int, window: int, steps: int) -> float:
     engine = Engine(model.transformer, model.protocol, ids, settings.size, settings.cfg, spare=window)
     ticks: list[float] = []
     decode = sequential.decode if window == 1 else jacobi.decode
-    try:
+    with suppress(Cancelled):
         decode(
             engine,
             settings,
-            progress=lambda *_: ticks.append(synchronized(model.device)),
+            progress=lambda *_: ticks.append(seconds_when_finished(model.device)),
             cancel=lambda: len(ticks) > steps + 1,
         )
-    except Cancelled:
-        pass
-    return statistics.median(after - before for before, after in zip(ticks[1:], ticks[2:]))
+    return statistics.median(after - before for before, after in itertools.pairwise(ticks[1:]))
 
 
 def training_seconds(model: ARModel) -> dict[str, float]:
     """Seconds of one step with one picture, by stage, reading nothing and drawing nothing."""
-    size, protocol = model.family.recipe.size, model.protocol
-    subject = Subject("dog", size, torch.randint(protocol.codes, (1, *protocol.grid(size))), (0,), "random codes")
+    size = model.family.recipe.size
+    codes = torch.randint(model.protocol.codes, (1, *model.protocol.grid(size)))
+    subject = Subject("dog", size, codes, (0,), "random codes")
     settings = TrainingSettings.resolve(model.family, embedding_steps=1, layer_steps=1, batch_size=1, micro_batch=1)
-    marks = [synchronized(model.device)]
+    marks = [seconds_when_finished(model.device)]
+
+    def mark(*_: object) -> None:
+        marks.append(seconds_when_finished(model.device))
+
     with tempfile.TemporaryDirectory() as runs:
-        personalize(model, subject, settings, Path(runs), progress=lambda *_: marks.append(synchronized(model.device)))
+        personalize(model, subject, settings, Path(runs), progress=mark)
     return {"stage 1": marks[1] - marks[0], "stage 2, LoRA": marks[-1] - marks[-2]}
 
 
 def describe(model: ARModel) -> dict[str, float]:
-    """Gibibytes: held by the weights, and computed for one picture beside them."""
+    """Gibibytes: held by the weights, and computed for one picture on top of them."""
     recipe = model.family.recipe
-    beside = drawing_bytes(model, recipe.size, 1, recipe.cfg, previews=False)
     return {
         "weights": (weight_bytes(model.transformer) + weight_bytes(model.image_tokenizer)) / 2**30,
-        "one picture": beside / 2**30,
+        "one picture": drawing_bytes(model, recipe.size, 1, recipe.cfg, previews=False) / 2**30,
     }
+
+
+def time_steps(model: ARModel, images: int, window: int, steps: int, floor: float) -> dict[str, float | None]:
+    """Times steps and prints what was found; `floor`: seconds that reading the weights once takes."""
+    seconds = step_seconds(model, images, window, steps)
+    print(
+        f"{images} picture(s), window {window}: {1e3 * seconds:.1f} ms per step, {100 * floor / seconds:.0f} % of the "
+        f"bandwidth floor of {1e3 * floor:.1f} ms, {peak_text(model.device)}",
+        flush=True,
+    )
+    return {"images": images, "window": window, "seconds": seconds, "peak_gib": peak_memory(model.device)}
 
 
 def arguments() -> argparse.Namespace:
@@ -97,43 +113,40 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     chosen = arguments()
-    device, precision = torch.device("cuda" if torch.cuda.is_available() else "cpu"), PRECISIONS[chosen.precision]
+    device = default_device()
+    precision = PRECISIONS[chosen.precision]
     if chosen.memory_cap:
         limit_memory(device, chosen.memory_cap)
     print(machine(device), flush=True)
     read_speed = bandwidth(device)  # first: its memory is not to be taken for the model's
     start = time.perf_counter()
     model = ARModel.load(chosen.folder, device, precision.dtype, quantized=precision.quantized, family=chosen.family)
-    result = {
-        "machine": machine(device),
-        "precision": model.transformer.precision,
-        "load_s": synchronized(device) - start,
-        "gib": describe(model),
-    }
-    held = ", ".join(f"{name} {gib:.2f} GiB" for name, gib in result["gib"].items())
-    print(
-        f"{model.family.title}, {model.transformer.precision}: loaded in {result['load_s']:.0f} s; {held}; peak {peak_memory(device):.2f} GiB"
-    )
-    read = sum(p.nbytes for p in (*model.transformer.model.layers.parameters(), model.transformer.image_head.weight))
+    load_seconds = seconds_when_finished(device) - start
+    gib = describe(model)
+    held = ", ".join(f"{name} {size:.2f} GiB" for name, size in gib.items())
+    name = model.transformer.precision
+    print(f"{model.family.title}, {name}: loaded in {load_seconds:.0f} s; {held}; {peak_text(device)}")
+
+    transformer = model.transformer
+    read = sum(p.nbytes for p in (*transformer.model.layers.parameters(), *transformer.image_head.parameters()))
     floor = read / read_speed
-    result |= {"floor_s": floor, "steps": []}
+    steps = []
     for images in chosen.images:
         for window in chosen.windows:
-            seconds = step_seconds(model, images, window, chosen.codes)
-            result["steps"].append(
-                {"images": images, "window": window, "seconds": seconds, "peak_gib": peak_memory(device)}
-            )
-            print(
-                f"{images} picture(s), window {window}: {1e3 * seconds:.1f} ms per step, {100 * floor / seconds:.0f} % of the bandwidth "
-                f"floor of {1e3 * floor:.1f} ms, peak {peak_memory(device):.2f} GiB",
-                flush=True,
-            )
+            steps.append(time_steps(model, images, window, chosen.codes, floor))
+    result: dict[str, object] = {
+        "machine": machine(device),
+        "precision": name,
+        "load_s": load_seconds,
+        "gib": gib,
+        "floor_s": floor,
+        "steps": steps,
+    }
     if chosen.train:
-        result["training_s"] = training_seconds(model)
-        print(
-            ", ".join(f"{stage} {seconds:.1f} s per picture" for stage, seconds in result["training_s"].items()), end=""
-        )
-        print(f", peak {peak_memory(device):.2f} GiB")
+        training = training_seconds(model)
+        result["training_s"] = training
+        listed = ", ".join(f"{stage} {seconds:.1f} s per picture" for stage, seconds in training.items())
+        print(f"{listed}, {peak_text(device)}")
     if chosen.json:
         write_json(chosen.json, result)
 

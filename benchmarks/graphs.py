@@ -1,22 +1,31 @@
-"""Recorded and compiled CUDA steps against plain ones: `python -m benchmarks.decode --graphs`."""
+"""Do recorded (CUDA graphs) and compiled steps draw the same codes as plain ones, and how much faster are they?
+
+    python -m benchmarks.graphs [--size PIXELS] [--memory-cap GB]
+
+Needs a graphics card. The model has random weights: 101M parameters in its layers and Lumina's vocabulary.
+"""
 
 from __future__ import annotations
 
+import argparse
+import time
+from collections.abc import Callable
 from dataclasses import replace
-from time import perf_counter
 
 import torch
+from torch import Tensor
 
 from ar_core.quantization import SCHEMES
 from ar_core.sampling import graphs, jacobi, sequential
+from ar_core.sampling.engine import Engine
 from ar_core.sampling.settings import WINDOWS
 
-from .machine import machine, peak_memory
-from .timing import time_jacobi, time_ours
-from .upstream import Model
+from .common.machine import default_device, limit_memory, machine, peak_text
+from .common.timing import time_jacobi, time_ours
+from .common.upstream import Model
 
 TOKENS = 64
-WAYS = {
+STEPS = {  # how steps are run: options of an engine
     "plain": {},
     "recorded": {"graphs": True},
     "compiled": {"compiled": True},
@@ -24,61 +33,75 @@ WAYS = {
 }
 
 
-def check(device: torch.device, pixels: int) -> None:
-    """Are the codes of a whole picture equal, what does a recording cost, and how much faster are steps recorded, compiled, or both?"""
-    if device.type != "cuda":
-        raise SystemExit("--graphs needs CUDA: there is no graphics card here, so nothing was compared.")
-    print(machine(device))
-    for name, scheme in (("bf16", None), *((scheme, scheme) for scheme in SCHEMES)):
-        model = Model.random(device, pixels).to(torch.bfloat16, scheme)
-        for window in (1, max(WINDOWS)):
-            report(f"{name}, window {window}", model, window)
-
-
 def report(title: str, model: Model, window: int) -> None:
+    """Print what was compared with a window."""
     plain = whole_picture(model, window, model.engine(window))
     engine = model.engine(window, graphs=True)
-    engine.graphs.capture = capture = TimedCapture()
+    assert engine.graphs is not None  # there is a card
+    capture = TimedCapture()
+    engine.graphs.capture = capture
     equal = float((whole_picture(model, window, engine) == plain).float().mean())
-    seconds = {name: time(model, window, **options) for name, options in WAYS.items()}
-    faster = ", ".join(
-        f"{name} {seconds['plain'] / taken:.2f}x faster" for name, taken in seconds.items() if name != "plain"
-    )
+    seconds = {name: time_steps(model, window, **options) for name, options in STEPS.items()}
+    faster = [f"{name} {seconds['plain'] / taken:.2f}x faster" for name, taken in seconds.items() if name != "plain"]
+    milliseconds = 1e3 * sum(capture.seconds) / max(1, len(capture.seconds))
     print(
-        f"{title}: {faster}; {100 * equal:.1f} % equal codes when recorded, {len(capture.seconds)} recordings of "
-        f"{1e3 * sum(capture.seconds) / max(1, len(capture.seconds)):.0f} ms, peak memory {peak_memory(model.device):.2f} GiB",
+        f"{title}: {', '.join(faster)}; {100 * equal:.1f} % equal codes when recorded, "
+        f"{len(capture.seconds)} recordings of {milliseconds:.0f} ms, {peak_text(model.device)}",
         flush=True,
     )
 
 
-def time(model: Model, window: int, **options: bool) -> float:
-    """Seconds per code, after a first run that compiles."""
-
-    def once() -> float:
+def time_steps(model: Model, window: int, *, graphs: bool = False, compiled: bool = False) -> float:
+    """Seconds per code, of the second run: the first one compiles."""
+    seconds = 0.0
+    for _ in range(2):
         if window == 1:
-            return time_ours(model, TOKENS, **options).seconds
-        return time_jacobi(model, window, TOKENS, **options)
+            seconds = time_ours(model, TOKENS, graphs=graphs, compiled=compiled).seconds
+        else:
+            seconds = time_jacobi(model, window, TOKENS, graphs=graphs, compiled=compiled)
+    return seconds
 
-    return [once(), once()][-1]
 
-
-def whole_picture(model: Model, window: int, engine) -> torch.Tensor:
+def whole_picture(model: Model, window: int, engine: Engine) -> Tensor:
+    """Its codes."""
     settings = replace(model.settings, window=window)
-    way = sequential.decode if window == 1 else jacobi.decode
-    return way(engine, settings).codes
+    if window == 1:
+        return sequential.decode(engine, settings).codes
+    return jacobi.decode(engine, settings).codes
 
 
 class TimedCapture(graphs.CudaCapture):
     """torch's capture, with the seconds that each took."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.seconds: list[float] = []
 
-    def __call__(self, step):
+    def __call__(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         torch.cuda.synchronize()
-        start = perf_counter()
+        start = time.perf_counter()
         recorded = super().__call__(step)
         torch.cuda.synchronize()
-        self.seconds.append(perf_counter() - start)
+        self.seconds.append(time.perf_counter() - start)
         return recorded
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=512, help="side of the image in pixels (512)")
+    parser.add_argument("--memory-cap", type=float, metavar="GB", help="use no more memory than this")
+    chosen = parser.parse_args()
+    device = default_device()
+    if device.type != "cuda":
+        raise SystemExit("benchmarks.graphs needs CUDA: there is no graphics card here, so nothing was compared.")
+    if chosen.memory_cap:
+        limit_memory(device, chosen.memory_cap)
+    print(machine(device))
+    for name, scheme in (("bf16", None), *((scheme, scheme) for scheme in SCHEMES)):
+        model = Model.random(device, chosen.size).to(torch.bfloat16, scheme)
+        for window in (1, max(WINDOWS)):
+            report(f"{name}, window {window}", model, window)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +26,8 @@ from ar_core.transformer import Transformer
 
 from .random_checkpoint import protocol_of
 
-WINDOW, PROMPT = 64, 40
+WINDOW = 64
+PROMPT = 40  # tokens
 
 
 class Launches(TorchDispatchMode):
@@ -33,11 +35,14 @@ class Launches(TorchDispatchMode):
 
     def __init__(self, device: str = "meta"):
         super().__init__()
-        self.device, self.counted, self.elsewhere = device, Counter(), []
+        self.device = device
+        self.counted: Counter[str] = Counter()
+        self.elsewhere: list[str] = []
 
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = operation(*args, **(kwargs or {}))
-        given, made = tensors((args, kwargs)), tensors(result)
+        given = tensors((args, kwargs))
+        made = tensors(result)
         if any(t.device.type != self.device for t in given + made):
             self.elsewhere.append(str(operation))
         if operation._schema.is_mutable or not {storage(t) for t in made} <= {storage(t) for t in given}:
@@ -45,7 +50,7 @@ class Launches(TorchDispatchMode):
         return result
 
 
-def tensors(tree) -> list[Tensor]:
+def tensors(tree: object) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
@@ -57,29 +62,29 @@ def storage(tensor: Tensor) -> int:
 def step(config: TransformerConfig, window: int) -> Launches:
     """One step with guidance, from the tokens to the distributions, of a model with these dimensions."""
     transformer = Transformer(config, device="meta", dtype=torch.bfloat16)
-    family = LUMINA_768
-    protocol = protocol_of(family)
-    prompt = [0] * PROMPT + protocol.header(family.recipe.size)
-    engine = Engine(transformer, protocol, [prompt], family.recipe.size, family.recipe.cfg, spare=window)
+    recipe = LUMINA_768.recipe
+    protocol = protocol_of(LUMINA_768)
+    prompt = [0] * PROMPT + protocol.header(recipe.size)
+    engine = Engine(transformer, protocol, [prompt], recipe.size, recipe.cfg, spare=window)
     engine.prefill()
-    tokens, done = (
-        torch.zeros(1, window, dtype=torch.long, device="meta"),
-        torch.zeros(1, dtype=torch.long, device="meta"),
-    )
+    tokens = torch.zeros(1, window, dtype=torch.long, device="meta")
+    done = torch.zeros(1, dtype=torch.long, device="meta")
     with Launches() as seen:
-        probabilities(engine.look_ahead(tokens, done, 0), family.recipe.top_k, family.recipe.temperature)
+        probabilities(engine.look_ahead(tokens, done, 0), recipe.top_k, recipe.temperature)
     return seen
 
 
-def per_layer(window: int) -> Counter:
+def per_layer(window: int) -> Counter[str]:
     """What one layer more adds."""
-    few, more = (step(replace(TransformerConfig(), num_hidden_layers=layers), window).counted for layers in (1, 2))
-    return more - few
+    one = step(replace(TransformerConfig(), num_hidden_layers=1), window).counted
+    two = step(replace(TransformerConfig(), num_hidden_layers=2), window).counted
+    return two - one
 
 
 def main() -> None:
     for window in (1, WINDOW):
-        seen, layer = step(TransformerConfig(), window), per_layer(window)
+        seen = step(TransformerConfig(), window)
+        layer = per_layer(window)
         names = ", ".join(f"{count} {name}" for name, count in layer.most_common())
         print(f"window {window}: {seen.counted.total()} operations per step, {layer.total()} per layer ({names})")
 

@@ -27,42 +27,47 @@ CARDS = {8: 7.2, 12: 11.2, 16: 15.1, 24: 23.0}  # GB on the box -> GiB that are 
 
 @functools.cache
 def transformer_7b(scheme: str | None) -> Transformer:
+    """Its shapes alone, quantised where `scheme` says how."""
     transformer = Transformer(TransformerConfig(), device="meta", dtype=DTYPE)
-    return quantize(transformer, scheme) if scheme else transformer
+    if scheme:
+        quantize(transformer, scheme)
+    return transformer
 
 
-def rows(family: Family, scheme: str | None = None) -> dict[str, float]:
+def bytes_by_use(family: Family, scheme: str | None = None) -> dict[str, float]:
     """Bytes by use, weights included, with the recipe's size and micro batch."""
-    recipe, protocol, config = family.recipe, protocol_of(family), TransformerConfig()
-    transformer, vq = transformer_7b(scheme), ImageTokenizerConfig()
+    recipe = family.recipe
+    protocol = protocol_of(family)
+    config = TransformerConfig()
+    vq = ImageTokenizerConfig()
+    transformer = transformer_7b(scheme)
     weights = weight_bytes(transformer) + weight_bytes(ImageTokenizer(vq, device="meta"))
     lora = trainable_parameters(transformer, "lora", recipe.lora_rank)
+    full = trainable_parameters(transformer, "full", recipe.lora_rank)
+    unmerged = 0
+    if scheme:
+        unmerged = lora
 
-    def training(count: int) -> float:
-        beside = training_bytes(
-            config, protocol, recipe.size, recipe.micro_batch, recipe.gradient_checkpointing, DTYPE.itemsize, count
+    def training(parameters: int) -> float:
+        return weights + training_bytes(
+            config, protocol, recipe.size, recipe.micro_batch, recipe.gradient_checkpointing, DTYPE.itemsize, parameters
         )
-        return weights + beside
 
+    drawing = picture_bytes(transformer, vq, protocol, recipe.size, 1, recipe.cfg, unmerged=unmerged, previews=False)
     found = {
         "weights": weights,
-        "one picture": weights
-        + picture_bytes(
-            transformer, vq, protocol, recipe.size, 1, recipe.cfg, unmerged=lora if scheme else 0, previews=False
-        ),
+        "one picture": weights + drawing,
         "stage 1": training(0),
         f"stage 2, LoRA rank {recipe.lora_rank}": training(lora),
     }
-    return (
-        found
-        if scheme
-        else {**found, "stage 2, full q/k/v": training(trainable_parameters(transformer, "full", recipe.lora_rank))}
-    )
+    if not scheme:
+        found["stage 2, full q/k/v"] = training(full)
+    return found
 
 
 def fitting(free: float, scheme: str | None) -> str:
     """What fits a card with `free` GiB without streaming, each use with the largest size."""
-    tables = {family.recipe.size[0]: rows(family, scheme) for family in FAMILIES}
+    tables = {family.recipe.size[0]: bytes_by_use(family, scheme) for family in FAMILIES}
     uses = [name for name in next(iter(tables.values())) if name != "weights"]
     sizes = {use: [pixels for pixels, table in tables.items() if table[use] <= free * 2**30] for use in uses}
     return ", ".join(f"{use} up to {max(fits)} px" for use, fits in sizes.items() if fits) or "nothing"
@@ -70,7 +75,7 @@ def fitting(free: float, scheme: str | None) -> str:
 
 def main() -> None:
     for title, scheme in KINDS.items():
-        tables = [rows(family, scheme) for family in FAMILIES]
+        tables = [bytes_by_use(family, scheme) for family in FAMILIES]
         print(f"| {title}, computed | " + " | ".join(f"{family.recipe.size[0]} px" for family in FAMILIES) + " |")
         print("|---|" + "---|" * len(FAMILIES))
         for name in tables[0]:

@@ -16,6 +16,7 @@ import random
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,11 +31,11 @@ from ar_core.training.examples import Batch, make_batch
 from workshop.world.drawing import draw
 from workshop.world.scenes import describe, random_scene
 
+from .common.machine import machine
 from .decode import MINIATURE_CFG, MINIATURE_PROMPTS
-from .machine import machine
 
 REFERENCE = "fp32"
-PRECISIONS = {
+PRECISIONS: dict[str, dict[str, Any]] = {
     REFERENCE: {"dtype": torch.float32},
     "bf16": {"dtype": torch.bfloat16},
     "int8, the rest fp32": {"dtype": torch.float32, "quantized": "int8"},
@@ -67,22 +68,29 @@ def scenes(model: ARModel, count: int) -> list[tuple[list[int], Tensor]]:
 @torch.inference_mode()
 def forced(model: ARModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Loss of each sequence (B,) and the likeliest codes (B, codes)."""
-    transformer, scored = model.transformer, batch.targets >= 0
+    transformer = model.transformer
+    scored = batch.targets >= 0
     embeddings = transformer.embed(batch.ids).to(transformer.dtype)
     logits = transformer.image_logits(transformer(embeddings)[scored])
     losses = F.cross_entropy(logits, batch.targets[scored], reduction="none")
     return losses.view(len(batch.ids), -1).mean(1), logits.argmax(-1).view(len(batch.ids), -1)
 
 
-def look(model: ARModel, pairs: list[tuple[list[int], Tensor]], pictures: int) -> Seen:
+def observe(model: ARModel, pairs: list[tuple[list[int], Tensor]], pictures: int) -> Seen:
+    """What `model` makes of these captions with codes, and of the prompts."""
     size = model.family.recipe.size
-    parts = [forced(model, make_batch(pairs[i : i + BATCH], model.protocol, size)) for i in range(0, len(pairs), BATCH)]
-    losses, top = (torch.cat(part) for part in zip(*parts, strict=True))
+    losses: list[Tensor] = []
+    top: list[Tensor] = []
+    for start in range(0, len(pairs), BATCH):
+        batch = make_batch(pairs[start : start + BATCH], model.protocol, size)
+        batch_losses, batch_top = forced(model, batch)
+        losses.append(batch_losses)
+        top.append(batch_top)
     drawn = []
     for number in range(pictures):
         settings = SamplingSettings.resolve(model.family, cfg=MINIATURE_CFG, seed=number, window=1)
         drawn.append(model.generate(MINIATURE_PROMPTS[number % len(MINIATURE_PROMPTS)], settings)[0].codes.flatten())
-    return Seen(losses, top, torch.stack(drawn), weight_bytes(model.transformer))
+    return Seen(torch.cat(losses), torch.cat(top), torch.stack(drawn), weight_bytes(model.transformer))
 
 
 def compared(seen: Seen, reference: Seen) -> dict[str, float]:
@@ -108,16 +116,18 @@ def main() -> None:
     print(f"{machine(torch.device('cpu'))}\n{arguments.scenes} held-out scenes, {arguments.pictures} pictures")
     models = {name: ARModel.load("miniature", **options) for name, options in PRECISIONS.items()}
     pairs = scenes(models[REFERENCE], arguments.scenes)
-    seen = {name: look(model, pairs, arguments.pictures) for name, model in models.items()}
+    seen = {name: observe(model, pairs, arguments.pictures) for name, model in models.items()}
     results = {name: compared(found, seen[REFERENCE]) for name, found in seen.items()}
     print(
-        "| precision | weights | loss per code | difference | same top code | equal codes | before the first difference (median) |"
+        "| precision | weights | loss per code | difference | same top code | equal codes "
+        "| before the first difference (median) |"
     )
     print("|---|---|---|---|---|---|---|")
     for name, r in results.items():
         print(
-            f"| {name} | {r['weights_mib']:.1f} MiB | {r['loss']:.4f} | {r['loss_difference']:+.4f} ± {r['loss_difference_error']:.4f} | "
-            f"{100 * r['same_top_code']:.1f} % | {100 * r['equal_codes']:.0f} % | {r['codes_before_first_difference']:.0f} |"
+            f"| {name} | {r['weights_mib']:.1f} MiB | {r['loss']:.4f} "
+            f"| {r['loss_difference']:+.4f} ± {r['loss_difference_error']:.4f} | {100 * r['same_top_code']:.1f} % "
+            f"| {100 * r['equal_codes']:.0f} % | {r['codes_before_first_difference']:.0f} |"
         )
     if arguments.json:
         write_json(arguments.json, {"machine": machine(torch.device("cpu")), **results})

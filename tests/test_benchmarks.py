@@ -9,7 +9,9 @@ import tiny
 import torch
 
 from ar_core.architecture import TransformerConfig
-from benchmarks import decode, full_size, launches, memory, plot, precision, random_checkpoint
+from benchmarks import decode, full_size, graphs, launches, memory, precision, random_checkpoint
+from benchmarks.common import plot
+from benchmarks.common.timing import Stopwatch
 
 MEASURED = {"sequential_over_naive": 2.0, "best_exact_over_naive": 3.0, "jacobi_by_window": {16: 0.5}}
 SUMMARY = {
@@ -102,8 +104,23 @@ def test_a_written_checkpoint_is_loaded_timed_and_trained(precision, tmp_path, m
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the sentence is for machines without CUDA")
-@pytest.mark.parametrize("option", [["--graphs"], ["--memory-cap", "8"]])
-def test_what_needs_cuda_says_so(option, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["decode", *option])
-    with pytest.raises(SystemExit, match=f"{option[0]} needs CUDA"):
-        decode.main()
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the sentence is for machines without CUDA")
+@pytest.mark.parametrize("benchmark, options", [(graphs, []), (decode, ["--memory-cap", "8"])])
+def test_what_needs_cuda_says_so(benchmark, options, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["benchmark", *options])
+    with pytest.raises(SystemExit, match="needs CUDA"):
+        benchmark.main()
+
+
+def test_a_repetition_compares_each_way_with_the_others_of_its_own_time():
+    cpu = torch.device("cpu")
+
+    def took(seconds):
+        return Stopwatch(cpu, 2, began=0.0, start=1.0, seconds=seconds)
+
+    rounds = [decode.Round(took(4 * slow), took(2 * slow), {16: slow}) for slow in (1.0, 10.0, 1.0)]
+    found = decode.summarize(rounds, floor=1.0, windows=(16,))
+    assert found["sequential_over_naive"] == found["jacobi_by_window"][16] == 2.0
+    alone = decode.summarize([decode.Round(took(4.0), took(2.0), {})], floor=1.0, windows=())
+    assert alone["best_exact_over_naive"] == 2.0 and "jacobi_best_window" not in alone
+    assert found["best_exact_over_naive"] == 4.0 and found["percent_of_floor"] == 50 and found["first_code_s"] == 1.0

@@ -26,7 +26,7 @@ FOLDERS = (
     "workflows",
     "web/docs",
     "tests",
-    "benchmarks",
+    "benchmarks/common",
     "docs",
 )
 COMFYUI = ("comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "server")

@@ -8,9 +8,11 @@ activations keep their type. The weights stay as they are: whatever is learned o
 from __future__ import annotations
 
 import functools
+import logging
 
 from torch import nn
 
+from ..transformer import Transformer
 from .int8 import Int8
 from .linear import QuantizedLinear
 from .nf4 import NormalFloat4, QuantizationError
@@ -19,14 +21,16 @@ __all__ = ["SCHEMES", "QuantizationError", "QuantizedLinear", "quantize", "quant
 
 SCHEMES: dict[str, type[QuantizedLinear]] = {"int8": Int8, "4-bit": NormalFloat4}
 
+log = logging.getLogger(__name__)
+
 
 @functools.cache
-def quantized_class(scheme: str, linear: type[nn.Linear]) -> type[nn.Linear]:
-    """`linear` with weights as `scheme` holds them; still a subclass, so that a host streams it like its own."""
+def quantized_class(scheme: str, linear: type) -> type:
+    """`linear`, a Linear, with weights as `scheme` holds them; a subclass, so that a host streams it like its own."""
     return type(f"{SCHEMES[scheme].__name__}{linear.__name__}", (SCHEMES[scheme], linear), {})
 
 
-def quantize(transformer: nn.Module, scheme: str) -> nn.Module:
+def quantize(transformer: Transformer, scheme: str) -> Transformer:
     """Turn the projections of `transformer`'s layers into `scheme`, one after the other, in place; returns it.
 
     Also for a transformer on meta, which is filled later through `QuantizedLinear.store`. Raises QuantizationError
@@ -35,10 +39,16 @@ def quantize(transformer: nn.Module, scheme: str) -> nn.Module:
     for module in list(transformer.model.layers.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Linear):
-                small = quantized_class(scheme, type(child))(
-                    child.in_features, child.out_features, bias=False, device="meta", dtype=child.weight.dtype
-                )
-                small.store(child.weight.detach())
-                setattr(module, name, small)
+                setattr(module, name, _quantized(child, scheme))
     transformer.quantized = scheme
+    log.debug("Quantized the layers' projections to %s", scheme)
     return transformer
+
+
+def _quantized(layer: nn.Linear, scheme: str) -> nn.Module:
+    linear: type = type(layer)
+    small = quantized_class(scheme, linear)(
+        layer.in_features, layer.out_features, bias=False, device="meta", dtype=layer.weight.dtype
+    )
+    small.store(layer.weight.detach())
+    return small

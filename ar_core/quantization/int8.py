@@ -5,23 +5,29 @@ Every output channel has one scale: weight = int8 * scale, symmetric, rounded to
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .linear import QuantizedLinear
 
 LEVELS = 127
 BLOCK = 2**20  # weights that a CPU turns into activations' type at a time: 2 to 4 MiB stay in its cache
-# The CPU product of torch >= 2.3 that reads int8: faster than bfloat16 weights up to 8 rows, slower from 16 on (docs/log.md).
-PACKED, PACKED_ROWS = getattr(torch, "_weight_int8pack_mm", None), 8
+# A CPU product of torch >= 2.3 that reads int8: faster than bfloat16 weights up to 8 rows, slower from 16 on
+# (docs/log.md).
+PACKED = getattr(torch, "_weight_int8pack_mm", None)
+PACKED_ROWS = 8
 PACKED_INPUTS = 16  # it reads past the end of a row whose length is no multiple of this
 
 
 class Int8(QuantizedLinear):
-    """`weight` is int8 (out, in), `scale` has one number per row, of the weights' type and rounded before it divides."""
+    """`weight` is int8 (out, in); `scale` has a number per row, of the weights' type and rounded before it divides."""
 
-    scale_name, bits = "scale", 8
+    scale: nn.Parameter
+    scale_name = "scale"
+    bits = 8
 
     def store(self, weight: Tensor) -> None:
         scale = (weight.abs().amax(1).float() / LEVELS).to(weight.dtype)
@@ -30,22 +36,26 @@ class Int8(QuantizedLinear):
         self.keep(rounded.to(torch.int8), scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, scale = self.weight.to(x.device), self.scale.to(x)
-        return Product.apply(x, weight, scale) if torch.is_grad_enabled() else product(x, weight, scale)
+        """x (..., in) -> (..., out)"""
+        weight = self.weight.to(x.device)
+        scale = self.scale.to(x)
+        if torch.is_grad_enabled():
+            return Product.apply(x, weight, scale)
+        return product(x, weight, scale)
 
 
 class Product(torch.autograd.Function):
-    """`product` whose way back keeps the int8 weights and not their 16-bit copy."""
+    """`product` whose backward keeps the int8 weights and not their 16-bit copy."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
         ctx.save_for_backward(weight, scale)
         return product(x, weight, scale)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         weight, scale = ctx.saved_tensors
-        return gradient @ (weight * scale[:, None]), None, None
+        return gradients[0] @ (weight * scale[:, None]), None, None
 
 
 def product(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:

@@ -6,8 +6,14 @@ from torch import Tensor, nn
 
 
 class QuantizedLinear:
-    """Mixed into a host's Linear: it keeps its name and its place; `weight` is small, a second parameter says what it stands for."""
+    """Mixed into a host's Linear, which keeps its name and its place.
 
+    `weight` holds small numbers; a second parameter says what they stand for.
+    """
+
+    in_features: int  # of the Linear
+    out_features: int
+    weight: nn.Parameter
     scale_name: str  # of the second parameter
     bits: float  # per weight, nearly
 
@@ -21,5 +27,6 @@ class QuantizedLinear:
         raise NotImplementedError
 
     def keep(self, weight: Tensor, scale: Tensor) -> None:
+        """Make the two parameters of a quantised weight."""
         self.weight = nn.Parameter(weight, requires_grad=False)
         setattr(self, self.scale_name, nn.Parameter(scale, requires_grad=False))

@@ -1,8 +1,8 @@
 """What upstream's inference does for every token, on random weights that our decoders can take too.
 
-Two unbatched forward passes per token (with and without the prompt), a cache that grows by concatenation, logits over the
-full vocabulary, a mask down to the image codes, top-k, softmax, multinomial, and forward passes for row ends too. Both ways
-use this project's layers, so that a ratio holds nothing but the decoding.
+Two unbatched forward passes per token (with and without the prompt), a cache that grows by concatenation, logits over
+the full vocabulary, a mask down to the image codes, top-k, softmax, multinomial, and forward passes for row ends too.
+Both ways use this project's layers, so that a ratio holds nothing but the decoding.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ar_core.sampling import SamplingSettings
 from ar_core.sampling.engine import Engine
 from ar_core.transformer import Transformer
 
-from .random_checkpoint import protocol_of
+from ..random_checkpoint import protocol_of
 
 CONFIG = TransformerConfig(
     hidden_size=1024, intermediate_size=2752, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8
@@ -56,14 +56,25 @@ class Model:
     def to(self, dtype: torch.dtype, scheme: str | None = None) -> Model:
         """This model from now on in `dtype`; nothing of the former remains."""
         transformer = self.transformer.to(dtype)
-        return replace(
-            self, transformer=quantize(transformer, scheme) if scheme else transformer, head=self.head.to(dtype)
-        )
+        if scheme:
+            quantize(transformer, scheme)
+        return replace(self, transformer=transformer, head=self.head.to(dtype))
 
-    def engine(self, window: int = 1, **options: bool) -> Engine:
-        protocol, settings = protocol_of(LUMINA_512), self.settings
-        prompt = PROMPT + protocol.header(settings.size)
-        return Engine(self.transformer, protocol, [prompt], settings.size, settings.cfg, spare=window, **options)
+    def engine(self, window: int = 1, *, graphs: bool = False, compiled: bool = False) -> Engine:
+        """An engine for one picture with `PROMPT`."""
+        protocol = protocol_of(LUMINA_512)
+        size = self.settings.size
+        prompt = PROMPT + protocol.header(size)
+        return Engine(
+            self.transformer,
+            protocol,
+            [prompt],
+            size,
+            self.settings.cfg,
+            spare=window,
+            graphs=graphs,
+            compiled=compiled,
+        )
 
     @property
     def layer_weights(self) -> int:
@@ -117,11 +128,13 @@ class Naive:
     """Upstream's inference for one image, token by token."""
 
     def __init__(self, model: Model):
-        self.settings, self.device, self.protocol = model.settings, model.device, protocol_of(LUMINA_512)
-        self.columns = self.protocol.grid(model.settings.size)[1]
-        self.branches = Branch(model.transformer, model.head), Branch(model.transformer, model.head)
+        self.settings = model.settings
+        self.device = model.device
+        self.protocol = protocol_of(LUMINA_512)
+        self.columns = self.protocol.layout(model.settings.size).columns
+        self.branches = (Branch(model.transformer, model.head), Branch(model.transformer, model.head))
         header = self.protocol.header(model.settings.size)
-        self.starts = PROMPT + header, header
+        self.starts = (PROMPT + header, header)
         self.forbidden = torch.ones(CONFIG.vocab_size, dtype=torch.bool, device=self.device)
         self.forbidden[self.protocol.code_base : self.protocol.code_base + self.protocol.codes] = False
 
@@ -132,7 +145,8 @@ class Naive:
         return self.guided([token, token])
 
     def guided(self, tokens: list[Tensor]) -> Tensor:
-        conditional, unconditional = (branch.feed(new) for branch, new in zip(self.branches, tokens, strict=True))
+        conditional = self.branches[0].feed(tokens[0])
+        unconditional = self.branches[1].feed(tokens[1])
         return self.settings.cfg * (conditional - unconditional) + unconditional
 
     def draw(self, logits: Tensor) -> Tensor:

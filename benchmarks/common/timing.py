@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch import Tensor
 
 from ar_core.control import Cancelled
 from ar_core.sampling import jacobi, sequential
 
+from .machine import finish, seconds_when_finished
 from .upstream import Model, Naive
 
 # Tokens per step that guesses of each window give on Lumina-mGPT at 768 px: 2.2 published for 16, 4.2 for 64 (coupled);
@@ -18,7 +21,7 @@ SIMULATED = {4: 1.4, 8: 1.8, 16: 2.2, 32: 3.2, 64: 4.2}
 
 
 @dataclass
-class Clock:
+class Stopwatch:
     """Seconds per code, from the first code drawn to the last of `count`; `first`: seconds to the first code."""
 
     device: torch.device
@@ -32,55 +35,52 @@ class Clock:
     def first(self) -> float:
         return self.start - self.began
 
-    def tick(self, done: int, *_) -> None:
+    def tick(self, done: int, *_: object) -> None:
         self.done = done
-        if done in (1, self.count):
-            if self.device.type == "cuda":
-                torch.cuda.synchronize()
-            if done == 1:
-                self.start = time.perf_counter()
-            else:
-                self.seconds = (time.perf_counter() - self.start) / (self.count - 1)
+        if done == 1:
+            self.start = seconds_when_finished(self.device)
+        elif done == self.count:
+            self.seconds = (seconds_when_finished(self.device) - self.start) / (self.count - 1)
 
     def finished(self) -> bool:
         return self.done >= self.count
 
 
-def time_naive(model: Model, count: int) -> Clock:
-    clock = Clock(model.device, count)
-    Naive(model).decode(count, clock.tick)
-    return clock
+def time_naive(model: Model, count: int) -> Stopwatch:
+    """Upstream's way."""
+    watch = Stopwatch(model.device, count)
+    Naive(model).decode(count, watch.tick)
+    return watch
 
 
-def time_ours(model: Model, count: int, **options: bool) -> Clock:
-    clock = Clock(model.device, count)
-    try:
-        sequential.decode(model.engine(**options), model.settings, progress=clock.tick, cancel=clock.finished)
-    except Cancelled:  # the image goes on, the measurement does not
-        pass
-    return clock
+def time_ours(model: Model, count: int, *, graphs: bool = False, compiled: bool = False) -> Stopwatch:
+    """One code at a time."""
+    watch = Stopwatch(model.device, count)
+    engine = model.engine(graphs=graphs, compiled=compiled)
+    with suppress(Cancelled):  # the measurement ends before the image
+        sequential.decode(engine, model.settings, progress=watch.tick, cancel=watch.finished)
+    return watch
 
 
-def time_jacobi(model: Model, window: int, count: int, **options: bool) -> float:
+def time_jacobi(model: Model, window: int, count: int, *, graphs: bool = False, compiled: bool = False) -> float:
     """Seconds per code, with a simulated rate of kept guesses."""
-    settings, ticks = replace(model.settings, window=window), []
+    settings = replace(model.settings, window=window)
+    ticks: list[tuple[float, int]] = []  # when, and how many codes were done
 
-    def tick(done: int, *_) -> None:
-        if model.device.type == "cuda":
-            torch.cuda.synchronize()
+    def tick(done: int, *_: object) -> None:
+        finish(model.device)
         ticks.append((time.perf_counter(), done))
 
-    try:
+    with suppress(Cancelled):
         jacobi.decode(
-            model.engine(window, **options),
+            model.engine(window, graphs=graphs, compiled=compiled),
             settings,
             progress=tick,
             cancel=lambda: bool(ticks) and ticks[-1][1] >= ticks[0][1] + count,
             coupling=Simulated(SIMULATED[window]),
         )
-    except Cancelled:
-        pass
-    (start, first), (end, last) = ticks[0], ticks[-1]
+    start, first = ticks[0]
+    end, last = ticks[-1]
     return (end - start) / (last - first)
 
 
@@ -88,9 +88,12 @@ class Simulated:
     """The real coupling at its real cost; how many guesses are kept comes from a given rate instead."""
 
     def __init__(self, tokens_per_step: float):
-        self.rate, self.owed = tokens_per_step, 0.0
+        self.rate = tokens_per_step
+        self.owed = 0.0
 
-    def __call__(self, p, q, guess, numbers, positions):
+    def __call__(
+        self, p: Tensor, q: Tensor, guess: Tensor, numbers: Tensor, positions: Tensor
+    ) -> tuple[Tensor, Tensor]:
         corrected, _ = jacobi.speculative(p, q, guess, numbers, positions)
         self.owed += self.rate
         count = int(self.owed)

@@ -7,7 +7,9 @@ from PIL import Image, ImageDraw
 from ar_core.quantization import SCHEMES
 from ar_core.sheets import BACKGROUND, FAINT, GAP, INK, LINES, font, wrapped
 
-WIDTH, BAR, LABEL = 900, 22, 300  # pixels
+WIDTH = 900  # pixels, as the others
+BAR = 22
+LABEL = 300
 Panel = tuple[str, dict[str, float]]  # title, ratio by label
 
 
@@ -35,12 +37,14 @@ def panels(summary: dict) -> list[Panel]:
 
 
 def draw_ratios(summary: dict) -> Image.Image:
+    """A sheet with every panel that has a bar."""
     shown = [(title, values) for title, values in panels(summary) if values]
     note = f"{summary['machine']}; {summary['tokens']} codes of {summary['size']}, {summary['repetitions']} repetitions"
     foot = wrapped(note, WIDTH - 2 * GAP, font(14))
     height = sum(46 + BAR * len(values) for _, values in shown) + 20 * len(foot) + 2 * GAP
     sheet = Image.new("RGB", (WIDTH, height), BACKGROUND)
-    pen, y = ImageDraw.Draw(sheet), GAP
+    pen = ImageDraw.Draw(sheet)
+    y: float = GAP
     for index, (title, values) in enumerate(shown):
         pen.text((GAP, y), title, INK, font(18))
         y = bars(pen, y + 28, values, LINES[index]) + 18
@@ -50,7 +54,7 @@ def draw_ratios(summary: dict) -> Image.Image:
     return sheet
 
 
-def bars(pen: ImageDraw.ImageDraw, y: int, values: dict[str, float], colour: tuple[int, int, int]) -> int:
+def bars(pen: ImageDraw.ImageDraw, y: float, values: dict[str, float], colour: tuple[int, int, int]) -> float:
     """One bar per value from `y` on, with a line at 1; returns where it ends."""
     unit = (WIDTH - LABEL - 80) / max(1.0, *values.values())
     end = y + BAR * len(values)
