@@ -8,6 +8,9 @@ demo: $(ENV)/ready
 
 test: $(ENV)/ready
 	$(RUN) -m pytest -n 2
+
+# In every ComfyUI that COMFYUI_PATHS names, each in its own Python; says so where there is none.
+test-comfyui: $(ENV)/ready
 	$(RUN) tests/run_comfyui.py
 
 lint: $(ENV)/ready
@@ -25,4 +28,4 @@ $(ENV)/ready: requirements.txt requirements-dev.txt constraints.txt
 	$(RUN) -m pip install --quiet -r requirements-dev.txt -c constraints.txt
 	touch $@
 
-.PHONY: demo test lint format
+.PHONY: demo test test-comfyui lint format

@@ -206,11 +206,13 @@ def check_budget(transformer: Transformer, method: str, rank: int, folder: Path)
     memory = adapter_training_bytes(parameters)
     free_memory = _free_memory(transformer.device)
     if memory > free_memory:
-        raise NotEnough(f"{subject} needs {_gib(memory)} of memory, {_gib(free_memory)} are free. {advice}")
+        raise NotEnough(f"{subject} needs {size_text(memory)} of memory, {size_text(free_memory)} are free. {advice}")
     disk = run_bytes(parameters, kept=0)
     free_disk = _free_disk(folder)
     if disk > free_disk:
-        raise NotEnough(f"{subject} needs {_gib(disk)} of disk in {folder}, {_gib(free_disk)} are free. {advice}")
+        raise NotEnough(
+            f"{subject} needs {size_text(disk)} of disk in {folder}, {size_text(free_disk)} are free. {advice}"
+        )
 
 
 def _free_memory(device: torch.device) -> int:
@@ -225,5 +227,8 @@ def _free_disk(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB"
+def size_text(count: float) -> str:
+    """Bytes as users read them: "14.2 GiB", "312 MiB"."""
+    if count > 2**30:
+        return f"{count / 2**30:.1f} GiB"
+    return f"{count / 2**20:.0f} MiB"

@@ -1,4 +1,4 @@
-"""Apply Personalization: the model knows one subject more; the base and other branches stay as they are."""
+"""Apply Personalization: a model with a learned subject; the base and other branches stay as they are."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ class ApplyPersonalization(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="1 as trained; lower keeps more of the base's freedom; above 1 exaggerates; 0 is exactly the base, with [V] left out.",
+                    tooltip="1 as trained; lower keeps more of the base's freedom; above 1 exaggerates; 0 is exactly "
+                    "the base, with [V] left out.",
                 ),
                 io.String.Input(
                     "identifier",
                     default="",
-                    tooltip="The subject's name in prompts. Empty: the one it was saved with, normally [V]. A second subject needs another, such as [W].",
+                    tooltip="The subject's name in prompts. Empty: the one it was saved with, normally [V]. A second "
+                    "subject needs another, such as [W].",
                 ),
             ],
             outputs=[ARModelSocket.Output("personalized", display_name="AR_MODEL")],
@@ -47,8 +49,8 @@ class ApplyPersonalization(io.ComfyNode):
     ) -> io.NodeOutput:
         personalized = applied(ar_model, personalization, strength, identifier.strip() or None)
         newest = personalized.model.applied[-1].identifier
-        show_text(
-            f"write {newest.name} {newest.class_name} in prompts"
-            + (" (left out at strength 0)" if newest.dropped else "")
-        )
+        hint = f"write {newest.name} {newest.class_name} in prompts"
+        if newest.dropped:
+            hint += " (left out at strength 0)"
+        show_text(hint)
         return io.NodeOutput(personalized)

@@ -15,7 +15,7 @@ from ..ar_core.dreambench.scoring import score_subject, table
 from ..ar_core.photos import stack, tensor_photos
 from .host.folders import SCORERS, folders
 from .host.progress import explained, show_text
-from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket
+from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket, check_choice
 
 CHOICES = {choice.title: choice for choice in (PAPER, MINIATURE)}
 FOLDERS = {PAPER.vit: "dino-vits16", PAPER.clip: "clip-vit-base-patch32"}  # below models/lumina_mgpt_scorers
@@ -28,7 +28,8 @@ class DreamBenchScore(io.ComfyNode):
             node_id="LuminaMGPTDreamBenchScore",
             display_name="DreamBench Score",
             category=CATEGORY,
-            description="Scores pictures against the subject's photos (DINO, CLIP-I) and against their prompts (CLIP-T), with a report picture.",
+            description="Scores pictures against the subject's photos (DINO, CLIP-I) and against their prompts "
+            "(CLIP-T), with a report picture.",
             is_input_list=True,
             inputs=[
                 io.Image.Input("images", tooltip="From AR Sampler: one picture or batch per prompt."),
@@ -36,13 +37,15 @@ class DreamBenchScore(io.ComfyNode):
                 io.String.Input(
                     "prompts",
                     force_input=True,
-                    tooltip="The prompts the pictures were made from, in the same order: the sampler's text, or Prompts.",
+                    tooltip="The prompts the pictures were made from, in the same order: the sampler's text, or "
+                    "Prompts.",
                 ),
                 io.Combo.Input(
                     "encoders",
                     options=list(CHOICES),
-                    tooltip="DINO + CLIP: the protocol's encoders, from models/lumina_mgpt_scorers or the hub's local cache. "
-                    "The miniature's scorers ship with this pack and know drawings only; their numbers compare with nothing published.",
+                    tooltip="DINO + CLIP: the protocol's encoders, from models/lumina_mgpt_scorers or the hub's local "
+                    "cache. The miniature's scorers ship with this pack and know drawings only; their numbers compare "
+                    "with nothing published.",
                 ),
             ],
             outputs=[
@@ -59,29 +62,38 @@ class DreamBenchScore(io.ComfyNode):
     def execute(
         cls, images: list[torch.Tensor], subject: list[SubjectPhotosValue], prompts: list[str], encoders: list[str]
     ) -> io.NodeOutput:
-        if len(prompts) not in (1, len(images)):
-            raise ValueError(
-                f"There are {len(images)} pictures or batches and {len(prompts)} prompts: connect the sampler's own text output."
-            )
-        who, loaded = subject[0], load(encoders[0])
-        prompts = prompts * len(images) if len(prompts) == 1 else prompts
-        sentences = [
-            without_identifier(prompt, who.class_name) for prompt, batch in zip(prompts, images) for _ in batch
-        ]
+        who = subject[0]
+        prompts = one_prompt_per_picture(images, prompts)
+        loaded = load(encoders[0])
         pictures = [photo.image for photo in tensor_photos(images)]
         photos = [photo.image for photo in who.photos]
+        sentences = [without_identifier(prompt, who.class_name) for prompt in prompts]
         scored = score_subject(loaded, who.class_name, pictures, sentences, photos)
+        means = {measure: scored.mean(measure) for measure in scored.measures}
+        show_text(", ".join(f"{measure} {mean:.3f}" for measure, mean in means.items()))
         text = as_markdown([scored], table([scored]), loaded.names)
-        means = [scored.mean(measure) for measure in scored.measures]
-        show_text(", ".join(f"{measure} {mean:.3f}" for measure, mean in zip(scored.measures, means)))
-        drawn = stack([sheet(scored, photos, lambda picture: pictures[int(picture.file)])])
-        return io.NodeOutput(*means, drawn, text)
+        picture = stack([sheet(scored, photos, lambda picture: pictures[int(picture.file)])])
+        return io.NodeOutput(*means.values(), picture, text)
+
+
+def one_prompt_per_picture(images: list[torch.Tensor], prompts: list[str]) -> list[str]:
+    """The prompt of every picture in all batches. Raises ValueError where it is not clear which belong together."""
+    if len(prompts) == 1:
+        prompts = prompts * len(images)
+    if len(prompts) != len(images):
+        raise ValueError(
+            f"There are {len(images)} pictures or batches and {len(prompts)} prompts: connect the sampler's own text "
+            "output."
+        )
+    repeated = []
+    for prompt, batch in zip(prompts, images, strict=True):
+        repeated += [prompt] * len(batch)
+    return repeated
 
 
 def load(title: str) -> Encoders:
     """The encoders, on the CPU: a few dozen pictures take seconds there, and the model keeps the card."""
-    if title not in CHOICES:
-        raise ValueError(f'encoders is "{title}"; choose one of: {", ".join(CHOICES)}.')
+    check_choice("encoders", title, CHOICES)
     choice = CHOICES[title]
     try:
         return Encoders.load(in_models(choice))
@@ -98,6 +110,9 @@ def in_models(choice: EncoderChoice) -> EncoderChoice:
 
 
 def _source(name: Path | str) -> Path | str:
-    if name not in FOLDERS:
-        return name
-    return next((base / FOLDERS[name] for base in folders(SCORERS) if (base / FOLDERS[name]).is_dir()), name)
+    if name in FOLDERS:
+        for base in folders(SCORERS):
+            folder = base / FOLDERS[name]
+            if folder.is_dir():
+                return folder
+    return name

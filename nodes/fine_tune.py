@@ -6,9 +6,17 @@ from comfy_api.latest import io
 
 from ..ar_core import Personalization, TrainingSettings
 from ..ar_core.training.settings import JOINT, LAYERS
-from . import training
+from . import training_view
 from .host.progress import explained
-from .sockets import CATEGORY, ARModelSocket, HostedModel, PersonalizationSocket, SubjectPhotosValue, SubjectSocket
+from .sockets import (
+    CATEGORY,
+    ARModelSocket,
+    HostedModel,
+    PersonalizationSocket,
+    SubjectPhotosValue,
+    SubjectSocket,
+    check_choice,
+)
 
 METHODS = {"LoRA": "lora", "full q/k/v": "full"}
 
@@ -20,33 +28,36 @@ class FineTuneTransformer(io.ComfyNode):
             node_id="LuminaMGPTFineTuneTransformer",
             display_name="Fine-tune Transformer",
             category=CATEGORY,
-            description="Stage 2: changes the layers so that [V] becomes this very subject. Without stage 1 both are learned together.",
+            description="Stage 2: changes the layers so that [V] becomes this very subject. Without stage 1 both are "
+            "learned together.",
             inputs=[
                 ARModelSocket.Input("ar_model", tooltip="The model as it was loaded, without another personalization."),
                 SubjectSocket.Input("subject", tooltip="The same Subject Photos as in stage 1."),
                 PersonalizationSocket.Input(
                     "identifier_embedding",
                     optional=True,
-                    tooltip="From Learn Identifier Embedding: the paper's two stages. Unconnected: embedding and layers are learned jointly.",
+                    tooltip="From Learn Identifier Embedding: the paper's two stages. Unconnected: embedding and "
+                    "layers are learned jointly.",
                 ),
                 io.Combo.Input(
                     "method",
                     options=list(METHODS),
                     default="LoRA",
-                    tooltip="LoRA: small file, little memory. full q/k/v: as in the paper, 16 bytes of memory per weight (26 GB for the 7B).",
+                    tooltip="LoRA: small file, little memory. full q/k/v: as in the paper, 16 bytes of memory per "
+                    "weight (26 GB for the 7B).",
                 ),
                 io.Int.Input(
                     "rank",
                     default=0,
                     min=0,
                     max=1024,
-                    tooltip="Of the LoRA. 0: the model's own recipe. Higher holds more detail, larger file.",
+                    tooltip="Of the LoRA. 0: the model's own recipe. Higher holds more detail in a larger file.",
                 ),
-                training.STEPS,
-                training.LEARNING_RATE,
-                training.TRAINING_SEED,
+                training_view.STEPS,
+                training_view.LEARNING_RATE,
+                training_view.TRAINING_SEED,
             ],
-            outputs=training.outputs(),
+            outputs=training_view.outputs(),
         )
 
     @classmethod
@@ -62,17 +73,19 @@ class FineTuneTransformer(io.ComfyNode):
         training_seed: int,
         identifier_embedding: Personalization | None = None,
     ) -> io.NodeOutput:
-        if method not in METHODS:
-            raise ValueError(f'method is "{method}"; choose one of: {", ".join(METHODS)}.')
+        check_choice("method", method, METHODS)
+        strategy = "joint"
+        stage = JOINT
+        if identifier_embedding:
+            strategy = "two_stage"
+            stage = LAYERS
         settings = TrainingSettings.resolve(
             ar_model.model.family,
-            strategy="two_stage" if identifier_embedding else "joint",
+            strategy=strategy,
             method=METHODS[method],
             seed=training_seed,
             rank=rank or None,
             layer_steps=steps or None,
             layer_learning_rate=learning_rate or None,
         )
-        return training.train(
-            ar_model, subject, LAYERS if identifier_embedding else JOINT, settings, identifier_embedding
-        )
+        return training_view.train(ar_model, subject, stage, settings, identifier_embedding)

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..ar_core import TrainingSettings
 from ..ar_core.training.settings import EMBEDDING
-from . import training
+from . import training_view
 from .host.progress import explained
 from .sockets import CATEGORY, ARModelSocket, HostedModel, SubjectPhotosValue, SubjectSocket
 
@@ -18,15 +18,16 @@ class LearnIdentifier(io.ComfyNode):
             node_id="LuminaMGPTLearnIdentifier",
             display_name="Learn Identifier Embedding",
             category=CATEGORY,
-            description="Stage 1: learns a word for the subject, [V]. Connect the result to Fine-tune Transformer, or apply it as it is.",
+            description="Stage 1: learns a word for the subject, [V]. Connect the result to Fine-tune Transformer, "
+            "or apply it as it is.",
             inputs=[
                 ARModelSocket.Input("ar_model", tooltip="The model as it was loaded, without another personalization."),
                 SubjectSocket.Input("subject", tooltip="From Subject Photos."),
-                training.STEPS,
-                training.LEARNING_RATE,
-                training.TRAINING_SEED,
+                training_view.STEPS,
+                training_view.LEARNING_RATE,
+                training_view.TRAINING_SEED,
             ],
-            outputs=training.outputs(),
+            outputs=training_view.outputs(),
         )
 
     @classmethod
@@ -41,4 +42,4 @@ class LearnIdentifier(io.ComfyNode):
             embedding_steps=steps or None,
             embedding_learning_rate=learning_rate or None,
         )
-        return training.train(ar_model, subject, EMBEDDING, settings)
+        return training_view.train(ar_model, subject, EMBEDDING, settings)

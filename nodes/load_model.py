@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import comfy.model_management as memory
 import torch
 from comfy_api.latest import io
 
 from ..ar_core import ARModel
 from ..ar_core.families.registry import FAMILIES
-from ..ar_core.memory import drawing_bytes
+from ..ar_core.memory import drawing_bytes, size_text
 from ..ar_core.model import MINIATURE_FOLDER, PRECISIONS
 from .host.folders import MODELS, fingerprint, folders, inside
-from .host.memory import card_bytes, citizen, fits, fitting_precisions, operations, weights
+from .host.memory import best_dtype, card_bytes, citizen, fits, fitting_precisions, offload_device, operations, weights
 from .host.progress import Reporter, duration, explained, show_text
-from .sockets import CATEGORY, ARModelSocket, HostedModel
+from .sockets import CATEGORY, ARModelSocket, HostedModel, check_choice
 
 BUILT_IN = "miniature (built in)"
 AUTO = "auto"
 BUS = 12e9  # bytes per second from main memory to a graphics card: an assumption for the estimate alone
-
-
-def found_models() -> list[str]:
-    """Folders with a config.json below `models/lumina_mgpt`."""
-    found = []
-    for base in folders(MODELS):
-        found += [
-            path.parent.relative_to(base).as_posix() for path in base.glob("**/config.json") if path.parent != base
-        ]
-    return sorted(set(found))
 
 
 class LoadModel(io.ComfyNode):
@@ -37,27 +26,31 @@ class LoadModel(io.ComfyNode):
             node_id="LuminaMGPTLoadModel",
             display_name="Load Lumina-mGPT",
             category=CATEGORY,
-            description="Loads Lumina-mGPT 7B from models/lumina_mgpt, or the miniature of drawn scenes that needs no download.",
+            description="Loads Lumina-mGPT 7B from models/lumina_mgpt, or the miniature of drawn scenes that needs no "
+            "download.",
             inputs=[
                 io.Combo.Input(
                     "model_name",
                     options=[BUILT_IN, *found_models()],
-                    tooltip="Folders in models/lumina_mgpt that hold a config.json. The miniature ships with this pack and only knows drawn scenes.",
+                    tooltip="Folders in models/lumina_mgpt that hold a config.json. The miniature ships with this pack "
+                    "and knows drawn scenes only.",
                 ),
                 io.Combo.Input(
                     "precision",
                     options=list(PRECISIONS),
                     default="auto",
-                    tooltip="auto: bf16 on a graphics card (fp16 on cards without it), fp32 for the miniature on a CPU. fp32 needs twice the memory. "
-                    "int8: half the memory of bf16, slightly other pictures; 4-bit: a third, needs the package bitsandbytes. Both learn and take LoRA only.",
+                    tooltip="auto: bf16 on a graphics card (fp16 on cards without it), fp32 for the miniature on a "
+                    "CPU. fp32 needs twice the memory. int8: half the memory of bf16, slightly other pictures; 4-bit: "
+                    "a third, needs the package bitsandbytes. Both learn and take LoRA only.",
                 ),
                 io.Combo.Input(
                     "family",
                     options=[AUTO, *FAMILIES],
                     default=AUTO,
                     optional=True,
-                    tooltip="auto: what the model's files say. The files of Lumina-mGPT do not say for which resolution "
-                    "it was trained: auto takes 768 px. Choose here if yours is the model for 512 or 1024 px.",
+                    tooltip="auto: what the model's files say. The files of Lumina-mGPT do not say for which "
+                    "resolution it was trained: auto takes 768 px. Choose here if yours is the model for 512 or "
+                    "1024 px.",
                 ),
             ],
             outputs=[
@@ -69,7 +62,9 @@ class LoadModel(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model_name=None, precision=None, family=None):
+    def fingerprint_inputs(
+        cls, model_name: str | None = None, precision: str | None = None, family: str | None = None
+    ) -> str | None:
         if model_name in (None, BUILT_IN):
             return model_name
         try:
@@ -80,19 +75,23 @@ class LoadModel(io.ComfyNode):
     @classmethod
     @explained
     def execute(cls, model_name: str, precision: str, family: str = AUTO) -> io.NodeOutput:
-        if precision not in PRECISIONS:
-            raise ValueError(f'precision is "{precision}"; choose one of: {", ".join(PRECISIONS)}.')
-        if family not in (AUTO, *FAMILIES):
-            raise ValueError(f'family is "{family}"; choose one of: {AUTO}, {", ".join(FAMILIES)}.')
-        path = MINIATURE_FOLDER if model_name == BUILT_IN else inside(model_name, MODELS)
-        chosen, reporter = PRECISIONS[precision], Reporter()
+        check_choice("precision", precision, PRECISIONS)
+        check_choice("family", family, (AUTO, *FAMILIES))
+        path = MINIATURE_FOLDER
+        if model_name != BUILT_IN:
+            path = inside(model_name, MODELS)
+        chosen_family = None
+        if family != AUTO:
+            chosen_family = family
+        chosen = PRECISIONS[precision]
+        reporter = Reporter()
         with torch.inference_mode(False), reporter.interruptible():
             model = ARModel.load(
                 path,
-                memory.unet_offload_device(),
+                offload_device(),
                 chosen.dtype or best_dtype(),
                 quantized=chosen.quantized,
-                family=None if family == AUTO else family,
+                family=chosen_family,
                 operations=operations(),
                 progress=reporter.progress,
                 cancel=reporter.cancel,
@@ -103,39 +102,39 @@ class LoadModel(io.ComfyNode):
         return io.NodeOutput(ar, text)
 
 
-def best_dtype() -> torch.dtype | None:
-    """What the graphics card computes in; None on a CPU, where the size of the model decides."""
-    device = memory.get_torch_device()
-    if memory.is_device_cpu(device):
-        return None
-    return torch.bfloat16 if memory.should_use_bf16(device) else torch.float16
+def found_models() -> list[str]:
+    """Folders with a config.json below `models/lumina_mgpt`."""
+    found = set()
+    for base in folders(MODELS):
+        for path in base.glob("**/config.json"):
+            if path.parent != base:
+                found.add(path.parent.relative_to(base).as_posix())
+    return sorted(found)
 
 
 def about(ar: HostedModel) -> str:
     """What was loaded, and whether one picture fits beside the weights."""
     model = ar.model
-    recipe, protocol = model.family.recipe, model.protocol
+    recipe = model.family.recipe
     held = weights(ar)
-    beside = drawing_bytes(model, recipe.size, 1, recipe.cfg, previews=False)
-    width, height = recipe.size
+    drawing = drawing_bytes(model, recipe.size, 1, recipe.cfg, previews=False)
+    precision = model.transformer.precision
     lines = [
-        f"{model.family.title}, {model.transformer.precision}, {gib(held)} of weights, fingerprint {model.fingerprint}",
+        f"{model.family.title}, {precision}, {size_text(held)} of weights, fingerprint {model.fingerprint}",
         f"licence: {model.family.licence}",
         *model.notes,
     ]
-    total = card_bytes()
-    if total is None:
+    card = card_bytes()
+    if card is None:
         return "\n".join([*lines, "Runs on the CPU."])
-    need = f"A picture of {width}x{height} needs {gib(held + beside)}, this card has {gib(total)}"
-    if fits(ar, beside):
+    width, height = recipe.size
+    need = f"A picture of {width}x{height} needs {size_text(held + drawing)}, this card has {size_text(card)}"
+    if fits(ar, drawing):
         return "\n".join([*lines, f"{need}: the model stays on it."])
-    rows, columns = protocol.grid(recipe.size)
-    seconds = rows * columns * (held + beside - total) / BUS
+    steps = model.protocol.layout(recipe.size).codes  # every step fetches what has no room
+    seconds = steps * (held + drawing - card) / BUS
     lines.append(f"{need}: layers are streamed, about {duration(seconds)} of transfer per picture (estimated).")
-    if fitting := fitting_precisions(ar, beside):
+    fitting = fitting_precisions(ar, drawing)
+    if fitting:
         lines.append(f"It would stay on the card in {fitting}.")
     return "\n".join(lines)
-
-
-def gib(count: float) -> str:
-    return f"{count / 2**30:.1f} GiB" if count > 2**30 else f"{count / 2**20:.0f} MiB"

@@ -15,26 +15,6 @@ EXAMPLE = "example: "
 EXAMPLES = Path(__file__).parents[1] / "example_subjects" / "learned"  # learned on the miniature
 
 
-def saved_subjects() -> list[str]:
-    """Files below `models/lumina_mgpt_subjects`, without the remembered trainings."""
-    found = set()
-    for base in folders(SUBJECTS):
-        files = (path.relative_to(base) for path in base.glob("**/*.safetensors"))
-        found |= {file.as_posix() for file in files if file.parts[0] != RUNS}
-    return sorted(found)
-
-
-def examples() -> list[str]:
-    return [EXAMPLE + path.stem for path in sorted(EXAMPLES.glob("*.safetensors"))]
-
-
-def path_of(choice: str) -> Path:
-    """The file behind an entry of the list. Raises ValueError for anything else."""
-    if choice in examples():
-        return EXAMPLES / f"{choice.removeprefix(EXAMPLE)}.safetensors"
-    return inside(choice, SUBJECTS)
-
-
 class LoadPersonalization(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -47,21 +27,24 @@ class LoadPersonalization(io.ComfyNode):
                 io.Combo.Input(
                     "file",
                     options=[*examples(), *saved_subjects()],
-                    tooltip="Files in models/lumina_mgpt_subjects, and examples for the miniature. Press R after saving or copying a file there.",
+                    tooltip="Files in models/lumina_mgpt_subjects, and examples for the miniature. Press R after "
+                    "saving or copying a file there.",
                 )
             ],
             outputs=[
                 PersonalizationSocket.Output("personalization", display_name="PERSONALIZATION"),
                 io.String.Output(
-                    "about", display_name="text", tooltip="How it is called in prompts, and how it was trained."
+                    "about", display_name="text", tooltip="What it is called in prompts, and how it was trained."
                 ),
             ],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file=None):
+    def fingerprint_inputs(cls, file: str | None = None) -> str | None:
+        if not file:
+            return None
         try:
-            return fingerprint(path_of(file)) if file else None
+            return fingerprint(path_of(file))
         except ValueError:
             return file  # execute says what is wrong
 
@@ -69,7 +52,33 @@ class LoadPersonalization(io.ComfyNode):
     @explained
     def execute(cls, file: str) -> io.NodeOutput:
         loaded = Personalization.load(path_of(file))
-        method = loaded.adapter.method if loaded.adapter else "embedding only"
-        text = f"{loaded.identifier} {loaded.class_name}: {method}, {loaded.recipe.get('steps', '?')} steps, base {loaded.base_fingerprint}"
+        method = loaded.method
+        if loaded.adapter is None:
+            method = "embedding only"
+        steps = loaded.recipe.get("steps", "?")
+        text = f"{loaded.identifier} {loaded.class_name}: {method}, {steps} steps, base {loaded.base_fingerprint}"
         show_text(text)
         return io.NodeOutput(loaded, text)
+
+
+def saved_subjects() -> list[str]:
+    """Files below `models/lumina_mgpt_subjects`, without the remembered trainings."""
+    found = set()
+    for base in folders(SUBJECTS):
+        for path in base.glob("**/*.safetensors"):
+            file = path.relative_to(base)
+            if file.parts[0] != RUNS:
+                found.add(file.as_posix())
+    return sorted(found)
+
+
+def examples() -> list[str]:
+    """Entries for the subjects that ship."""
+    return [EXAMPLE + path.stem for path in sorted(EXAMPLES.glob("*.safetensors"))]
+
+
+def path_of(choice: str) -> Path:
+    """The file behind an entry of the list. Raises ValueError for anything else."""
+    if choice in examples():
+        return EXAMPLES / f"{choice.removeprefix(EXAMPLE)}.safetensors"
+    return inside(choice, SUBJECTS)

@@ -9,9 +9,9 @@ from comfy_api.latest import io
 
 from ..ar_core.dreambench.dataset import PROMPT_FILE, SLOTS, read_prompts
 from ..ar_core.dreambench.drawings import LIVE_PROMPTS, OBJECT_PROMPTS
+from .host.folders import input_folder
 from .host.progress import explained
-from .sockets import CATEGORY
-from .subject_photos import input_folder
+from .sockets import CATEGORY, check_choice
 
 LINES = "the lines above"
 DRAWN = {"miniature: objects": OBJECT_PROMPTS, "miniature: figures": LIVE_PROMPTS}
@@ -31,14 +31,16 @@ class Prompts(io.ComfyNode):
                     "lines",
                     multiline=True,
                     default="a photo of [V] on the beach\na photo of [V] in the snow",
-                    tooltip="One prompt per line; empty lines are skipped. [V] stands for the subject; its class word is added where it is missing.",
+                    tooltip="One prompt per line; empty lines are skipped. [V] stands for the subject; its class word "
+                    "is added where it is missing.",
                 ),
                 io.Combo.Input(
                     "source",
                     options=[LINES, *DREAMBENCH, *DRAWN],
                     optional=True,  # graphs made before it existed go on running
-                    tooltip="The lines above, or a benchmark's list instead. DreamBench's 25 prompts for objects or for live subjects are read from "
-                    "your copy of its `dataset` folder (prompts_and_classes.txt) in ComfyUI's input folder; the miniature's 10 are built in.",
+                    tooltip="The lines above, or a benchmark's list instead. DreamBench's 25 prompts for objects or "
+                    "for live subjects are read from your copy of its `dataset` folder (prompts_and_classes.txt) in "
+                    "ComfyUI's input folder; the miniature's 10 are built in.",
                 ),
             ],
             outputs=[io.String.Output("prompts", display_name="STRING", is_output_list=True)],
@@ -50,17 +52,18 @@ class Prompts(io.ComfyNode):
         if source not in DREAMBENCH:
             return None
         path = data_set_file()
-        return path.stat().st_mtime if path else None
+        if path is None:
+            return None
+        return path.stat().st_mtime
 
     @classmethod
     @explained
     def execute(cls, lines: str, source: str = LINES) -> io.NodeOutput:
+        check_choice("source", source, (LINES, *DREAMBENCH, *DRAWN))
         if source in DRAWN:
             return io.NodeOutput(personal(DRAWN[source]))
         if source in DREAMBENCH:
             return io.NodeOutput(personal(dreambench_prompts(DREAMBENCH[source])))
-        if source != LINES:
-            raise ValueError(f'source is "{source}"; choose one of: {", ".join((LINES, *DREAMBENCH, *DRAWN))}.')
         prompts = [line.strip() for line in lines.splitlines() if line.strip()]
         if not prompts:
             raise ValueError('There is no prompt: write one per line, for example "a photo of [V] on the beach".')
@@ -68,12 +71,12 @@ class Prompts(io.ComfyNode):
 
 
 def dreambench_prompts(which: int) -> list[str]:
-    """The object (0) or live (1) list of the user's copy of the data set."""
+    """The object (0) or live (1) list of the user's copy of the data set. Raises ValueError where there is none."""
     path = data_set_file()
     if path is None:
         raise ValueError(
-            f"DreamBench's {PROMPT_FILE} is not in {input_folder()} or a folder in it. Copy the folder `dataset` of the google/dreambooth "
-            f"repository there, or choose {LINES}."
+            f"DreamBench's {PROMPT_FILE} is not in {input_folder()} or a folder in it. Copy the folder `dataset` of "
+            f"the google/dreambooth repository there, or choose {LINES}."
         )
     prompts = [prompt.template for prompt in read_prompts(path.read_text(encoding="utf-8"))[which]]
     if not prompts:
@@ -82,9 +85,11 @@ def dreambench_prompts(which: int) -> list[str]:
 
 
 def data_set_file() -> Path | None:
-    return next(
-        (path for depth in ("", "*/", "*/*/") for path in sorted(input_folder().glob(depth + PROMPT_FILE))), None
-    )
+    """The data set's prompts in ComfyUI's input folder or up to two folders below it."""
+    for depth in ("", "*/", "*/*/"):
+        for path in sorted(input_folder().glob(depth + PROMPT_FILE)):
+            return path
+    return None
 
 
 def personal(templates: Sequence[str]) -> list[str]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 
-import comfy.model_management as memory
 import torch
 from comfy_api.latest import io, ui
 
 from ..ar_core import Generated, SamplingSettings
 from ..ar_core.memory import drawing_bytes
 from ..ar_core.photos import unstack
-from .host.memory import affords, make_resident
+from .host.memory import affords, make_resident, pictures_device
 from .host.progress import Reporter, explained, show_text
-from .sockets import CATEGORY, ARModelSocket, HostedModel
+from .sockets import CATEGORY, ARModelSocket, HostedModel, check_choice
 
 SHAPES = {"1:1": (1, 1), "4:3": (4, 3), "3:4": (3, 4), "16:9": (16, 9), "9:16": (9, 16)}
 DECODING = {"auto": 0, "sequential": 1}  # -> window
@@ -27,7 +27,8 @@ class Sampler(io.ComfyNode):
             node_id="LuminaMGPTSampler",
             display_name="AR Sampler",
             category=CATEGORY,
-            description="Generates pictures. A list of prompts gives a list of pictures; what is finished before a cancel is saved in output.",
+            description="Generates pictures. A list of prompts gives a list of pictures; what is finished before a "
+            "cancel is saved in output.",
             is_input_list=True,
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
             inputs=[
@@ -36,7 +37,8 @@ class Sampler(io.ComfyNode):
                     "prompt",
                     multiline=True,
                     default="a photo of a red dog on the beach",
-                    tooltip="What to draw. [V] stands for an applied subject; its class word is added where it is missing.",
+                    tooltip="What to draw. [V] stands for an applied subject; its class word is added where it is "
+                    "missing.",
                 ),
                 io.Combo.Input(
                     "shape",
@@ -44,51 +46,8 @@ class Sampler(io.ComfyNode):
                     default="1:1",
                     tooltip="Width to height; the nearest size the model was trained on is taken.",
                 ),
-                io.Float.Input(
-                    "cfg",
-                    default=0.0,
-                    min=0.0,
-                    max=20.0,
-                    step=0.1,
-                    tooltip="How strictly the prompt is followed. 0: the model's own recipe; 1 switches guidance off (twice as fast); high values are stiff.",
-                ),
-                io.Int.Input(
-                    "top_k",
-                    default=0,
-                    min=0,
-                    max=65536,
-                    tooltip="How many of the likeliest codes are drawn from. 0: the model's own recipe; small is calm, large is varied.",
-                ),
-                io.Float.Input(
-                    "temperature",
-                    default=1.0,
-                    min=0.05,
-                    max=5.0,
-                    step=0.05,
-                    tooltip="1 as trained; lower is calmer, higher wilder.",
-                ),
-                io.Int.Input(
-                    "seed",
-                    default=1,
-                    min=0,
-                    max=2**53,
-                    control_after_generate=True,
-                    tooltip="The same seed gives the same picture on the same machine.",
-                ),
-                io.Int.Input(
-                    "batch_size",
-                    default=1,
-                    min=1,
-                    max=64,
-                    tooltip="Pictures per prompt, drawn at once. Larger batches are faster per picture.",
-                ),
-                io.Combo.Input(
-                    "decoding",
-                    options=list(DECODING),
-                    default="auto",
-                    tooltip="auto: several codes per step, from exactly the same distribution, where that is faster on this device. "
-                    "sequential: one code per step; another picture for the same seed.",
-                ),
+                *rule_inputs(),
+                *run_inputs(),
             ],
             outputs=[
                 io.Image.Output("images", display_name="IMAGE", is_output_list=True),
@@ -103,12 +62,21 @@ class Sampler(io.ComfyNode):
 
     @classmethod
     @explained
-    def execute(cls, ar_model, prompt, shape, cfg, top_k, temperature, seed, batch_size, decoding) -> io.NodeOutput:
-        ar: HostedModel = ar_model[0]
-        if shape[0] not in SHAPES:
-            raise ValueError(f'shape is "{shape[0]}"; choose one of: {", ".join(SHAPES)}.')
-        if decoding[0] not in DECODING:
-            raise ValueError(f'decoding is "{decoding[0]}"; choose one of: {", ".join(DECODING)}.')
+    def execute(
+        cls,
+        ar_model: list[HostedModel],
+        prompt: list[str],
+        shape: list[str],
+        cfg: list[float],
+        top_k: list[int],
+        temperature: list[float],
+        seed: list[int],
+        batch_size: list[int],
+        decoding: list[str],
+    ) -> io.NodeOutput:
+        ar = ar_model[0]
+        check_choice("shape", shape[0], SHAPES)
+        check_choice("decoding", decoding[0], DECODING)
         settings = SamplingSettings.resolve(
             ar.model.family,
             cfg=cfg[0] or None,
@@ -118,65 +86,143 @@ class Sampler(io.ComfyNode):
             seed=seed[0],
             window=DECODING[decoding[0]],
         )
-        finals = [
-            ar.model.check_prompt(text, settings.size) for text in prompt
-        ]  # a bad one stops the list before it starts
-        without, with_previews = (
-            drawing_bytes(ar.model, settings.size, batch_size[0], settings.cfg, previews=previews)
-            for previews in (False, True)
-        )
-        previews = affords(ar, without, with_previews)
-        make_resident(ar, with_previews if previews else without)
-        reporter, drawn, started = Reporter(), [], time.monotonic()
+        finals = [ar.model.check_prompt(text, settings.size) for text in prompt]  # before anything is drawn
+        batches = Batches(ar, settings, batch_size[0])
+        batches.make_room()
         try:
-            with reporter.interruptible():
-                for number, text in enumerate(prompt, 1):
-                    label = f"picture {number} of {len(prompt)}"
-                    drawn.append(cls._sample(ar, text, settings, batch_size[0], reporter, label, previews))
+            batches.draw(prompt)
         except BaseException:  # stopped, or an error at a later prompt: what is drawn is kept
-            cls._keep(drawn)
+            for images in batches.drawn:
+                ui.ImageSaveHelper.save_images(pictures(images), UNFINISHED, io.FolderType.output, cls)
             raise
-        show_text(describe(ar, drawn, prompt, time.monotonic() - started, previews))
-        return io.NodeOutput([pictures(images) for images in drawn], finals)
+        show_text(batches.describe(prompt))
+        return io.NodeOutput([pictures(images) for images in batches.drawn], finals)
 
-    @classmethod
-    def _sample(
-        cls,
-        ar: HostedModel,
-        text: str,
-        settings: SamplingSettings,
-        count: int,
-        reporter: Reporter,
-        label: str,
-        previews: bool,
-    ) -> list[Generated]:
-        drawn = ar.model.generate(
-            [text] * count,
-            settings,
-            cancel=reporter.cancel,
-            on_preview=(lambda image: reporter.show(unstack(image)[0])) if previews else None,
-            progress=lambda done, total, message: reporter.progress(done, total, label),
+
+def rule_inputs() -> list[io.Input]:
+    """How each code is drawn."""
+    return [
+        io.Float.Input(
+            "cfg",
+            default=0.0,
+            min=0.0,
+            max=20.0,
+            step=0.1,
+            tooltip="How strictly the prompt is followed. 0: the model's own recipe; 1 switches guidance off (twice as "
+            "fast); high values are stiff.",
+        ),
+        io.Int.Input(
+            "top_k",
+            default=0,
+            min=0,
+            max=65536,
+            tooltip="How many of the likeliest codes are drawn from. 0: the model's own recipe; small is calm, large "
+            "is varied.",
+        ),
+        io.Float.Input(
+            "temperature",
+            default=1.0,
+            min=0.05,
+            max=5.0,
+            step=0.05,
+            tooltip="1 as trained; lower is calmer, higher wilder.",
+        ),
+    ]
+
+
+def run_inputs() -> list[io.Input]:
+    """How many pictures are drawn, and how."""
+    return [
+        io.Int.Input(
+            "seed",
+            default=1,
+            min=0,
+            max=2**53,
+            control_after_generate=True,
+            tooltip="The same seed gives the same picture on the same machine.",
+        ),
+        io.Int.Input(
+            "batch_size",
+            default=1,
+            min=1,
+            max=64,
+            tooltip="Pictures per prompt, drawn at once. Larger batches are faster per picture.",
+        ),
+        io.Combo.Input(
+            "decoding",
+            options=list(DECODING),
+            default="auto",
+            tooltip="auto: several codes per step, from exactly the same distribution, where that is faster on this "
+            "device. sequential: one code per step; another picture for the same seed.",
+        ),
+    ]
+
+
+@dataclass(eq=False)
+class Batches:
+    """The pictures of a list of prompts: one batch per prompt, `drawn` in order."""
+
+    ar: HostedModel
+    settings: SamplingSettings
+    count: int  # pictures of each prompt
+    previews: bool = True
+    seconds: float = 0.0
+    drawn: list[list[Generated]] = field(default_factory=list)
+
+    def make_room(self) -> None:
+        """Have the model loaded with room to draw, and for previews if no layer has to leave for them."""
+        sizes = (self.ar.model, self.settings.size, self.count, self.settings.cfg)
+        without = drawing_bytes(*sizes, previews=False)
+        needed = drawing_bytes(*sizes, previews=True)
+        self.previews = affords(self.ar, without, needed)
+        if not self.previews:
+            needed = without
+        make_resident(self.ar, needed)
+
+    def draw(self, prompts: list[str]) -> None:
+        """Draw all; an interruption leaves what is finished in `drawn`."""
+        reporter = Reporter()
+        started = time.monotonic()
+        with reporter.interruptible():
+            for number, text in enumerate(prompts, 1):
+                self.drawn.append(self._batch(text, f"picture {number} of {len(prompts)}", reporter))
+        self.seconds = time.monotonic() - started
+
+    def _batch(self, text: str, label: str, reporter: Reporter) -> list[Generated]:
+        def progress(done: int, total: int, message: str) -> None:
+            reporter.progress(done, total, label)
+
+        def on_preview(image: torch.Tensor) -> None:
+            reporter.show(unstack(image)[0])
+
+        preview = None
+        if self.previews:
+            preview = on_preview
+        images = self.ar.model.generate(
+            [text] * self.count, self.settings, cancel=reporter.cancel, on_preview=preview, progress=progress
         )
-        reporter.show(unstack(drawn[0].images)[0])
-        return drawn
+        on_preview(images[0].images)
+        return images
 
-    @classmethod
-    def _keep(cls, finished: list[list[Generated]]) -> None:
-        for images in finished:
-            ui.ImageSaveHelper.save_images(pictures(images), UNFINISHED, io.FolderType.output, cls)
+    def describe(self, prompts: list[str]) -> str:
+        """What was drawn how fast, and what the user should know about it."""
+        first = self.drawn[0][0]
+        values = first.settings.describe()
+        codes = sum(image.codes.numel() for images in self.drawn for image in images)
+        steps = sum(images[0].steps for images in self.drawn)
+        lines = [
+            f"{values['size']}, cfg {values['cfg']}, top-k {values['top_k']}, temperature {values['temperature']}",
+            f"{codes / self.seconds:.0f} codes per second, {codes / steps / self.count:.1f} per step and picture "
+            f"(window {values['window']})",
+        ]
+        if not self.previews:
+            lines.append("no previews: there is no room for them beside the model")
+        unknown = sorted({word for prompt in prompts for word in self.ar.model.text.unknown_words(prompt)})
+        if unknown:
+            lines.append(f"the model never saw the words {', '.join(unknown)}")
+        return "\n".join(lines)
 
 
 def pictures(drawn: list[Generated]) -> torch.Tensor:
-    """One IMAGE batch."""
-    return torch.cat([image.images for image in drawn]).to(memory.intermediate_device())
-
-
-def describe(ar: HostedModel, drawn: list[list[Generated]], prompts: list[str], seconds: float, previews: bool) -> str:
-    first, codes = drawn[0][0], sum(image.codes.numel() for images in drawn for image in images)
-    values, steps = first.settings.describe(), sum(images[0].steps for images in drawn)
-    text = f"{values['size']}, cfg {values['cfg']}, top-k {values['top_k']}, temperature {values['temperature']}"
-    text += f"\n{codes / seconds:.0f} codes per second, {codes / steps / len(drawn[0]):.1f} per step and picture (window {values['window']})"
-    if not previews:
-        text += "\nno previews: there is no room for them beside the model"
-    unknown = sorted({word for prompt in prompts for word in ar.model.text.unknown_words(prompt)})
-    return text + (f"\nthe model never saw the words {', '.join(unknown)}" if unknown else "")
+    """One IMAGE batch (B, H, W, 3)."""
+    return torch.cat([image.images for image in drawn]).to(pictures_device())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..ar_core import Personalization
+from ..ar_core.memory import size_text
 from .host.folders import subjects_folder
 from .host.progress import explained, show_text
-from .load_model import gib
-from .sockets import CATEGORY, PersonalizationSocket
+from .sockets import CATEGORY, PersonalizationSocket, check_choice
 
 CONSENT = ("my object", "my pet", "a person who consented", "other")
+LONGEST_NAME = 100  # characters
 FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # Windows devices
 
@@ -26,7 +28,8 @@ class SavePersonalization(io.ComfyNode):
             node_id="LuminaMGPTSavePersonalization",
             display_name="Save Personalization",
             category=CATEGORY,
-            description="Writes the learned subject to models/lumina_mgpt_subjects. It holds no photos, but it can draw the subject.",
+            description="Writes the learned subject to models/lumina_mgpt_subjects. It holds no photos, but it can "
+            "draw the subject.",
             is_output_node=True,
             inputs=[
                 PersonalizationSocket.Input("personalization", tooltip="From a training node."),
@@ -48,12 +51,11 @@ class SavePersonalization(io.ComfyNode):
     @classmethod
     @explained
     def execute(cls, personalization: Personalization, name: str, consent: str) -> io.NodeOutput:
-        if consent not in CONSENT:
-            raise ValueError(f'consent is "{consent}"; choose one of: {", ".join(CONSENT)}.')
+        check_choice("consent", consent, CONSENT)
         name = file_name(name)
         recipe = {**personalization.recipe, "consent": consent}
         path = replace(personalization, recipe=recipe, title=name).save(free_path(subjects_folder(), name))
-        text = f"{path} ({gib(path.stat().st_size)}). Press R to list it in Load Personalization."
+        text = f"{path} ({size_text(path.stat().st_size)}). Press R to list it in Load Personalization."
         show_text(text)
         return io.NodeOutput(text)
 
@@ -61,21 +63,19 @@ class SavePersonalization(io.ComfyNode):
 def file_name(name: str) -> str:
     """`name` as a file name without suffix. Raises ValueError for what could leave its folder or no system accepts."""
     name = name.strip().removesuffix(".safetensors")
-    if (
-        not name
-        or name.startswith(".")
-        or name.endswith((".", " "))
-        or FORBIDDEN.search(name)
-        or RESERVED.fullmatch(name)
-        or len(name) > 100
-    ):
+    hidden = name.startswith(".")
+    cut_by_windows = name.endswith((".", " "))
+    unsafe = FORBIDDEN.search(name) or RESERVED.fullmatch(name)
+    if not name or hidden or cut_by_windows or unsafe or len(name) > LONGEST_NAME:
         raise ValueError(f'"{name}" cannot be a file name: use letters, digits, spaces, - and _, for example my_dog.')
     return name
 
 
 def free_path(folder: Path, name: str) -> Path:
     """`name`.safetensors, or `name`_2, _3 … where that exists."""
-    path, number = folder / f"{name}.safetensors", 2
-    while path.exists():
-        path, number = folder / f"{name}_{number}.safetensors", number + 1
+    path = folder / f"{name}.safetensors"
+    for number in itertools.count(2):
+        if not path.exists():
+            break
+        path = folder / f"{name}_{number}.safetensors"
     return path

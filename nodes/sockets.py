@@ -1,7 +1,8 @@
-"""What travels along the wires between our nodes."""
+"""What travels along the wires between our nodes, and what all of them need to be nodes of this pack."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from comfy.model_patcher import ModelPatcher
@@ -9,7 +10,7 @@ from comfy_api.latest import io
 
 from ..ar_core import ARModel, Photo
 
-CATEGORY = "Lumina-mGPT"
+CATEGORY = "AR Personalization"  # in the menu
 
 ARModelSocket = io.Custom("AR_MODEL")
 SubjectSocket = io.Custom("SUBJECT")
@@ -20,7 +21,7 @@ PersonalizationSocket = io.Custom("PERSONALIZATION")  # carries an ar_core.Perso
 class HostedModel:
     """A model with the patchers through which ComfyUI loads, offloads and changes its two parts.
 
-    `model` knows the applied identifiers; the changes of its layers are patches of `transformer`. The modules
+    `model` has the applied identifiers; the changes of its layers are patches of `transformer`. The modules
     themselves are shared by every branch of the graph.
     """
 
@@ -35,3 +36,9 @@ class SubjectPhotosValue:
 
     photos: tuple[Photo, ...]
     class_name: str
+
+
+def check_choice(name: str, value: str, options: Collection[str]) -> None:
+    """Raise ValueError unless the widget `name` has one of its options: prompts from the API may hold anything."""
+    if value not in options:
+        raise ValueError(f'{name} is "{value}"; choose one of: {", ".join(options)}.')

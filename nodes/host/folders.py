@@ -1,4 +1,4 @@
-"""Our folders below ComfyUI's `models`, and the files in them."""
+"""Our folders below ComfyUI's `models`, its input folder, and the files in them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 
 import folder_paths
 
-MODELS, SUBJECTS, SCORERS, RUNS = "lumina_mgpt", "lumina_mgpt_subjects", "lumina_mgpt_scorers", "_runs"
+MODELS = "lumina_mgpt"
+SUBJECTS = "lumina_mgpt_subjects"
+SCORERS = "lumina_mgpt_scorers"
+RUNS = "_runs"  # below SUBJECTS
 
 
 def register_folders() -> None:
@@ -18,6 +21,7 @@ def register_folders() -> None:
 
 
 def folders(name: str) -> list[Path]:
+    """The existing folders of one kind, where users may have configured several."""
     return [Path(folder) for folder in folder_paths.get_folder_paths(name) if Path(folder).is_dir()]
 
 
@@ -31,8 +35,13 @@ def runs_folder() -> Path:
     return subjects_folder() / RUNS
 
 
+def input_folder() -> Path:
+    """Where ComfyUI keeps users' own files."""
+    return Path(folder_paths.get_input_directory())
+
+
 def inside(name: str, kind: str) -> Path:
-    """The file or folder `name` below one of the folders of `kind`. Raises ValueError for anything that lies elsewhere."""
+    """The file or folder `name` below one of the folders of `kind`. Raises ValueError for anything elsewhere."""
     for base in folders(kind):
         path = (base / name).resolve()
         if path.is_relative_to(base.resolve()) and path.exists():
@@ -44,5 +53,7 @@ def inside(name: str, kind: str) -> Path:
 
 def fingerprint(path: Path) -> str:
     """Changes when a file below `path` does."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        files = sorted(path.rglob("*"))
     return repr([(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file()])

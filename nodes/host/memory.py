@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import comfy.model_management as memory
 import comfy.ops
 import torch
@@ -13,10 +17,11 @@ from ...ar_core.quantization import SCHEMES
 from ..sockets import HostedModel
 
 
-def _outside_inference_mode(name: str):
+def _outside_inference_mode(name: str) -> Callable[..., Any]:
     method = getattr(ModelPatcher, name)
 
-    def wrapped(self, *arguments, **options):
+    @functools.wraps(method)
+    def wrapped(self: ModelPatcher, *arguments: Any, **options: Any) -> Any:
         with torch.inference_mode(False):
             return method(self, *arguments, **options)
 
@@ -41,10 +46,18 @@ class Patcher(ModelPatcher):
 class WholePatcher(Patcher):
     """A Patcher for a module whose layers cannot be streamed: it is on the device as a whole, or not at all."""
 
-    def load(self, device_to=None, lowvram_model_memory=0, force_patch_weights=False, full_load=False):
+    def load(
+        self,
+        device_to: torch.device | None = None,
+        lowvram_model_memory: int = 0,
+        force_patch_weights: bool = False,
+        full_load: bool = False,
+    ) -> None:
         super().load(device_to, lowvram_model_memory, force_patch_weights, full_load=True)
 
-    def partially_unload(self, device_to, memory_to_free=0, force_patch_weights=False):
+    def partially_unload(
+        self, device_to: torch.device, memory_to_free: int = 0, force_patch_weights: bool = False
+    ) -> int:
         return 0  # nothing was freed: ComfyUI then unloads the whole
 
 
@@ -57,31 +70,32 @@ class Layers(comfy.ops.disable_weight_init):
     """
 
     class Linear(comfy.ops.disable_weight_init.Linear):
-        def _load_from_state_dict(self, *arguments):
+        def _load_from_state_dict(self, *arguments: Any) -> None:
             torch.nn.Linear._load_from_state_dict(self, *arguments)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             """Where a streamed layer is trained through, with a copy of its own.
 
-            ComfyUI would copy the weight into a buffer that the next layer's weight overwrites (or, with cudaMallocAsync, may
-            overwrite) before backward reads it, and torch would not notice: wrong gradients without an error.
+            ComfyUI would copy the weight into a buffer that the next layer's weight overwrites (or, with
+            cudaMallocAsync, may overwrite) before backward reads it, and torch would not notice: wrong gradients
+            without an error.
             """
             if self.comfy_cast_weights and torch.is_grad_enabled() and not self.weight_function:
                 return torch.nn.functional.linear(x, self.weight.to(x))
             return super().forward(x)
 
     class Embedding(comfy.ops.disable_weight_init.Embedding):
-        def _load_from_state_dict(self, *arguments):
+        def _load_from_state_dict(self, *arguments: Any) -> None:
             torch.nn.Embedding._load_from_state_dict(self, *arguments)
 
     class RMSNorm(torch.nn.RMSNorm):
-        """Fetches its few numbers itself: ComfyUI's would lie in a buffer that is overwritten before backward reads it."""
+        """Fetches its few numbers itself: ComfyUI's buffer would be overwritten before backward reads it."""
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.rms_norm(x, self.normalized_shape, self.weight.to(x), self.eps)
 
 
-def operations():
+def operations() -> type[Layers]:
     """The layers to build a transformer of."""
     return Layers
 
@@ -101,10 +115,32 @@ def make_resident(ar: HostedModel, needed: int) -> None:
         memory.load_models_gpu([ar.transformer, ar.image_tokenizer], memory_required=needed)
 
 
+def offload_device() -> torch.device:
+    """Where weights wait that are not in use."""
+    return memory.unet_offload_device()
+
+
+def pictures_device() -> torch.device:
+    """Where finished pictures go."""
+    return memory.intermediate_device()
+
+
+def best_dtype() -> torch.dtype | None:
+    """What the graphics card computes in; None on a CPU, where the size of the model decides."""
+    device = memory.get_torch_device()
+    if memory.is_device_cpu(device):
+        return None
+    if memory.should_use_bf16(device):
+        return torch.bfloat16
+    return torch.float16
+
+
 def card_bytes() -> int | None:
     """What a graphics card offers to models; None on a CPU, which streams nothing."""
     device = memory.get_torch_device()
-    return None if memory.is_device_cpu(device) else memory.get_total_memory(device) - memory.extra_reserved_memory()
+    if memory.is_device_cpu(device):
+        return None
+    return memory.get_total_memory(device) - memory.extra_reserved_memory()
 
 
 def weights(ar: HostedModel) -> int:
@@ -124,7 +160,7 @@ def affords(ar: HostedModel, least: int, more: int) -> bool:
 
 
 def fitting_precisions(ar: HostedModel, needed: int) -> str:
-    """The precisions in which this model would stay on the card with `needed` bytes beside it; "" where there is none."""
+    """The precisions in which this model would stay on the card with `needed` bytes beside it; "" for none."""
     total = card_bytes()
     if ar.model.transformer.quantized or total is None:
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from comfy.weight_adapter.lora import LoRAAdapter
+from torch import Tensor
 
 from ...ar_core import Personalization
 from ...ar_core.adapters import Adapter, LowRankAdapter
@@ -10,7 +11,11 @@ from ..sockets import HostedModel
 
 
 def applied(ar: HostedModel, personalization: Personalization, strength: float, name: str | None) -> HostedModel:
-    """`ar` knowing one subject more; every other branch of the graph keeps what it has."""
+    """`ar` with a personalization applied; every other branch of the graph keeps what it has.
+
+    `name`: what prompts call it; None is the saved identifier. Raises PersonalizationError, and ValueError for an
+    adapter of other layers than this model has.
+    """
     if ar.model.transformer.quantized:  # nothing can be added to rounded weights: the change is computed beside them
         return HostedModel(ar.model.personalized(personalization, strength, name), ar.transformer, ar.image_tokenizer)
     model = ar.model.with_identifier(personalization, strength, name)
@@ -22,7 +27,7 @@ def applied(ar: HostedModel, personalization: Personalization, strength: float, 
     return HostedModel(model, patcher, ar.image_tokenizer)
 
 
-def _patch(adapter: Adapter, name: str):
+def _patch(adapter: Adapter, name: str) -> LoRAAdapter | tuple[str, tuple[Tensor]]:
     if isinstance(adapter, LowRankAdapter):  # stays low-rank in memory
         down, up = adapter.matrices(name)
         return LoRAAdapter(set(), (up, down, adapter.alpha, None, None, None))
@@ -30,12 +35,18 @@ def _patch(adapter: Adapter, name: str):
 
 
 def _check_patches(ar: HostedModel, adapter: Adapter) -> None:
-    """ComfyUI ignores keys it does not know and shapes that do not fit."""
+    """ComfyUI ignores keys it does not know and shapes that do not fit. Raises ValueError."""
     weights = ar.transformer.model_state_dict()
     for name in adapter.names():
-        weight, shape = weights.get(f"{name}.weight"), adapter.shape(name)
-        if weight is None or tuple(weight.shape) != shape:
-            found = "is not there" if weight is None else f"has the shape {tuple(weight.shape)}"
-            raise ValueError(
-                f"The personalization changes {name} with the shape {shape}, which {found} in this model. Load its own model."
-            )
+        weight = weights.get(f"{name}.weight")
+        shape = adapter.shape(name)
+        if weight is None:
+            found = "is not there"
+        elif tuple(weight.shape) != shape:
+            found = f"has the shape {tuple(weight.shape)}"
+        else:
+            continue
+        raise ValueError(
+            f"The personalization changes {name} with the shape {shape}, which {found} in this model. "
+            "Load its own model."
+        )

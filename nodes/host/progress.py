@@ -6,6 +6,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import comfy.model_management as memory
 import comfy.utils
@@ -27,13 +28,15 @@ class Reporter:
     """
 
     def __init__(self) -> None:
-        self.bar, self.stopped = comfy.utils.ProgressBar(1), False
+        self.bar = comfy.utils.ProgressBar(1)
+        self.stopped = False
         self.preview: Image.Image | None = None
-        self.clock = Clock()
+        self.remaining = Remaining()
         show_text("getting ready")  # the frontend draws a text over a preview that came before it
 
     def progress(self, done: int, total: int, message: str) -> None:
-        if left := self.clock.left(done, total):
+        left = self.remaining.text(done, total)
+        if left:
             show_text(f"{message}\n{done} of {total}, {left}")
         self._update(done, total)
 
@@ -43,9 +46,12 @@ class Reporter:
         self._update(self.bar.current, self.bar.total)
 
     def _update(self, done: int, total: int) -> None:
-        preview, self.preview = self.preview, None
+        shown = None
+        if self.preview is not None:
+            shown = ("JPEG", self.preview.convert("RGB"), PREVIEW)
+            self.preview = None
         try:
-            self.bar.update_absolute(done, total, preview and ("JPEG", preview.convert("RGB"), PREVIEW))
+            self.bar.update_absolute(done, total, shown)
         except Interrupted:
             self.stopped = True
 
@@ -68,10 +74,10 @@ class Reporter:
 
 
 def explained(execute: Callable) -> Callable:
-    """A node's `execute` whose errors also stand on the node: the message that pops up in the browser leaves them out."""
+    """A node's `execute` whose errors also stand on the node: what pops up in the browser leaves the sentence out."""
 
     @functools.wraps(execute)
-    def wrapped(*arguments, **inputs):
+    def wrapped(*arguments: Any, **inputs: Any) -> Any:
         try:
             return execute(*arguments, **inputs)
         except Exception as error:
@@ -81,22 +87,30 @@ def explained(execute: Callable) -> Callable:
     return wrapped
 
 
-class Clock:
+class Remaining:
     """Time left, judged by the steps seen so far; at most twice a second."""
 
-    FIRST = 3  # steps before a judgement
+    FEWEST = 3  # steps before a judgement
+    PAUSE = 0.5  # seconds between two
 
     def __init__(self) -> None:
         self.restart(0, 0)
 
     def restart(self, done: int, total: int) -> None:
-        self.first, self.total, self.started, self.shown = done, total, time.monotonic(), 0.0
+        """Forget the pace: another thing is being done."""
+        self.first = done
+        self.total = total
+        self.started = time.monotonic()
+        self.shown = 0.0
 
-    def left(self, done: int, total: int) -> str:
+    def text(self, done: int, total: int) -> str:
+        """ "3 min left of 5 min", or "" where nothing new can be said."""
         if total != self.total or done < self.first:
             self.restart(done, total)
-        now, steps = time.monotonic(), done - self.first
-        if steps < self.FIRST or now - self.shown < 0.5 and done < total:
+        now = time.monotonic()
+        steps = done - self.first
+        just_shown = now - self.shown < self.PAUSE and done < total
+        if steps < self.FEWEST or just_shown:
             return ""
         self.shown = now
         each = (now - self.started) / steps
@@ -108,11 +122,15 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{round(seconds)} s"
     hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min"
 
 
 def show_text(text: str) -> None:
     """Show `text` on the running node."""
-    context, server = get_executing_context(), getattr(PromptServer, "instance", None)
-    if context is not None and hasattr(server, "send_progress_text"):
-        server.send_progress_text(text, context.node_id)
+    context = get_executing_context()
+    server = getattr(PromptServer, "instance", None)
+    send = getattr(server, "send_progress_text", None)
+    if context is not None and send is not None:
+        send(text, context.node_id)

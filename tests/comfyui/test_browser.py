@@ -12,9 +12,8 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from conftest import workflow
+from graphs import WORKFLOWS, workflow
 from real_server import Server
-from test_pack import WORKFLOWS
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="pip install playwright into ComfyUI's Python to run the browser tests"
@@ -34,7 +33,8 @@ FIT = """() => {
   const x0 = Math.min(...nodes.map(n => n.pos[0])), y0 = Math.min(...nodes.map(n => n.pos[1] - 40));
   const x1 = Math.max(...nodes.map(n => n.pos[0] + n.size[0])), y1 = Math.max(...nodes.map(n => n.pos[1] + n.size[1]));
   const scale = Math.min((canvas.canvas.width - 140) / (x1 - x0), (canvas.canvas.height - 170) / (y1 - y0), 1);
-  canvas.ds.scale = scale; canvas.ds.offset = [-x0 + 70 / scale, -y0 + 90 / scale]; app.graph.setDirtyCanvas(true, true);
+  canvas.ds.scale = scale; canvas.ds.offset = [-x0 + 70 / scale, -y0 + 90 / scale];
+  app.graph.setDirtyCanvas(true, true);
 }"""
 OVERLAPS = """() => {
   const bar = 30, nodes = app.graph._nodes, found = [];
@@ -99,7 +99,8 @@ def settle(page, seconds: float) -> str:
     page.evaluate(
         """() => { window.ended = null;
           for (const kind of ["execution_success", "execution_error", "execution_interrupted"])
-            app.api.addEventListener(kind, event => { window.ended ??= event.detail.exception_message ?? kind; }, { once: true }); }"""
+            app.api.addEventListener(
+              kind, event => { window.ended ??= event.detail.exception_message ?? kind; }, { once: true }); }"""
     )
     page.get_by_test_id("queue-button").first.click()
     page.wait_for_function("window.ended", timeout=seconds * 1000)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Comfy
-from test_graphs import applied, changed, graph, node, sampled
+from graphs import applied, changed, graph, node, sampled
+from in_process import Comfy
 
 BEACH = "a photo of a dog on the beach"
 

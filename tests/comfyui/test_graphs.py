@@ -2,98 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 import torch
-from conftest import PACK, Comfy, workflow
+from graphs import PACK, applied, changed, graph, node, pictures, sampled, workflow
+from in_process import Comfy
 from PIL import Image
-
-CAT = "example: cream_cat"
-
-
-def graph(steps: int = 2, **changes) -> dict:
-    """Photos -> learn -> fine-tune, with previews that make ComfyUI run them; `changes`: node__input=value."""
-    nodes = {
-        "model": node("LoadModel", model_name="miniature (built in)", precision="auto"),
-        "photos": node("SubjectPhotos", folder=CAT, class_name=""),
-        "learn": node(
-            "LearnIdentifier",
-            ar_model=["model", 0],
-            subject=["photos", 0],
-            steps=steps,
-            learning_rate=0.0,
-            training_seed=0,
-        ),
-        "tune": node(
-            "FineTuneTransformer",
-            ar_model=["model", 0],
-            subject=["photos", 0],
-            identifier_embedding=["learn", 0],
-            method="LoRA",
-            rank=2,
-            steps=steps,
-            learning_rate=0.0,
-            training_seed=0,
-        ),
-        "seen": {"class_type": "PreviewImage", "inputs": {"images": ["tune", 2]}},
-    }
-    return changed(nodes, **changes)
-
-
-def node(kind: str, **inputs) -> dict:
-    return {"class_type": f"LuminaMGPT{kind}", "inputs": inputs}
-
-
-def changed(nodes: dict, **changes) -> dict:
-    nodes = copy.deepcopy(nodes)
-    for key, value in changes.items():
-        name, _, field = key.partition("__")
-        nodes[name]["inputs"][field] = value
-    return nodes
-
-
-def sampled(nodes: dict, model: list, name: str = "draw", **inputs) -> dict:
-    """`nodes` with a sampler on `model` and a preview of its pictures."""
-    values = {
-        "prompt": "a photo of a dog",
-        "shape": "1:1",
-        "cfg": 0.0,
-        "top_k": 0,
-        "temperature": 1.0,
-        "seed": 1,
-        "batch_size": 1,
-        "decoding": "auto",
-        **inputs,
-    }
-    return {
-        **nodes,
-        name: node("Sampler", ar_model=model, **values),
-        f"{name}_seen": {"class_type": "PreviewImage", "inputs": {"images": [name, 0]}},
-    }
-
-
-def applied(nodes: dict, name: str = "apply", model="model", personalization="tune", **inputs) -> dict:
-    values = {"strength": 1.0, "identifier": "", **inputs}
-    return {
-        **nodes,
-        name: node("ApplyPersonalization", ar_model=[model, 0], personalization=[personalization, 0], **values),
-    }
-
-
-def pictures(outcome, name: str = "draw") -> list[torch.Tensor]:
-    assert outcome.ok, outcome.error or outcome.refused
-    return outcome.outputs[name][0]
-
-
-@pytest.fixture(scope="module")
-def trained(base):
-    """Two steps of each stage, remembered for every test of this module."""
-    outcome = Comfy(base).run(graph())
-    assert outcome.ok, outcome.error or outcome.refused
-    return outcome
-
 
 # ---------------------------------------------------------------- training
 
@@ -220,7 +134,7 @@ def test_a_cancel_inside_a_layer_loses_no_step(trained, comfy, pack, monkeypatch
 
 
 def test_progress_names_loss_and_time_and_previews_alternate(comfy, pack, monkeypatch):
-    monkeypatch.setattr(pack("nodes.training"), "SECONDS", 0.0)
+    monkeypatch.setattr(pack("nodes.training_view"), "SECONDS", 0.0)
     monkeypatch.setattr(pack("ar_core.training.stages"), "KEEP_EVERY", {"embedding": 3, "layers": 3, "joint": 3})
     outcome = comfy.run(graph(steps=7, learn__training_seed=50))
     assert any("left of" in text and "loss" in text for text in outcome.texts("learn"))
@@ -394,26 +308,6 @@ def test_what_a_list_has_drawn_is_kept_whatever_ends_it(trained, comfy, pack, mo
 # ---------------------------------------------------------------- memory
 
 
-@pytest.fixture
-def streamed(pack, monkeypatch):
-    """As on a card with little memory: most layers are cast, and patched, whenever they run."""
-    management().unload_all_models()
-    loaded = []
-
-    def load(ar, needed):
-        with torch.inference_mode():  # as when another pack's sampler makes room
-            if loaded:
-                loaded[-1].detach()
-            ar.transformer.patch_model(torch.device("cpu"), lowvram_model_memory=2**20)
-        assert ar.transformer.model.model_lowvram
-        loaded.append(ar.transformer)
-
-    for module in ("nodes.training", "nodes.sampler"):
-        monkeypatch.setattr(pack(module), "make_resident", load)
-    yield loaded
-    loaded[-1].detach()
-
-
 def test_a_streamed_model_draws_the_same(trained, comfy, streamed, monkeypatch):
     nodes = sampled(applied(graph()), ["apply", 0], prompt="a photo of [V] cat")
     seen = pictures(comfy.run(nodes))[0]
@@ -445,7 +339,7 @@ def test_training_through_streamed_layers_learns_the_same(
     comfy, streamed, shared_buffer, pack, monkeypatch, steps, tmp_path, method
 ):
     def learned(runs):
-        monkeypatch.setattr(pack("nodes.training"), "runs_folder", lambda: tmp_path / runs)
+        monkeypatch.setattr(pack("nodes.training_view"), "runs_folder", lambda: tmp_path / runs)
         outcome = Comfy(comfy.base).run(graph(tune__method=method))
         assert outcome.ok, outcome.error
         return outcome.outputs["learn"][0][0].vectors, outcome.outputs["tune"][0][0].adapter
@@ -453,7 +347,7 @@ def test_training_through_streamed_layers_learns_the_same(
     vectors, adapter = learned("streamed")
     assert shared_buffer  # the samples were drawn through it
     streamed[-1].detach()
-    monkeypatch.setattr(pack("nodes.training"), "make_resident", lambda ar, needed: None)
+    monkeypatch.setattr(pack("nodes.training_view"), "make_resident", lambda ar, needed: None)
     expected, changes = learned("resident")
     assert steps == [0, 1, 0, 1] * 2
     assert torch.equal(vectors, expected) and all(

@@ -12,8 +12,8 @@ PRECISIONS = ["bf16", "fp16", "fp32", "int8"] + (["4-bit"] if importlib.util.fin
 
 
 @pytest.fixture(params=["legacy", "dynamic"])
-def way(request, base, monkeypatch):
-    """DynamicVRAM, the default on NVIDIA cards since 0.16, is a flag in what builds the layers; earlier versions ignore it."""
+def management(request, base, monkeypatch):
+    """DynamicVRAM, the default on NVIDIA cards since 0.16, is a flag in what builds layers; earlier versions ignore it."""
     with suppress(ImportError):  # not in 0.3.64
         import comfy.memory_management
 
@@ -22,7 +22,7 @@ def way(request, base, monkeypatch):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_loader_loads_and_the_sampler_draws(way, base, pack, precision):
+def test_the_loader_loads_and_the_sampler_draws(management, base, pack, precision):
     with torch.inference_mode():  # as the executor runs nodes
         ar = pack("nodes.load_model").LoadModel.execute("miniature (built in)", precision).args[0]
         images = (
@@ -38,10 +38,10 @@ def test_the_loader_loads_and_the_sampler_draws(way, base, pack, precision):
     assert isinstance(projection, layers.Linear) and projection.weight.numel()
 
 
-def test_a_checkpoint_that_is_wrong_is_named_in_both(way, base, pack):
+def test_a_checkpoint_that_is_wrong_is_named_in_both(management, base, pack):
     from tiny import write_lumina
 
-    folder = write_lumina(base / "models" / "lumina_mgpt" / f"other-{way}")
+    folder = write_lumina(base / "models" / "lumina_mgpt" / f"other-{management}")
     import safetensors.torch
 
     weights = safetensors.torch.load_file(folder / "model.safetensors")
@@ -49,4 +49,4 @@ def test_a_checkpoint_that_is_wrong_is_named_in_both(way, base, pack):
         {**weights, "model.layers.0.self_attn.extra.weight": torch.zeros(2)}, folder / "model.safetensors"
     )
     with pytest.raises(pack("ar_core.checkpoints.reader").CheckpointError, match="does not have"):
-        pack("nodes.load_model").LoadModel.execute(f"other-{way}", "auto")
+        pack("nodes.load_model").LoadModel.execute(f"other-{management}", "auto")

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from conftest import PACK, workflow
+from graphs import PACK, WORKFLOWS, workflow
 
 IDS = {
     "LuminaMGPTLoadModel",
@@ -18,7 +18,6 @@ IDS = {
     "LuminaMGPTSampler",
     "LuminaMGPTDreamBenchScore",
 }
-WORKFLOWS = ["personalize_subject", "use_subject", "quick_sample", "prompt_batch", "score_subject", "two_subjects"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,7 @@ def test_the_ids_are_final(ours):
 def test_every_input_and_node_explains_itself(ours):
     for name, cls in ours.items():
         schema = cls.GET_SCHEMA()
-        assert schema.category == "Lumina-mGPT" and schema.description, name
+        assert schema.category == "AR Personalization" and schema.description, name
         for entry in schema.inputs:
             assert entry.tooltip and len(entry.tooltip) > 10, f"{name}.{entry.id}"
 
@@ -95,6 +94,6 @@ def test_the_engine_knows_neither_comfyui_nor_the_workshop_and_the_pack_no_accel
 
 
 def test_one_template_folder_only():
-    """ComfyUI serves templates from the first of these folders that exists; with two, ours would open as "not found"."""
+    """ComfyUI serves templates from the first of these folders; with two, ours would open as "not found"."""
     accepted = ("example_workflows", "example", "examples", "workflow", "workflows")
     assert [name for name in accepted if (PACK / name).exists()] == ["workflows"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import Comfy
-from test_graphs import applied, graph, pictures, sampled, streamed, trained  # noqa: F401
+from graphs import applied, graph, pictures, sampled
+from in_process import Comfy
 
 PROMPT = "a photo of [V] cat"
 
@@ -59,13 +59,13 @@ def test_other_branches_keep_the_model_as_it_was(scheme, learned, comfy):
     assert torch.equal(pictures(outcome, "plain")[0], before) and not torch.equal(pictures(outcome)[0], before)
 
 
-def test_a_subject_learned_in_full_precision_is_used(scheme, trained, learned, comfy):  # noqa: F811
+def test_a_subject_learned_in_full_precision_is_used(scheme, trained, learned, comfy):
     nodes = {**graph(), "small": small(scheme)["model"]}
     outcome = comfy.run(sampled(applied(nodes, model="small"), ["apply", 0], prompt=PROMPT))
     assert torch.isfinite(pictures(outcome)[0]).all() and outcome.outputs["draw"][1] == [PROMPT]
 
 
-def test_streamed_layers_draw_and_learn_the_same(scheme, learned, comfy, streamed, monkeypatch, steps):  # noqa: F811
+def test_streamed_layers_draw_and_learn_the_same(scheme, learned, comfy, streamed, monkeypatch, steps):
     nodes = sampled(applied(small(scheme, learn__training_seed=8)), ["apply", 0], prompt=PROMPT)
     seen = pictures(comfy.run(nodes))[0]
     assert steps

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from conftest import workflow
+from graphs import graph, sampled, workflow
 from real_server import Server, run
-from test_graphs import graph, sampled
 
 
 @pytest.fixture(scope="module")

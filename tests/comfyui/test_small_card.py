@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import Comfy
-from test_graphs import applied, graph, pictures, sampled, trained  # noqa: F401
+from graphs import applied, graph, pictures, sampled
+from in_process import Comfy
 
 LOADED = {"model": graph()["model"], "seen": {"class_type": "PreviewAny", "inputs": {"source": ["model", 1]}}}
 
@@ -46,7 +46,7 @@ def test_the_loader_says_what_is_streamed_and_what_would_fit(comfy, pack, card):
     )
 
 
-def test_previews_are_left_out_and_the_picture_is_the_same(trained, comfy, pack, card, monkeypatch):  # noqa: F811
+def test_previews_are_left_out_and_the_picture_is_the_same(trained, comfy, pack, card, monkeypatch):
     memory, asked = pack("nodes.host.memory"), []
     monkeypatch.setattr(pack("ar_core.model"), "PREVIEW_SECONDS", 0.0)
     monkeypatch.setattr(pack("ar_core.model"), "PREVIEW_PAUSE", 0)
@@ -74,14 +74,14 @@ def test_previews_are_left_out_and_the_picture_is_the_same(trained, comfy, pack,
 def test_samples_of_a_training_are_left_out_and_what_is_learned_is_the_same(comfy, pack, card, monkeypatch, tmp_path):
 
     def learned(runs):
-        monkeypatch.setattr(pack("nodes.training"), "runs_folder", lambda: tmp_path / runs)
+        monkeypatch.setattr(pack("nodes.training_view"), "runs_folder", lambda: tmp_path / runs)
         outcome = Comfy(comfy.base).run(graph())
         assert outcome.ok, outcome.error
         personalization, _, samples = (outcome.outputs["tune"][i][0] for i in range(3))
         return personalization, samples
 
     memory, asked = pack("nodes.host.memory"), []
-    monkeypatch.setattr(pack("nodes.training"), "memory_needed", lambda ar, *_: (asked.append(ar), (1, 2))[1])
+    monkeypatch.setattr(pack("nodes.training_view"), "memory_needed", lambda ar, *_: (asked.append(ar), (1, 2))[1])
     expected, samples = learned("with")
     assert samples.std() > 0.1
     card(memory.weights(asked[-1]) + 1)

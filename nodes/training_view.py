@@ -11,7 +11,7 @@ import torch
 from comfy_api.latest import io
 from PIL import Image
 
-from ..ar_core import StageResult, TrainingSettings, prepare_subject
+from ..ar_core import Personalization, StageResult, TrainingSettings, prepare_subject
 from ..ar_core.memory import layer_bytes, learning_bytes, sample_bytes
 from ..ar_core.photos import stack, unstack
 from ..ar_core.sheets import grid, loss_curves
@@ -24,11 +24,15 @@ from .host.progress import PREVIEW, Reporter, show_text
 from .sockets import HostedModel, PersonalizationSocket, SubjectPhotosValue
 
 SAMPLES = 4  # pictures of the fixed prompt, spread over the training
-CELL = 256
+CELL = 256  # pixels
 SECONDS = 2.0  # between two previews
 
 STEPS = io.Int.Input(
-    "steps", default=0, min=0, max=20000, tooltip="0: the model's own recipe. More steps later train only the rest."
+    "steps",
+    default=0,
+    min=0,
+    max=20000,
+    tooltip="0: the model's own recipe. Where you ask for more steps later, only the missing ones are trained.",
 )
 LEARNING_RATE = io.Float.Input(
     "learning_rate",
@@ -37,18 +41,20 @@ LEARNING_RATE = io.Float.Input(
     max=1.0,
     step=1e-6,
     round=False,
-    tooltip="0: the model's own recipe. Higher learns faster and forgets more; a tenth or ten times the recipe are the limits worth trying.",
+    tooltip="0: the model's own recipe. Higher learns faster and forgets more; a tenth or ten times the recipe are the "
+    "limits worth trying.",
 )
 TRAINING_SEED = io.Int.Input(
     "training_seed",
     default=0,
     min=0,
     max=2**31 - 1,
-    tooltip="Another number is another training, remembered beside the first.",
+    tooltip="Another number is another training; both are remembered.",
 )
 
 
 def outputs() -> list[io.Output]:
+    """What both training nodes give."""
     return [
         PersonalizationSocket.Output("personalization", display_name="PERSONALIZATION"),
         io.LossMap.Output("losses", display_name="LOSS_MAP", tooltip="For the core node Plot Loss Graph."),
@@ -59,16 +65,16 @@ def outputs() -> list[io.Output]:
 
 
 def train(
-    ar: HostedModel, subject: SubjectPhotosValue, stage: str, settings: TrainingSettings, start=None
+    ar: HostedModel,
+    subject: SubjectPhotosValue,
+    stage: str,
+    settings: TrainingSettings,
+    start: Personalization | None = None,
 ) -> io.NodeOutput:
-    """Run one stage with everything a user sees of it."""
-    view = View()
-    learning, drawing = memory_needed(ar, stage, settings)
-    samples = SAMPLES if affords(ar, learning, drawing) else 0
-    if not fits(ar, learning):
-        learning += layer_bytes(ar.model.transformer)  # backward holds the layer that it is in
-    make_resident(ar, max(learning, drawing) if samples else learning)
-    if streamed(ar):  # otherwise backward would hold all of them; the same numbers either way
+    """Run one stage with everything a user sees of it. `start`: the result of the stage before."""
+    view = TrainingView()
+    samples = make_room(ar, stage, settings)
+    if streamed(ar):  # otherwise backward would hold all layers; the same numbers either way
         settings = replace(settings, gradient_checkpointing=True)
     with view.interruptible():
         prepared = prepare_subject(
@@ -91,6 +97,20 @@ def train(
     return io.NodeOutput(result.personalization, {"loss": drawable(result.losses)}, labelled(ar, result))
 
 
+def make_room(ar: HostedModel, stage: str, settings: TrainingSettings) -> int:
+    """Have the model loaded with room for the training; how many samples there is room to draw on the way."""
+    learning, drawing = memory_needed(ar, stage, settings)
+    samples = 0
+    if affords(ar, learning, drawing):
+        samples = SAMPLES
+    if not fits(ar, learning):
+        learning += layer_bytes(ar.model.transformer)  # backward holds the layer that it is in
+    if samples:
+        learning = max(learning, drawing)
+    make_resident(ar, learning)
+    return samples
+
+
 def memory_needed(ar: HostedModel, stage: str, settings: TrainingSettings) -> tuple[int, int]:
     """Bytes beside the weights for reading the photos and learning, and for drawing one sample on the way."""
     parameters = adapter_parameters(ar.model.transformer, settings, stage)
@@ -98,46 +118,67 @@ def memory_needed(ar: HostedModel, stage: str, settings: TrainingSettings) -> tu
     return learning, sample_bytes(ar.model, parameters)
 
 
-class View(Reporter):
+class TrainingView(Reporter):
     """Progress whose preview alternates between the losses so far and the newest sample."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stage: Stage | None = None
         self.sample: Image.Image | None = None
-        self.turns, self.shown = itertools.count(), 0.0
+        self.turns = itertools.count()
+        self.shown = 0.0  # when, on the monotonic clock
 
     def progress(self, done: int, total: int, message: str) -> None:
-        losses = self.stage.losses if self.stage else []
+        losses = self._losses()
         if time.monotonic() - self.shown > SECONDS and len(losses) > 1:
-            turn = next(self.turns)
-            self.preview = self.sample if self.sample and turn % 2 else loss_curves({"loss": losses}, (PREVIEW, 320))
+            sample_is_due = next(self.turns) % 2 == 1
+            if self.sample is not None and sample_is_due:
+                self.preview = self.sample
+            else:
+                self.preview = loss_curves({"loss": losses}, (PREVIEW, 320))
             self.shown = time.monotonic()
         super().progress(done, total, message)
 
     def on_sample(self, step: int, images: torch.Tensor) -> None:
+        """Show a sample (1, H, W, 3) that was just drawn."""
         self.sample = cell(images, f"step {step}")
         self.show(self.sample)
         self.shown = time.monotonic()
 
+    def _losses(self) -> list[float]:
+        if self.stage is None:
+            return []
+        return self.stage.losses
+
 
 def cell(images: torch.Tensor, label: str) -> Image.Image:
+    """A sample with a line below it."""
     return grid([unstack(images)], cell=CELL, labels=[label])
 
 
 def labelled(ar: HostedModel, result: StageResult) -> torch.Tensor:
-    """The samples as a batch (n, H, W, 3), each with its step below it; a grey one says that there was no room for any."""
+    """The samples as a batch (n, H, W, 3), each with its step below it.
+
+    Where there was no room for any, a grey picture says so.
+    """
     cells = [cell(ar.model.decode(codes), f"step {step}") for step, codes in sorted(result.samples.items())]
-    return stack(cells or [cell(torch.full((1, CELL, CELL, 3), 0.5), "no room for samples")])
+    if not cells:
+        cells = [cell(torch.full((1, CELL, CELL, 3), 0.5), "no room for samples")]
+    return stack(cells)
 
 
 def drawable(losses: list[float]) -> list[float]:
     """Losses as the core node can draw them: finite, and at least two different ones."""
     finite = [loss for loss in losses if math.isfinite(loss)] or [0.0]
-    return finite if min(finite) < max(finite) else [*finite, finite[-1] + 1e-6]
+    if min(finite) == max(finite):
+        finite.append(finite[-1] + 1e-6)
+    return finite
 
 
 def summary(result: StageResult, settings: TrainingSettings, stage: str) -> str:
-    names = ["embedding_learning_rate"] if stage == EMBEDDING else ["layer_learning_rate", "method", "rank"]
-    values = ", ".join(f"{name.replace('_', ' ')} {getattr(settings, name)}" for name in [*names, "seed"])
+    """Two lines: what was done, and the settings that mattered."""
+    names = ["layer_learning_rate", "method", "rank", "seed"]
+    if stage == EMBEDDING:
+        names = ["embedding_learning_rate", "seed"]
+    values = ", ".join(f"{name.replace('_', ' ')} {getattr(settings, name)}" for name in names)
     return f"{stage}: {result.step} steps, {result.note}\n{values}"
