@@ -8,8 +8,7 @@ from functools import partial
 
 import pytest
 import torch
-from test_quantization import lora, small_toy
-from toy import FAMILY, toy_model
+from toy import FAMILY, quantized_toy, toy_lora, toy_model
 
 from ar_core.sampling import SamplingSettings
 from ar_core.sampling.engine import through_compiler
@@ -37,7 +36,7 @@ def traced(monkeypatch):
 @pytest.mark.parametrize("window", [1, 4])
 def test_the_codes_are_the_same(window, traced):
     model = toy_model()
-    model, settings = model.personalized(lora(model)), SamplingSettings.resolve(FAMILY, seed=3, window=window)
+    model, settings = model.personalized(toy_lora(model)), SamplingSettings.resolve(FAMILY, seed=3, window=window)
     plain, compiled = (model.generate([PROMPT] * 2, settings, compiled=compiled)[1].codes for compiled in (False, True))
     assert torch.equal(plain, compiled) and traced
     before = len(traced)
@@ -46,8 +45,8 @@ def test_the_codes_are_the_same(window, traced):
 
 
 def test_what_is_computed_beside_int8_weights_is_traced_too(traced):
-    model = small_toy("int8")
-    model, settings = model.personalized(lora(model)), SamplingSettings.resolve(FAMILY, seed=3, window=4)
+    model = quantized_toy("int8")
+    model, settings = model.personalized(toy_lora(model)), SamplingSettings.resolve(FAMILY, seed=3, window=4)
     assert model.unmerged
     plain, compiled = (model.generate(PROMPT, settings, compiled=compiled)[0].codes for compiled in (False, True))
     assert torch.equal(plain, compiled) and traced

@@ -1,11 +1,14 @@
-"""When a step is recorded, replayed and run plainly. A stand-in for CUDA's capture: a replay runs the step on the buffers."""
+"""When a step is recorded, replayed and run plainly.
+
+A stand-in takes the place of CUDA's capture: its replay runs the step on the buffers.
+"""
 
 import gc
 import weakref
 
 import pytest
 import torch
-from test_sampling import MODEL, PROMPTS, PROTOCOL, SIZE, settings, tiny_transformer
+from small_world import MODEL, PROMPTS, PROTOCOL, SIZE, settings, tiny_transformer
 
 from ar_core.sampling import jacobi, sequential
 from ar_core.sampling.engine import Engine

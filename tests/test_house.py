@@ -33,25 +33,6 @@ COMFYUI = ("comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_path
 NODE_INTERFACE = {"comfy_api.latest.io", "comfy_api.latest.ui"}  # what a node may import of ComfyUI itself
 SHARED_BY_NODES = {"nodes.sockets", "nodes.training_view", "nodes.host"}
 
-# Imports that are not yet as the rules below want them. Nothing is added here; a line goes when its import is mended.
-PENDING = {
-    "nodes.fine_tune imports nodes.training",
-    "nodes.learn_identifier imports nodes.training",
-    "nodes.load_model imports comfy.model_management",
-    "nodes.prompts imports nodes.subject_photos.input_folder",
-    "nodes.sampler imports comfy.model_management",
-    "nodes.save_personalization imports nodes.load_model.gib",
-    "nodes.subject_photos imports folder_paths",
-    "tests.comfyui.test_browser imports test_pack",
-    "tests.comfyui.test_errors imports test_graphs",
-    "tests.comfyui.test_quantized imports test_graphs",
-    "tests.comfyui.test_server imports test_graphs",
-    "tests.comfyui.test_small_card imports test_graphs",
-    "tests.test_compile imports test_quantization",
-    "tests.test_cuda_graphs imports test_sampling",
-    "tests.test_jacobi imports test_sampling",
-}
-
 
 def module_name(path: Path) -> str:
     """ "ar_core/sampling/rule.py" -> "ar_core.sampling.rule"; a package is named by its folder."""
@@ -117,7 +98,7 @@ def test_only_the_host_imports_comfyui():
             allowed.add("comfy.model_patcher.ModelPatcher")  # what travels along a wire
         if path.parent.name != "host":
             found |= lines(path, of(imports(path), COMFYUI) - allowed)
-    assert found - PENDING == set()
+    assert found == set()
 
 
 def test_nodes_import_nothing_of_one_another():
@@ -127,7 +108,7 @@ def test_nodes_import_nothing_of_one_another():
             continue  # the list of all of them
         names = of(imports(path), ["nodes"])
         found |= lines(path, names - of(names, SHARED_BY_NODES))
-    assert found - PENDING == set()
+    assert found == set()
 
 
 def test_the_workshop_imports_neither_nodes_nor_benchmarks():
@@ -143,7 +124,7 @@ def test_tests_import_no_other_tests():
     for path in files("tests"):
         modules = {name.removeprefix("tests.").removeprefix("comfyui.").split(".")[0] for name in imports(path)}
         found |= lines(path, {name for name in modules if name.startswith("test_")})
-    assert found - PENDING == set()
+    assert found == set()
 
 
 def test_architecture_is_the_ground_floor():

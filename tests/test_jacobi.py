@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_sampling import COLUMNS, MODEL, PROMPTS, PROTOCOL, ROWS, settings, with_header
+from small_world import COLUMNS, MODEL, PROMPTS, PROTOCOL, ROWS, settings, with_header
 from toy import toy_model
 
 from ar_core.control import Cancelled
@@ -57,13 +57,13 @@ def exact(prompt) -> dict[tuple[int, ...], float]:
 
 
 def chi_squared(decode, prompts) -> list[float]:
-    """The p-value of what `decode(engine, settings, first_image)` draws, for each prompt; images of all prompts share batches."""
+    """The p-value of what `decode(prompts, first_image)` draws, for each prompt; images of all prompts share batches."""
     counts = [dict.fromkeys(exact(prompt), 0) for prompt in prompts]
     for number in range(BATCHES):
         codes = decode([prompts[k % len(prompts)] for k in range(BATCH)], number * BATCH).flatten(1).tolist()
         for k, picture in enumerate(codes):
             counts[k % len(prompts)][tuple(picture)] += 1
-    return [p_value(count, exact(prompt)) for count, prompt in zip(counts, prompts)]
+    return [p_value(count, exact(prompt)) for count, prompt in zip(counts, prompts, strict=True)]
 
 
 def p_value(counts, shares) -> float:
@@ -101,7 +101,7 @@ def test_jacobi_decoding_fits_the_exact_distribution(window):
 
 
 def stale(p, q, guess, numbers, positions):
-    """The mistake of a public implementation: a guess keeps the q it was first drawn from, although it is p's draw by now."""
+    """A public implementation's mistake: a guess keeps the q it was first drawn from, although p drew it by now."""
     return jacobi.speculative(p, torch.full_like(q, 1 / PROTOCOL.codes), guess, numbers, positions)
 
 

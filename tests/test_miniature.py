@@ -140,8 +140,13 @@ def test_a_longer_training_starts_from_before_the_rate_fell(small, tmp_path, mon
 
 def test_what_a_training_can_go_on_from(tmp_path):
     latest, plateau = tmp_path / "latest.safetensors", tmp_path / "plateau.safetensors"
-    keep = lambda path, step: save_training(path, step, 100, torch.nn.Linear(1, 1), [], {})
-    choose = lambda steps: decoder_training.resumable(latest, plateau, steps)
+
+    def keep(path, step):
+        save_training(path, step, 100, torch.nn.Linear(1, 1), [], {})
+
+    def choose(steps):
+        return decoder_training.resumable(latest, plateau, steps)
+
     assert choose(100) is None
     keep(latest, 50)  # the rate falls from step 65 of 100 on
     assert choose(100) == choose(200) == latest and choose(70) is None  # of 70 steps it would have fallen since step 45
@@ -237,7 +242,7 @@ def test_the_judges_training_goes_on_as_if_it_had_never_stopped(tmp_path, monkey
     whole = judges.train(tmp_path / "whole", 4, **SILENT)
     judges.train(tmp_path / "parts", 2, **SILENT)
     parts = judges.train(tmp_path / "parts", 4, **SILENT)
-    for one, other in zip(whole, parts):
+    for one, other in zip(whole, parts, strict=True):
         assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
 
 
@@ -246,13 +251,15 @@ def test_an_identity_lesson_shows_pairs_of_few_classes_at_two_places(monkeypatch
     monkeypatch.setattr(judges, "draw", lambda scene, size: drawn.append(scene) or draw(scene, size))
     judges.identity_lesson(0, 0)
     assert len({scene.subject.kind for scene in drawn}) == judges.KINDS_AT_ONCE
-    for one, other in zip(drawn[::2], drawn[1::2]):
+    for one, other in zip(drawn[::2], drawn[1::2], strict=True):
         assert (
             one.place != other.place
             and one.subject.colour == other.subject.colour
             and one.subject.build == other.subject.build
         )
-    assert any(one.subject != other.subject for one, other in zip(drawn[::2], drawn[1::2]))  # an accessory came off
+    assert any(
+        one.subject != other.subject for one, other in zip(drawn[::2], drawn[1::2], strict=True)
+    )  # an accessory came off
 
 
 def evaluation(folder, **effort):

@@ -81,7 +81,8 @@ def test_gradients_reach_the_input_alone():
 def test_nothing_is_fetched_from_a_hub(tmp_path):
     """In a process of its own, since bitsandbytes looks for the package `kernels` when it is imported."""
     (tmp_path / "kernels.py").write_text("def get_kernel(*_, **__):\n    print('FETCHED')\n    raise ImportError\n")
-    code = "from ar_core import ARModel; ARModel.load(quantized='4-bit'); import kernels; print(kernels.get_kernel.__name__)"
+    load = "from ar_core import ARModel; ARModel.load(quantized='4-bit')"
+    code = f"{load}; import kernels; print(kernels.get_kernel.__name__)"
     path = [str(tmp_path), str(Path(__file__).parents[1])]
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}; {code}"],

@@ -1,4 +1,4 @@
-"""Quantised weights: close to what they replace, in less memory, under the same name, with personalizations beside them."""
+"""Quantised weights: close to what they replace, in less memory, under the same name, with unmerged adapters."""
 
 import sys
 from dataclasses import replace
@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import write_chameleon, write_lumina
-from toy import FAMILY, toy_model, toy_subject
+from toy import FAMILY, quantized_toy, toy_lora, toy_model, toy_subject
 
 from ar_core import ARModel, TrainingSettings, cli, personalize
-from ar_core.adapters import DeltaAdapter, LowRankAdapter, attached, merged
+from ar_core.adapters import DeltaAdapter, attached, merged
 from ar_core.architecture import TransformerConfig
 from ar_core.memory import quantized_bytes, weight_bytes
 from ar_core.model import MINIATURE_FOLDER
@@ -21,11 +21,6 @@ from ar_core.transformer import Transformer
 
 SETTINGS = SamplingSettings.resolve(FAMILY, seed=3)
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES)
-
-
-def small_toy(scheme: str) -> ARModel:
-    model = toy_model()
-    return replace(model, base=quantize(model.base, scheme))
 
 
 def as_floats(transformer):
@@ -39,17 +34,9 @@ def as_floats(transformer):
     return plain.requires_grad_(False)
 
 
-def lora(model, seed=0):
-    torch.manual_seed(seed)
-    adapter = LowRankAdapter.fresh(model.transformer, 2, seed)
-    for up in adapter.up:
-        up.data.normal_(std=0.5)
-    return Personalization("[V]", "dog", torch.randn(1, 16), adapter, model.fingerprint, {})
-
-
 @every_scheme
 def test_a_quantised_transformer_computes_with_its_rounded_weights(scheme):
-    model = small_toy(scheme)
+    model = quantized_toy(scheme)
     x, plain = torch.randn(1, 5, 16), as_floats(model.transformer)
     torch.testing.assert_close(model.transformer(x), plain(x), atol=1e-4, rtol=1e-4)
     assert (
@@ -90,20 +77,20 @@ def test_the_7b_shrinks_as_announced(scheme, least):
 
 @every_scheme
 def test_lora_beside_the_weights_is_lora_merged_into_what_they_stand_for(scheme):
-    model = small_toy(scheme)
-    known = model.personalized(lora(model), 0.7)
+    model = quantized_toy(scheme)
+    known = model.personalized(toy_lora(model), 0.7)
     assert known.transformer is model.transformer  # nothing was copied, nothing is hooked yet
     x, plain = torch.randn(1, 5, 16), as_floats(model.transformer)
     with known.personalizing():
         beside = known.transformer(x)
-    torch.testing.assert_close(beside, merged(plain, [(lora(model).adapter, 0.7)])(x), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(beside, merged(plain, [(toy_lora(model).adapter, 0.7)])(x), atol=1e-4, rtol=1e-4)
     assert not torch.allclose(model.transformer(x), beside, atol=1e-3)
 
 
 @every_scheme
 def test_two_subjects_and_strength_zero(scheme):
-    model = small_toy(scheme)
-    first, second = lora(model, 1), lora(model, 2)
+    model = quantized_toy(scheme)
+    first, second = toy_lora(model, 1), toy_lora(model, 2)
     both = model.personalized(first).personalized(second, 0.5, name="W")
     x = torch.randn(1, 5, 16)
     expected = merged(as_floats(model.transformer), [(first.adapter, 1.0), (second.adapter, 0.5)])(x)
@@ -113,13 +100,13 @@ def test_two_subjects_and_strength_zero(scheme):
     assert torch.equal(draw(model.personalized(first, 0.0), "a photo of [V] dog"), draw(model, "a photo of dog"))
     assert not torch.equal(draw(model.personalized(first), "a photo of [V] dog"), draw(model, "a photo of dog"))
     assert torch.equal(
-        draw(model, "a photo of dog"), draw(small_toy(scheme), "a photo of dog")
+        draw(model, "a photo of dog"), draw(quantized_toy(scheme), "a photo of dog")
     )  # no hook was left behind
 
 
 @every_scheme
 def test_a_full_change_is_refused(scheme, tmp_path):
-    model = small_toy(scheme)
+    model = quantized_toy(scheme)
     full = Personalization(
         "[V]", "dog", torch.randn(1, 16), DeltaAdapter.fresh(model.transformer), model.fingerprint, {}
     )
@@ -137,7 +124,7 @@ def test_a_full_change_is_refused(scheme, tmp_path):
 @every_scheme
 def test_both_stages_learn_and_are_remembered_apart(scheme, tmp_path):
     settings = TrainingSettings.resolve(FAMILY, embedding_steps=2, layer_steps=30, rank=2, layer_learning_rate=0.02)
-    learned = personalize(small_toy(scheme), toy_subject(), settings, tmp_path)[-1]
+    learned = personalize(quantized_toy(scheme), toy_subject(), settings, tmp_path)[-1]
     assert sum(learned.losses[-5:]) < 0.95 * sum(learned.losses[:5])
     assert any(up.any() for up in learned.personalization.adapter.up)
     plain = personalize(toy_model(), toy_subject(), replace(settings, layer_steps=1), tmp_path)[-1]
@@ -167,8 +154,8 @@ def test_the_command_line_takes_a_precision(scheme, capsys):
 
 @every_scheme
 def test_every_part_of_a_lora_learns(scheme):
-    model = small_toy(scheme)
-    adapter = lora(model).adapter
+    model = quantized_toy(scheme)
+    adapter = toy_lora(model).adapter
     x = torch.randn(1, 5, 16)
     with attached(model.transformer, adapter):
         model.transformer(x).square().sum().backward()

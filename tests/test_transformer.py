@@ -187,7 +187,7 @@ def test_gradient_checkpointing_is_exact():
         model.zero_grad()
         logits(model, ids).square().mean().backward()
         gradients.append([p.grad.clone() for p in model.parameters()])
-    assert all(torch.equal(a, b) for a, b in zip(*gradients))
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
 def test_every_layer_comes_from_the_injected_operations():

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from ar_core.adapters import LowRankAdapter
 from ar_core.architecture import ImageTokenizerConfig, TransformerConfig
 from ar_core.checkpoints.fingerprint import fingerprint
 from ar_core.families.family import Family
@@ -14,6 +15,8 @@ from ar_core.families.miniature import MINIATURE
 from ar_core.families.protocol import Protocol
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
 from ar_core.model import ARModel
+from ar_core.personalization import Personalization
+from ar_core.quantization import quantize
 from ar_core.text import TextTokenizer
 from ar_core.training import Subject
 from ar_core.transformer import Transformer
@@ -71,3 +74,18 @@ def toy_subject(seed: int = 0, photos: int = 2) -> Subject:
     """Random codes instead of photos."""
     codes = torch.randint(0, FAMILY.codes, (2 * photos, 4, 4), generator=torch.Generator().manual_seed(seed))
     return Subject("dog", SIZE, codes, tuple(i // 2 for i in range(2 * photos)), f"pixels {seed}")
+
+
+def quantized_toy(scheme: str) -> ARModel:
+    """`toy_model` with its projections in `scheme`."""
+    model = toy_model()
+    return replace(model, base=quantize(model.base, scheme))
+
+
+def toy_lora(model: ARModel, seed: int = 0) -> Personalization:
+    """A personalization of `model` with random vectors and a LoRA of rank 2 that changes much."""
+    torch.manual_seed(seed)
+    adapter = LowRankAdapter.fresh(model.transformer, 2, seed)
+    for up in adapter.up:
+        up.data.normal_(std=0.5)
+    return Personalization("[V]", "dog", torch.randn(1, 16), adapter, model.fingerprint, {})

@@ -61,7 +61,7 @@ class Outcome:
         ]
 
     def refusal(self, sentence: str) -> bool:
-        """Whether our sentence is the error and stands on the node, or this version of ComfyUI refused the value itself."""
+        """Whether our sentence is the error and stands on the node, or this version refused the value itself."""
         if self.error:
             return sentence in self.error and any(sentence in text for text in self.texts())
         return "value_not_in_list" in str(self.refused) or sentence in str(self.refused)

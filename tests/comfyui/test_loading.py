@@ -13,7 +13,7 @@ PRECISIONS = ["bf16", "fp16", "fp32", "int8"] + (["4-bit"] if importlib.util.fin
 
 @pytest.fixture(params=["legacy", "dynamic"])
 def management(request, base, monkeypatch):
-    """DynamicVRAM, the default on NVIDIA cards since 0.16, is a flag in what builds layers; earlier versions ignore it."""
+    """DynamicVRAM, the default on NVIDIA cards since 0.16, is a flag in what builds layers."""
     with suppress(ImportError):  # not in 0.3.64
         import comfy.memory_management
 
