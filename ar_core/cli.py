@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .commands import demo, dreambench, forget, info, personalize, sample
-from .commands.shared import Bar, Interruption, load_model, model_options
+from .commands import demo, dreambench, forget, info, personalize, sample, score
 from .control import Cancelled
 
 PROGRAM = "ar-personalize"  # the console script; `python -m ar_core` is the same
@@ -32,15 +31,6 @@ class Command:
     run: Callable[[argparse.Namespace], None]
 
 
-def dreambench_options(command: argparse.ArgumentParser) -> None:
-    model_options(command)
-    dreambench.dreambench_options(command)
-
-
-def run_dreambench(options: argparse.Namespace) -> None:
-    dreambench.run_dreambench(options, load_model(options), Bar(), Interruption())
-
-
 COMMANDS = (
     Command("personalize", "learn one subject from 3-5 photos", personalize.add_options, personalize.run),
     Command("sample", "generate images", sample.add_options, sample.run),
@@ -54,14 +44,14 @@ COMMANDS = (
     Command(
         "score",
         "score pictures as DreamBench does: DINO, CLIP-I, CLIP-T",
-        dreambench.score_options,
-        dreambench.run_score,
+        score.add_options,
+        score.run,
     ),
     Command(
         "dreambench",
         "train, sample and score every DreamBench subject; can be stopped and goes on",
-        dreambench_options,
-        run_dreambench,
+        dreambench.add_options,
+        dreambench.run,
     ),
     Command("forget", "delete the remembered trainings in a _runs folder", forget.add_options, forget.run),
 )

@@ -10,8 +10,9 @@ from comfy_api.latest import io
 
 from ..ar_core.dreambench.encoders import MINIATURE, PAPER, EncoderChoice, EncoderError, Encoders
 from ..ar_core.dreambench.pictures import without_identifier
-from ..ar_core.dreambench.report import as_markdown, sheet
+from ..ar_core.dreambench.report import as_markdown
 from ..ar_core.dreambench.scoring import score_subject, table
+from ..ar_core.dreambench.sheet import sheet
 from ..ar_core.photos import stack, tensor_photos
 from .host.folders import SCORERS, folders
 from .host.progress import explained, show_text

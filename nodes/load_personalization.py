@@ -7,12 +7,13 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..ar_core import Personalization
+from ..ar_core.shipped import learned_subjects
 from .host.folders import RUNS, SUBJECTS, fingerprint, folders, inside
 from .host.progress import explained, show_text
 from .sockets import CATEGORY, PersonalizationSocket
 
 EXAMPLE = "example: "
-EXAMPLES = Path(__file__).parents[1] / "example_subjects" / "learned"  # learned on the miniature
+EXAMPLES = learned_subjects()  # learned on the miniature
 
 
 class LoadPersonalization(io.ComfyNode):

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from comfy_api.latest import io
 
 from ..ar_core.dreambench.dataset import PROMPT_FILE, SLOTS, read_prompts
-from ..ar_core.dreambench.drawings import LIVE_PROMPTS, OBJECT_PROMPTS
+from ..ar_core.shipped import example_subjects
 from .host.folders import input_folder
 from .host.progress import explained
 from .sockets import CATEGORY, check_choice
 
 LINES = "the lines above"
-DRAWN = {"miniature: objects": OBJECT_PROMPTS, "miniature: figures": LIVE_PROMPTS}
-DREAMBENCH = {"DreamBench: objects": 0, "DreamBench: live subjects": 1}  # which list of the data set's file
+# Which list of the data set's file: the drawn one that ships, or the user's DreamBench.
+DRAWN = {"miniature: objects": 0, "miniature: figures": 1}
+DREAMBENCH = {"DreamBench: objects": 0, "DreamBench: live subjects": 1}
 
 
 class Prompts(io.ComfyNode):
@@ -61,24 +61,34 @@ class Prompts(io.ComfyNode):
     def execute(cls, lines: str, source: str = LINES) -> io.NodeOutput:
         check_choice("source", source, (LINES, *DREAMBENCH, *DRAWN))
         if source in DRAWN:
-            return io.NodeOutput(personal(DRAWN[source]))
+            return io.NodeOutput(prompts_of(example_subjects() / PROMPT_FILE, DRAWN[source]))
         if source in DREAMBENCH:
-            return io.NodeOutput(personal(dreambench_prompts(DREAMBENCH[source])))
+            return io.NodeOutput(prompts_of(dreambench_file(), DREAMBENCH[source]))
         prompts = [line.strip() for line in lines.splitlines() if line.strip()]
         if not prompts:
             raise ValueError('There is no prompt: write one per line, for example "a photo of [V] on the beach".')
         return io.NodeOutput(prompts)
 
 
-def dreambench_prompts(which: int) -> list[str]:
-    """The object (0) or live (1) list of the user's copy of the data set. Raises ValueError where there is none."""
+def dreambench_file() -> Path:
+    """The prompts of the user's copy of the data set. Raises ValueError where there is none."""
     path = data_set_file()
     if path is None:
         raise ValueError(
             f"DreamBench's {PROMPT_FILE} is not in {input_folder()} or a folder in it. Copy the folder `dataset` of "
             f"the google/dreambooth repository there, or choose {LINES}."
         )
-    prompts = [prompt.template for prompt in read_prompts(path.read_text(encoding="utf-8"))[which]]
+    return path
+
+
+def prompts_of(path: Path, which: int) -> list[str]:
+    """The object (0) or live (1) list of a data set's file, with [V] alone: the sampler adds the class word.
+
+    Raises ValueError for an empty list.
+    """
+    prompts = [
+        prompt.template.replace(SLOTS, "[V]") for prompt in read_prompts(path.read_text(encoding="utf-8"))[which]
+    ]
     if not prompts:
         raise ValueError(f"{path} holds no such list of prompts. Copy it again from the google/dreambooth repository.")
     return prompts
@@ -90,8 +100,3 @@ def data_set_file() -> Path | None:
         for path in sorted(input_folder().glob(depth + PROMPT_FILE)):
             return path
     return None
-
-
-def personal(templates: Sequence[str]) -> list[str]:
-    """With [V] alone: the sampler adds the class word of the subject that is applied."""
-    return [template.replace(SLOTS, "[V]") for template in templates]

@@ -11,13 +11,14 @@ from comfy_api.latest import io
 
 from ..ar_core import Photo, read_photos
 from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, tensor_photos
+from ..ar_core.shipped import example_subjects
 from .host.folders import input_folder
 from .host.progress import explained, show_text
 from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket
 
 CONNECTED = "(connected images)"
 EXAMPLE = "example: "
-EXAMPLES = Path(__file__).parents[1] / "example_subjects"
+EXAMPLES = example_subjects()
 SOCKETS = 5
 MANY = 20  # photos; more are rarely of one subject
 SHOWN = 768  # pixels of the IMAGE output's sides

@@ -1,4 +1,4 @@
-"""The DreamBench protocol: every measure against numbers worked out by hand, encoders against transformers' own processors."""
+"""The DreamBench protocol: measures against numbers worked out by hand, encoders against transformers' processors."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from tiny_encoders import write_encoders
 
 from ar_core import cli
 from ar_core.dreambench import scores
-from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY, BenchPrompt, DataSetError, read_dataset
+from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY, BenchPrompt, DataSetError
 from ar_core.dreambench.encoders import CLIP_INPUT, DINO_INPUT, PAPER, EncoderError, Encoders
 from ar_core.dreambench.pictures import PicturesError, find_pictures, without_identifier
-from ar_core.dreambench.report import as_json, as_markdown, sheet
+from ar_core.dreambench.report import as_json, as_markdown
 from ar_core.dreambench.scoring import score_subject, table
+from ar_core.dreambench.sheet import sheet
+from ar_core.dreambench.statistics import bootstrap
+from ar_core.dreambench.suites import choose_suite
 
 FILE = """Classes
 
@@ -69,8 +72,12 @@ def data(tmp_path):
 # ---------------------------------------------------------------- data set
 
 
+def read(folder):
+    return choose_suite(folder).read()
+
+
 def test_subjects_prompts_and_capabilities(data):
-    found = read_dataset(data)
+    found = read(data)
     assert [(s.name, s.class_name, len(s.photos), s.live) for s in found.subjects] == [
         ("cup", "cup", 3, False),
         ("dog9", "dog", 3, True),
@@ -80,7 +87,7 @@ def test_subjects_prompts_and_capabilities(data):
     assert [p.plain("dog") for p in found.prompts(dog)] == ["a dog at home", "a dog wearing a bell"]
     assert [p.capability for p in (*found.prompts(cup), *found.prompts(dog))] == [PLACE, PROPERTY, PLACE, ACCESSORY]
     assert BenchPrompt("a {0} {1} in a chef outfit").capability == ACCESSORY
-    assert read_dataset(data / "dataset").subject("cup") == cup  # either folder
+    assert read(data / "dataset").subject("cup") == cup  # either folder
 
 
 def test_one_report_names_everything_that_is_odd(data):
@@ -89,7 +96,7 @@ def test_one_report_names_everything_that_is_odd(data):
     for path in (data / "dataset" / "dog9").iterdir():
         path.unlink()
     photo(data / "dataset" / "stranger" / "00.jpg", 5)
-    found = read_dataset(data)
+    found = read(data)
     report = "\n".join(found.problems)
     assert [s.name for s in found.subjects] == ["cup"] and len(found.subjects[0].photos) == 2
     for expected in (
@@ -104,13 +111,13 @@ def test_one_report_names_everything_that_is_odd(data):
 
 def test_a_data_set_that_cannot_be_used_says_so(tmp_path, data):
     with pytest.raises(DataSetError, match="prompts_and_classes.txt is missing"):
-        read_dataset(tmp_path / "nowhere")
+        read(tmp_path / "nowhere")
     (data / "dataset" / "prompts_and_classes.txt").write_text("Classes\n", encoding="utf-8")
     with pytest.raises(DataSetError, match="nothing to score"):
-        read_dataset(data)
+        read(data)
     with pytest.raises(DataSetError, match='no subject "x"'):
         (data / "dataset" / "prompts_and_classes.txt").write_text(FILE, encoding="utf-8")
-        read_dataset(data).subject("x")
+        read(data).subject("x")
 
 
 # ---------------------------------------------------------------- measures, by hand
@@ -150,10 +157,10 @@ def test_prior_preservation_is_the_likeness_of_the_bare_class():
 
 
 def test_intervals_resample_subjects():
-    assert scores.bootstrap([2.0, 2.0, float("nan")]) == (2.0, 2.0, 2.0)
-    mean, low, high = scores.bootstrap([0.0, 1.0] * 50)
+    assert bootstrap([2.0, 2.0, float("nan")]) == (2.0, 2.0, 2.0)
+    mean, low, high = bootstrap([0.0, 1.0] * 50)
     assert mean == 0.5 and 0.39 < low < 0.42 and 0.58 < high < 0.61  # 0.5 +- 1.96 * 0.05
-    assert all(math.isnan(v) for v in scores.bootstrap([]))
+    assert all(math.isnan(v) for v in bootstrap([]))
 
 
 # ---------------------------------------------------------------- encoders
@@ -194,10 +201,10 @@ def test_preprocessing_is_transformers_own(size, ours, options):
 
 def test_pictures_become_unit_vectors_whatever_the_batch(encoders):
     images = [Image.new("RGB", (60 + i, 80), (i * 7, 90, 200 - i)) for i in range(35)]  # more than one batch
-    dino, clip = encoders.look(images)
+    dino, clip = encoders.embed_images(images)
     assert dino.shape == (35, 24) and clip.shape == (35, 12)
     assert torch.allclose(dino.norm(dim=1), torch.ones(35), atol=1e-5)
-    alone = encoders.look(images[33:34])
+    alone = encoders.embed_images(images[33:34])
     assert torch.allclose(alone[0], dino[33:34], atol=1e-5) and torch.allclose(alone[1], clip[33:34], atol=1e-5)
 
 
@@ -207,13 +214,13 @@ def test_clip_is_read_as_transformers_reads_it(encoders):
     output = encoders.clip(
         input_ids=words["input_ids"], attention_mask=words["attention_mask"], pixel_values=CLIP_INPUT([image])
     )
-    assert torch.allclose(encoders.read([sentence]), output.text_embeds, atol=1e-5)
-    assert torch.allclose(encoders.look([image])[1], output.image_embeds, atol=1e-5)
+    assert torch.allclose(encoders.embed_texts([sentence]), output.text_embeds, atol=1e-5)
+    assert torch.allclose(encoders.embed_images([image])[1], output.image_embeds, atol=1e-5)
 
 
 def test_padding_changes_no_sentence(encoders):
-    together = encoders.read(["a dog", "a very long sentence about a cat and a mat"])
-    assert torch.allclose(together[:1], encoders.read(["a dog"]), atol=1e-5)
+    together = encoders.embed_texts(["a dog", "a very long sentence about a cat and a mat"])
+    assert torch.allclose(together[:1], encoders.embed_texts(["a dog"]), atol=1e-5)
 
 
 def test_names_hold_a_revision_and_missing_files_are_named(encoders, folders, tmp_path):
@@ -283,13 +290,13 @@ def test_a_subjects_scores_and_their_report(encoders):
     scored = score_subject(
         encoders, "cup", images, prompts, photos, capability=kinds.__getitem__, class_images=[image(20)]
     )
-    dino, _ = encoders.look(photos)
+    dino, _ = encoders.embed_images(photos)
     assert scored.pictures[0].copied and math.isclose(scored.pictures[0].nearest_photo, 1, abs_tol=1e-5)
     assert math.isclose(scored.mean("DINO"), sum(p.values[0] for p in scored.pictures) / 3)
     assert math.isclose(scored.mean("CLIP-T", PROPERTY), scored.pictures[2].values[2])
     assert math.isclose(scored.real["DINO"], scores.real_images(dino), abs_tol=1e-6) and not math.isnan(scored.prior)
     rows = table([scored], "ours")
-    assert [row.method for row in rows] == [
+    assert [row.title for row in rows] == [
         "real images (different photos of a subject)",
         "ours",
         f"ours: {PROPERTY}",
@@ -417,27 +424,31 @@ def test_a_subject_that_fails_is_reported_and_the_others_go_on(data, tmp_path, c
     assert len(pixels(tmp_path / "out")) == 4
 
 
-def test_every_way_uses_what_it_says(data, tmp_path, monkeypatch):
+def test_every_variant_uses_what_it_says(data, tmp_path, monkeypatch):
     from ar_core.dreambench.benchmark import Benchmark
-    from ar_core.dreambench.ways import WAYS
+    from ar_core.dreambench.variants import VARIANTS
 
     used = {}
     monkeypatch.setattr(
-        Benchmark, "_sample", lambda self, model, prompts, unit: used.update({unit.way: (model, prompts)})
+        Benchmark, "_sample", lambda self, model, prompts, unit: used.update({unit.variant: (model, prompts)})
     )
     assert (
-        cli.main(bench(data, tmp_path / "out", "--strategies", ",".join(WAYS), "--subjects", "dog9", "--no-scores"))
+        cli.main(bench(data, tmp_path / "out", "--strategies", ",".join(VARIANTS), "--subjects", "dog9", "--no-scores"))
         == 0
     )
-    layers = {way for way, (model, _) in used.items() if any(a.personalization.adapter for a in model.applied)}
-    assert set(WAYS) - layers == {"embedding_only", "joint_reverted", "base"}
+    layers = {variant for variant, (model, _) in used.items() if any(a.personalization.adapter for a in model.applied)}
+    assert set(VARIANTS) - layers == {"embedding_only", "joint_reverted", "base"}
     assert used["base"][1] == ["a dog at home", "a dog wearing a bell"] and not used["base"][0].applied
-    vector = lambda way: used[way][0].applied[0].personalization.vectors  # noqa: E731
+    vector = lambda variant: used[variant][0].applied[0].personalization.vectors  # noqa: E731
     assert torch.equal(vector("joint"), vector("joint_reverted")) and torch.equal(
         vector("two_stage"), vector("embedding_only")
     )
-    stage = lambda way: used[way][0].applied[0].personalization.recipe["stage"]  # noqa: E731
-    assert [stage(way) for way in ("two_stage", "embedding_only", "joint_reverted")] == ["layers", "embedding", "joint"]
+    stage = lambda variant: used[variant][0].applied[0].personalization.recipe["stage"]  # noqa: E731
+    assert [stage(variant) for variant in ("two_stage", "embedding_only", "joint_reverted")] == [
+        "layers",
+        "embedding",
+        "joint",
+    ]
     assert used["joint_long"][0].applied[0].personalization.recipe["steps"] == 2  # one and one
 
 

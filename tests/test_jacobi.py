@@ -57,7 +57,7 @@ def exact(prompt) -> dict[tuple[int, ...], float]:
 
 
 def chi_squared(decode, prompts) -> list[float]:
-    """The p-value of what `decode(prompts, first_image)` draws, for each prompt; images of all prompts share batches."""
+    """The p-value of what `decode(prompts, first_image)` draws, for each prompt; all prompts share batches."""
     counts = [dict.fromkeys(exact(prompt), 0) for prompt in prompts]
     for number in range(BATCHES):
         codes = decode([prompts[k % len(prompts)] for k in range(BATCH)], number * BATCH).flatten(1).tolist()

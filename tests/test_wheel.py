@@ -10,7 +10,15 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("pyproject.toml", "requirements.txt", "README.md", "LICENSE", "ar_core", "example_subjects")
+SOURCES = (
+    "pyproject.toml",
+    "requirements.txt",
+    "README.md",
+    "LICENSE",
+    "ar_core",
+    "example_subjects",
+    "learned_subjects",
+)
 IGNORED = shutil.ignore_patterns("__pycache__")
 
 
@@ -59,8 +67,9 @@ def test_the_wheel_holds_every_file_of_the_engine_and_nothing_else(installed):
         paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         return {path for path in paths if "__pycache__" not in path}
 
-    examples = {f"example_subjects/{path}" for path in files(ROOT / "example_subjects")}
-    assert files(installed / "ar_core") == files(ROOT / "ar_core") | examples
+    shipped = ("example_subjects", "learned_subjects")
+    data = {f"{folder}/{path}" for folder in shipped for path in files(ROOT / folder)}
+    assert files(installed / "ar_core") == files(ROOT / "ar_core") | data
     others = {path.name for path in installed.iterdir() if path.suffix != ".dist-info"}
     assert others == {"ar_core", "bin"} or others == {"ar_core", "Scripts"}
 
@@ -89,8 +98,16 @@ def test_help_of_commands_that_take_long(run):
 
 
 def test_the_demos_photos_are_in_the_wheel(run):
-    code = "from ar_core.commands.demo import example_photos; print(len(list(example_photos().glob('*.png'))))"
+    code = "from ar_core.shipped import example_subjects; print(len(list(example_subjects().glob('lilac_dog/*.png'))))"
     assert int(run(sys.executable, "-c", code)) >= 3
+
+
+def test_a_picture_of_a_drawn_subject_is_scored(run, tmp_path):
+    """`score --data miniature` with the data set and the encoders that are in the wheel."""
+    run(*ar_core("sample", "--prompt", "a photo of a purple mug", "--out", "pictures/purple_mug"))
+    said = run(*ar_core("score", "--images", "pictures", "--data", "miniature", "--out", "scores"))
+    assert "1 subject(s), 1 pictures" in said and "mini-ID" in said
+    assert (tmp_path / "scores" / "purple_mug.png").is_file()
 
 
 def test_types_are_published(installed):

@@ -14,6 +14,7 @@ from ..personalization import Personalization
 from ..photos import Photo, centre_crop, read_photos, unstack
 from ..sampling import SamplingSettings
 from ..sheets import grid, loss_curves
+from ..shipped import example_subjects
 from ..training import TrainingSettings, personalize, prepare_subject
 from .shared import Bar
 
@@ -36,16 +37,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    demonstrate(options.photos or example_photos(), options.class_name, options.out, Bar())
-
-
-def example_photos() -> Path:
-    """The drawn dog's photos: inside an installed package, beside the package in the repository."""
-    package = Path(__file__).parents[1]
-    installed = package / "example_subjects"
-    if installed.is_dir():
-        return installed / EXAMPLE
-    return package.parent / "example_subjects" / EXAMPLE
+    demonstrate(options.photos or example_subjects() / EXAMPLE, options.class_name, options.out, Bar())
 
 
 def demonstrate(folder: Path, class_name: str, out: Path, progress: Progress) -> None:

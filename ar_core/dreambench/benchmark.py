@@ -1,61 +1,68 @@
-"""The whole benchmark: for every subject and way train, sample its prompts, and in the end score everything.
+"""The whole benchmark: for every subject and variant train, then draw its prompts.
 
-    <out>/<way>/<subject>/00_0_00.png …    prompt 0, training seed 0, image 0 …, each with its prompt inside
-    <out>/<way>/<subject>/unit-0.json      what was asked for with seed 0, how it went, how long it took
-    <out>/_runs/                           remembered trainings: stage 1 is shared by the ways that have one
+    <out>/<variant>/<subject>/00_0_00.png …    prompt 0, training seed 0, image 0 …, each with its prompt inside
+    <out>/<variant>/<subject>/unit-0.json      what was asked for with seed 0, how it went, how long it took
+    <out>/_runs/                               remembered trainings: variants with the same stage 1 share it
 
-One subject learned in one way with one seed is the unit of work. Finished units are never done again, a failed one is
-reported and does not end the run. Processes share the work by subject; nothing that a unit computes depends on the others.
+One subject learned in one variant with one seed is the unit of work. Finished units are never done again, a failed one
+is reported and does not end the run. Processes share the work by subject; nothing that a unit computes depends on the
+others.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..control import Cancel, Cancelled, Progress, never, silent
-from ..files import json_value, read_json, write_json
-from ..memory import run_bytes, trainable_parameters
+from ..files import json_hash, json_value, read_json, write_json
 from ..model import ARModel
 from ..photos import read_photos
 from ..pngs import save_png
 from ..sampling import SamplingSettings
-from ..training import prepare_subject
-from ..training.settings import LAYERS
-from ..training.stages import KEEP_EVERY
+from ..training import TrainingSettings, prepare_subject
+from ..training.subject import source_fields
 from .dataset import BenchSubject, DataSet
-from .ways import WAYS
+from .variants import VARIANTS
 
 BATCH = 8  # pictures drawn at once; part of what decides them
+RUNS = "_runs"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a benchmark does; None in `training` means the family's recipe."""
 
-    ways: tuple[str, ...]
+    variants: tuple[str, ...]
     images_per_prompt: int = 1
     seeds: tuple[int, ...] = (0,)
-    training: dict[str, object] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
-        if unknown := [way for way in self.ways if way not in WAYS]:
-            raise ValueError(f'There is no strategy "{unknown[0]}". Choose from: {", ".join(WAYS)}.')
+    def __post_init__(self) -> None:
+        for name in self.variants:
+            if name not in VARIANTS:
+                raise ValueError(f'There is no strategy "{name}". Choose from: {", ".join(VARIANTS)}.')
         if self.images_per_prompt < 1:
             raise ValueError(f"images-per-prompt is {self.images_per_prompt}; it must be at least 1.")
 
 
 @dataclass(frozen=True)
 class Unit:
+    """One subject learned in one variant with one seed."""
+
     subject: BenchSubject
-    way: str
+    variant: str
     seed: int
 
-    def __str__(self):
-        return f"{self.subject.name}, {self.way}, seed {self.seed}"
+    def __str__(self) -> str:
+        return f"{self.subject.name}, {self.variant}, seed {self.seed}"
 
 
 class OtherPlan(ValueError):
@@ -75,69 +82,83 @@ class Benchmark:
         progress: Progress = silent,
         cancel: Cancel = never,
     ):
-        self.model, self.data, self.plan, self.out, self.progress, self.cancel = (
-            model,
-            data,
-            plan,
-            out,
-            progress,
-            cancel,
-        )
-        self.settings = {
-            (way, seed): WAYS[way].settings(model.family, seed, plan.training)
-            for way in plan.ways
-            for seed in plan.seeds
-        }
-        self.sampling = {seed: SamplingSettings.resolve(model.family, seed=seed) for seed in plan.seeds}
+        self.model = model
+        self.data = data
+        self.plan = plan
+        self.out = out
+        self.progress = progress
+        self.cancel = cancel
+        self.training: dict[tuple[str, int], TrainingSettings | None] = {}  # by variant and seed
+        self.sampling: dict[int, SamplingSettings] = {}  # by seed
+        for seed in plan.seeds:
+            self.sampling[seed] = SamplingSettings.resolve(model.family, seed=seed)
+            for variant in plan.variants:
+                self.training[variant, seed] = VARIANTS[variant].settings(model.family, seed, plan.training)
 
     def units(self, subjects: Sequence[BenchSubject]) -> list[Unit]:
-        return [Unit(subject, way, seed) for subject in subjects for seed in self.plan.seeds for way in self.plan.ways]
+        """All units of these subjects, in the order in which they are done."""
+        plan = self.plan
+        return [
+            Unit(subject, variant, seed) for subject in subjects for seed in plan.seeds for variant in plan.variants
+        ]
 
     def run(
-        self, subjects: Sequence[BenchSubject], log: Callable[[str], None] = print, processes: int = 1
+        self, subjects: Sequence[BenchSubject], say: Callable[[str], None] = print, processes: int = 1
     ) -> list[str]:
         """Do every unit of `subjects`; returns a line for each that failed. Cancelling keeps what is finished.
 
-        `processes`: how many share the data set, for the time left.
+        `processes`: how many share the data set, for the time left. Raises OtherPlan before anything is computed.
         """
         units = self.units(subjects)
-        for unit in units:  # before anything is computed
-            self.finished(unit)
-        failed, seconds = [], []
-        for number, unit in enumerate(units, 1):
+        records = [self.finished(unit) for unit in units]
+        failed = []
+        seconds: list[float] = []
+        for number, (unit, record) in enumerate(zip(units, records, strict=True), 1):
             label = f"[{number}/{len(units)}] {unit}"
-            if (done := self.finished(unit)) is not None and not done["failed"]:
-                log(f"{label}: finished before")
+            if record is not None and not record["failed"]:
+                say(f"{label}: finished before")
                 continue
-            begin, problem = time.monotonic(), ""
-            try:
-                self._do(unit)
-            except Cancelled:
-                raise
-            except Exception as error:  # one subject must not end a run of days
-                problem = f"{type(error).__name__}: {error}"
+            start = time.monotonic()
+            problem = self._try(unit, say)
+            if problem:
                 failed.append(f"{unit}: {problem}")
-                log(traceback.format_exc())
-            seconds.append(time.monotonic() - begin)
+            seconds.append(time.monotonic() - start)
             self._record(unit, problem, seconds[-1])
-            left = sum(seconds) / len(seconds) * self._unfinished() / processes
-            log(
-                f"{label}: {problem or 'finished'} in {seconds[-1]:.0f} s, about {left / 60:.0f} min left for the whole run"
-            )
+            left = sum(seconds) / len(seconds) * self._unfinished() / processes / 60
+            outcome = problem or "finished"
+            say(f"{label}: {outcome} in {seconds[-1]:.0f} s, about {left:.0f} min left for the whole run")
         return failed
 
-    def folder(self, unit: Unit) -> Path:
-        return self.out / unit.way / unit.subject.name
+    def _try(self, unit: Unit, say: Callable[[str], None]) -> str:
+        """Do a unit; what went wrong, or "". One subject must not end a run of days. Raises Cancelled."""
+        try:
+            self._do(unit)
+        except Cancelled:
+            raise
+        except Exception as error:
+            say(traceback.format_exc())
+            return f"{type(error).__name__}: {error}"
+        return ""
 
-    def finished(self, unit: Unit) -> dict | None:
+    # ---------------------------------------------------------------- records
+
+    def folder(self, unit: Unit) -> Path:
+        """Where a unit's pictures and records lie."""
+        return self.out / unit.variant / unit.subject.name
+
+    def finished(self, unit: Unit) -> dict[str, Any] | None:
         """The record of a unit that ran before. Raises OtherPlan where it ran with other settings."""
         path = self._record_path(unit)
         if not path.exists():
             return None
         record = read_json(path)
-        if record["asked"] != self._asked(unit):
+        asked = self._asked(unit)
+        if "photos" not in record["asked"]:  # written by an earlier version
+            del asked["photos"]
+        if record["asked"] != asked:
             raise OtherPlan(
-                f"{path} holds results of other settings or another model. Choose another --out, or delete that folder."
+                f"{path} holds results of other settings, photos or another model. Choose another --out, or delete "
+                "that folder."
             )
         return record
 
@@ -148,77 +169,67 @@ class Benchmark:
     def _record_path(self, unit: Unit) -> Path:
         return self.folder(unit) / f"unit-{unit.seed}.json"
 
-    def _asked(self, unit: Unit) -> dict:
-        settings = self.settings[unit.way, unit.seed]
+    def _asked(self, unit: Unit) -> dict[str, Any]:
+        """What decides the pictures of a unit."""
+        training = self.training[unit.variant, unit.seed]
+        described = None
+        photos = None
+        if training is not None:
+            described = training.describe()
+            photos = self._photos_hash(unit.subject)
         asked = {
             "model": self.model.fingerprint,
             "precision": self.model.transformer.precision,
-            "training": settings and settings.describe(),
+            "training": described,
+            "photos": photos,
             "sampling": self.sampling[unit.seed].describe(),
             "images_per_prompt": self.plan.images_per_prompt,
-            "prompts": [p.template for p in self.data.prompts(unit.subject)],
+            "prompts": [prompt.template for prompt in self.data.prompts(unit.subject)],
         }
         return json_value(asked)
 
-    def _do(self, unit: Unit) -> None:
-        runs, subject, way = self.out / "_runs", unit.subject, WAYS[unit.way]
+    def _photos_hash(self, subject: BenchSubject) -> str:
+        """The photos, and how views of them are made."""
         photos, _ = read_photos(list(subject.photos))
-        prepared = prepare_subject(
-            self.model, photos, subject.class_name, runs=runs, progress=self.progress, cancel=self.cancel
-        )
-        model = way.learn(self.model, prepared, self.settings[unit.way, unit.seed], runs, self.progress, self.cancel)
-        prompts = self.data.prompts(subject)
-        plain = way.strategy is None
-        self._sample(
-            model, [p.plain(subject.class_name) if plain else p.personal(subject.class_name) for p in prompts], unit
-        )
-
-    def _sample(self, model: ARModel, prompts: list[str], unit: Unit) -> None:
-        folder, each, settings = self.folder(unit), self.plan.images_per_prompt, self.sampling[unit.seed]
-        folder.mkdir(parents=True, exist_ok=True)
-        wanted = [prompt for prompt in prompts for _ in range(each)]
-        for first in range(0, len(wanted), BATCH):
-            drawn = model.generate(
-                wanted[first : first + BATCH], settings, first_image=first, progress=self.progress, cancel=self.cancel
-            )
-            for offset, image in enumerate(drawn):
-                prompt, number = divmod(first + offset, each)
-                save_png(image, first + offset, model, folder / f"{prompt:02d}_{unit.seed}_{number:02d}.png")
+        return json_hash(source_fields(self.model, photos, self.model.family.recipe.size))
 
     def _record(self, unit: Unit, problem: str, seconds: float) -> None:
         path = self._record_path(unit)
         path.parent.mkdir(parents=True, exist_ok=True)
-        record = {"asked": self._asked(unit), "failed": problem, "seconds": round(seconds, 1)}
-        write_json(path, record)
+        write_json(path, {"asked": self._asked(unit), "failed": problem, "seconds": round(seconds, 1)})
 
+    # ---------------------------------------------------------------- the work
 
-def estimate(model: ARModel, data: DataSet, plan: Plan, out: Path) -> str:
-    """What a run needs: units, pictures, finished ones, disk, and time where earlier units tell."""
-    bench = Benchmark(model, data, plan, out)
-    units = bench.units(data.subjects)
-    done = [record for record in map(bench.finished, units) if record and not record["failed"]]
-    pictures = sum(len(data.prompts(unit.subject)) * plan.images_per_prompt for unit in units)
-    width, height = bench.sampling[plan.seeds[0]].size
-    states = len(units) * _run_bytes(model, bench)
-    lines = [
-        f"{len(data.subjects)} subjects x {len(plan.ways)} strategies x {len(plan.seeds)} seeds = {len(units)} units, {pictures} pictures; "
-        f"{len(done)} units are finished",
-        f"disk: about {(pictures * width * height * 2 + states) / 2**30:.1f} GiB in {out}",
-    ]
-    if done:
-        mean = sum(record["seconds"] for record in done) / len(done)
-        lines.append(
-            f"time: about {mean * (len(units) - len(done)) / 60:.0f} min on one process, by the finished units"
-        )
-    else:
-        lines.append("time: unknown before the first unit; run one subject with --subjects to learn it")
-    return "\n".join(lines)
+    def _do(self, unit: Unit) -> None:
+        variant = VARIANTS[unit.variant]
+        runs = self.out / RUNS
+        class_name = unit.subject.class_name
+        photos, _ = read_photos(list(unit.subject.photos))
+        subject = prepare_subject(self.model, photos, class_name, runs=runs, progress=self.progress, cancel=self.cancel)
+        training = self.training[unit.variant, unit.seed]
+        model = variant.learn(self.model, subject, training, runs, self.progress, self.cancel)
+        prompts = self.data.prompts(unit.subject)
+        if variant.strategy is None:
+            sentences = [prompt.plain(class_name) for prompt in prompts]
+        else:
+            sentences = [prompt.personal(class_name) for prompt in prompts]
+        self._sample(model, sentences, unit)
 
-
-def _run_bytes(model: ARModel, bench: Benchmark) -> int:
-    """Disk of the remembered training of one unit."""
-    settings = next((settings for settings in bench.settings.values() if settings), None)
-    if settings is None:
-        return 0
-    parameters = trainable_parameters(model.transformer, settings.method, settings.rank)
-    return run_bytes(parameters, kept=settings.layer_steps // KEEP_EVERY[LAYERS])
+    def _sample(self, model: ARModel, prompts: list[str], unit: Unit) -> None:
+        """Draw and save the pictures of all prompts, in batches."""
+        folder = self.folder(unit)
+        folder.mkdir(parents=True, exist_ok=True)
+        each = self.plan.images_per_prompt
+        wanted = [prompt for prompt in prompts for _ in range(each)]
+        for first in range(0, len(wanted), BATCH):
+            drawn = model.generate(
+                wanted[first : first + BATCH],
+                self.sampling[unit.seed],
+                first_image=first,
+                progress=self.progress,
+                cancel=self.cancel,
+            )
+            for number, image in enumerate(drawn, first):
+                prompt, copy = divmod(number, each)
+                save_png(image, number, model, folder / f"{prompt:02d}_{unit.seed}_{copy:02d}.png")
+        log.debug("Drew %d pictures into %s", len(wanted), folder)

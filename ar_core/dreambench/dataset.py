@@ -1,25 +1,27 @@
-"""The DreamBench data set as the google/dreambooth repository lays it out: one folder of photos per subject, one list of prompts.
+"""A data set as the google/dreambooth repository lays it out: one folder of photos per subject, one list of prompts.
 
     dataset/
         prompts_and_classes.txt
         backpack/00.jpg ...  dog/00.jpg ...
 
-Prompts and photos are read from the user's copy; this project contains neither.
+DreamBench's own prompts and photos are read from the user's copy; this project contains neither.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..photos import PhotoError, read_photos
 
 PROMPT_FILE = "prompts_and_classes.txt"
-LIVE_CLASSES = ("cat", "dog")
 SLOTS = "{0} {1}"  # identifier and class, as the file writes them
-PLACE, ACCESSORY, PROPERTY = "re-contextualization", "accessorization", "property modification"
+# DreamBooth's three kinds of prompt.
+PLACE = "re-contextualization"
+ACCESSORY = "accessorization"
+PROPERTY = "property modification"
 
 
 class DataSetError(ValueError):
@@ -45,11 +47,15 @@ class BenchPrompt:
         """DreamBooth's three kinds of prompt, told apart by their form."""
         if not self.template.startswith(f"a {SLOTS}"):
             return PROPERTY  # an adjective stands before the slot
-        return ACCESSORY if re.search(r"\bwearing\b|\boutfit\b", self.template) else PLACE
+        if re.search(r"\bwearing\b|\boutfit\b", self.template):
+            return ACCESSORY
+        return PLACE
 
 
 @dataclass(frozen=True)
 class BenchSubject:
+    """A subject of a data set and its photos."""
+
     name: str
     class_name: str
     photos: tuple[Path, ...]
@@ -67,9 +73,13 @@ class DataSet:
     problems: tuple[str, ...] = field(default=())
 
     def prompts(self, subject: BenchSubject) -> tuple[BenchPrompt, ...]:
-        return self.live_prompts if subject.live else self.object_prompts
+        """The list of prompts that this subject is drawn from."""
+        if subject.live:
+            return self.live_prompts
+        return self.object_prompts
 
     def subject(self, name: str) -> BenchSubject:
+        """Raises DataSetError where there is none of that name."""
         for subject in self.subjects:
             if subject.name == name:
                 return subject
@@ -78,8 +88,14 @@ class DataSet:
         )
 
 
-def read_dataset(folder: Path | str, live_classes: Sequence[str] = LIVE_CLASSES) -> DataSet:
-    """Read the data set in `folder` or its subfolder `dataset`. Raises DataSetError where nothing can be scored."""
+def read_dataset(
+    folder: Path | str, live_classes: Sequence[str], subjects: int | None = None, prompts: int | None = None
+) -> DataSet:
+    """Read the data set in `folder` or its subfolder `dataset`.
+
+    Subjects of `live_classes` get the live prompts. `subjects`, `prompts`: how many of each there should be; another
+    number becomes a line of `problems`. Raises DataSetError where nothing can be scored.
+    """
     folder = Path(folder)
     if (folder / "dataset" / PROMPT_FILE).is_file():
         folder = folder / "dataset"
@@ -87,26 +103,26 @@ def read_dataset(folder: Path | str, live_classes: Sequence[str] = LIVE_CLASSES)
     if not path.is_file():
         raise DataSetError(f"{path} is missing. Give the folder `dataset` of the google/dreambooth repository.")
     text = path.read_text(encoding="utf-8")
-    classes, (object_prompts, live_prompts) = read_classes(text), read_prompts(text)
-    problems = [f"{path}: {what}" for what in _odd_lists(classes, object_prompts, live_prompts)]
-    subjects = []
+    classes = read_classes(text)
+    object_prompts, live_prompts = read_prompts(text)
+    problems = [
+        *_odd_count(path, "subjects", len(classes), subjects),
+        *_odd_count(path, "object prompts", len(object_prompts), prompts),
+        *_odd_count(path, "live prompts", len(live_prompts), prompts),
+    ]
+    usable = []
     for name, class_name in classes.items():
         photos, found = _photos(folder / name)
         problems += found
         if photos:
-            subjects.append(BenchSubject(name, class_name, photos, class_name in live_classes))
-    extra = sorted(
-        entry.name
-        for entry in folder.iterdir()
-        if entry.is_dir() and entry.name not in classes and entry.name[0] != "."
-    )
-    problems += [f"{folder / name}: no subject of that name in {PROMPT_FILE}, not used" for name in extra]
-    if not subjects or not object_prompts or not live_prompts:
+            usable.append(BenchSubject(name, class_name, photos, class_name in live_classes))
+    problems += _strangers(folder, classes)
+    if not usable or not object_prompts or not live_prompts:
         listed = "; ".join(problems[:8])
         raise DataSetError(
             f"{folder} holds nothing to score ({listed}). Copy `dataset` of the google/dreambooth repository again."
         )
-    return DataSet(folder, tuple(subjects), object_prompts, live_prompts, tuple(problems))
+    return DataSet(folder, tuple(usable), object_prompts, live_prompts, tuple(problems))
 
 
 def read_classes(text: str) -> dict[str, str]:
@@ -118,18 +134,29 @@ def read_classes(text: str) -> dict[str, str]:
 
 def read_prompts(text: str) -> tuple[tuple[BenchPrompt, ...], tuple[BenchPrompt, ...]]:
     """(object prompts, live prompts): every quoted sentence with both slots below its heading."""
-    _, _, rest = text.partition("Object Prompts")
+    rest = text.partition("Object Prompts")[2]
     objects, _, live = rest.partition("Live Subject Prompts")
-    found = (re.findall(r"""['"]([^'"\n]*\{0\} \{1\}[^'"\n]*)['"]""", part) for part in (objects, live))
-    first, second = (tuple(BenchPrompt(sentence) for sentence in sentences) for sentences in found)
-    return first, second
+    return _sentences(objects), _sentences(live)
 
 
-def _odd_lists(classes: dict[str, str], objects: tuple, live: tuple) -> list[str]:
-    found = {"30 subjects": len(classes), "25 object prompts": len(objects), "25 live prompts": len(live)}
-    return [
-        f"{count} found, {expected} expected" for expected, count in found.items() if count != int(expected.split()[0])
-    ]
+def _sentences(part: str) -> tuple[BenchPrompt, ...]:
+    found = re.findall(r"""['"]([^'"\n]*\{0\} \{1\}[^'"\n]*)['"]""", part)
+    return tuple(BenchPrompt(sentence) for sentence in found)
+
+
+def _odd_count(path: Path, what: str, found: int, expected: int | None) -> list[str]:
+    if expected is None or found == expected:
+        return []
+    return [f"{path}: {found} found, {expected} {what} expected"]
+
+
+def _strangers(folder: Path, classes: Mapping[str, str]) -> list[str]:
+    """A line about every folder that the table does not name."""
+    lines = []
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir() and entry.name not in classes and not entry.name.startswith((".", "__")):
+            lines.append(f"{entry}: no subject of that name in {PROMPT_FILE}, not used")
+    return lines
 
 
 def _photos(folder: Path) -> tuple[tuple[Path, ...], list[str]]:
@@ -140,6 +167,7 @@ def _photos(folder: Path) -> tuple[tuple[Path, ...], list[str]]:
         photos, report = read_photos(folder)
     except PhotoError as error:
         return (), [str(error)]
-    skipped = [f"{folder / line}" for line in report if ": skipped" in line and not line.startswith(".")]
-    few = [f"{folder}: only {len(photos)} photo, the real-images row needs two"] if len(photos) < 2 else []
-    return tuple(folder / photo.name for photo in photos), skipped + few
+    lines = [f"{folder / line}" for line in report if ": skipped" in line and not line.startswith(".")]
+    if len(photos) < 2:
+        lines.append(f"{folder}: only {len(photos)} photo, the real-images row needs two")
+    return tuple(folder / photo.name for photo in photos), lines

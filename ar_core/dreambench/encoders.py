@@ -6,20 +6,28 @@ Nothing is downloaded.
 
 from __future__ import annotations
 
+import importlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..files import weights_hash
 
 BATCH = 32
+MODEL_FILES = ("config.json", "model.safetensors")
+CLIP_FILES = (*MODEL_FILES, "tokenizer.json")
 MINIATURE_SCORERS = Path(__file__).parents[1] / "miniature" / "scorers"
+
+
+log = logging.getLogger(__name__)
 
 
 class EncoderError(ValueError):
@@ -41,18 +49,15 @@ class Preprocessing:
 
     def pixels(self, image: Image.Image) -> Tensor:
         """One picture resized and cropped (3, side, side), in 0..1."""
-        image, short = image.convert("RGB"), min(image.size)
-        width, height = (
-            length * self.resize // short for length in image.size
-        )  # rounded down, as torchvision and transformers do
+        image = image.convert("RGB")
+        shorter = min(image.size)
+        width = image.width * self.resize // shorter  # rounded down, as torchvision and transformers do
+        height = image.height * self.resize // shorter
         image = image.resize((width, height), Image.Resampling.BICUBIC)
-        left, top = (width - self.side) // 2, (height - self.side) // 2
-        return (
-            torch.from_numpy(np.array(image.crop((left, top, left + self.side, top + self.side))))
-            .movedim(-1, 0)
-            .float()
-            / 255
-        )
+        left = (width - self.side) // 2
+        top = (height - self.side) // 2
+        cropped = image.crop((left, top, left + self.side, top + self.side))
+        return torch.from_numpy(np.array(cropped)).movedim(-1, 0).float() / 255
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(n, 3, side, side) in 0..1 to the range that the encoder was trained on."""
@@ -66,8 +71,11 @@ SCORER_INPUT = Preprocessing(64, 64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 @dataclass(frozen=True)
 class EncoderChoice:
-    """Which two encoders score: a ViT that knows a subject again, and a CLIP. `measures` are the names of their numbers:
-    picture against photos by the ViT, the same by the CLIP, picture against prompt by the CLIP."""
+    """Which two encoders score: a ViT that tells a subject from others of its class, and a CLIP.
+
+    `measures` are the names of their numbers: picture against photos by the ViT, the same by the CLIP, picture against
+    prompt by the CLIP.
+    """
 
     title: str
     vit: Path | str  # a folder, or a name in the hub's local cache
@@ -85,7 +93,8 @@ PAPER = EncoderChoice(
     CLIP_INPUT,
     ("DINO", "CLIP-I", "CLIP-T"),
 )
-# Not DINO and not CLIP, and so not called by their names: trained on drawings alone, their numbers compare with nothing published.
+# Not DINO and not CLIP, and so not called by their names: trained on drawings alone, their numbers compare with nothing
+# published.
 MINIATURE = EncoderChoice(
     "the miniature's scorers (drawings only)",
     MINIATURE_SCORERS / "identity",
@@ -101,68 +110,73 @@ class Encoders:
     """Unit vectors of pictures and sentences; `names` says which weights gave them."""
 
     choice: EncoderChoice
-    vit: nn.Module
-    clip: nn.Module
-    tokenizer: object
+    vit: Any  # transformers' modules and tokenizer, whose types are not published
+    clip: Any
+    tokenizer: Any
     names: dict[str, str]
 
     @classmethod
     def load(cls, choice: EncoderChoice = PAPER, device: str | torch.device = "cpu") -> Encoders:
         """Load both from folders, or by hub name from the local cache. Raises EncoderError."""
-        from transformers import CLIPModel, CLIPTokenizerFast, ViTModel  # takes seconds to import
-
-        files = ("config.json", "model.safetensors", "tokenizer.json")
-        vit = _load(
-            choice.vit, lambda **o: ViTModel.from_pretrained(choice.vit, add_pooling_layer=False, **o), files[:2]
-        )
-        clip = _load(choice.clip, lambda **o: CLIPModel.from_pretrained(choice.clip, **o), files)
-        tokenizer = _load(
-            choice.clip, lambda **o: CLIPTokenizerFast.from_pretrained(choice.clip, local_files_only=True), files
-        )
-        to = lambda module: module.to(device, torch.float32).requires_grad_(False).eval()  # noqa: E731
+        transformers: Any = importlib.import_module("transformers")  # takes seconds to import
+        vit = _load(choice.vit, transformers.ViTModel, MODEL_FILES, add_pooling_layer=False, use_safetensors=True)
+        clip = _load(choice.clip, transformers.CLIPModel, CLIP_FILES, use_safetensors=True)
+        tokenizer = _load(choice.clip, transformers.CLIPTokenizerFast, CLIP_FILES)
         names = {
             choice.measures[0]: _name(choice.vit, vit),
             " and ".join(choice.measures[1:]): _name(choice.clip, clip),
         }
-        return cls(choice, to(vit), to(clip), tokenizer, names)
+        for module in (vit, clip):
+            module.to(device, torch.float32).requires_grad_(False).eval()
+        log.info("Loaded the encoders %s", names)
+        return cls(choice, vit, clip, tokenizer, names)
 
     @torch.no_grad()
-    def look(self, images: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
-        """The ViT's and the CLIP's vectors of pictures, (n, d) each, on the CPU."""
-        by_vit, by_clip = [], []
+    def embed_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
+        """The ViT's and the CLIP's unit vectors of pictures, (n, d) each, on the CPU."""
+        by_vit = []
+        by_clip = []
         for start in range(0, len(images), BATCH):
             part = images[start : start + BATCH]
-            by_vit.append(
-                self.vit(pixel_values=self.choice.vit_input(part).to(self.vit.device)).last_hidden_state[:, 0]
-            )
-            seen = self.clip.vision_model(pixel_values=self.choice.clip_input(part).to(self.clip.device)).pooler_output
-            by_clip.append(self.clip.visual_projection(seen))
-        return tuple(F.normalize(torch.cat(vectors), dim=-1).cpu() for vectors in (by_vit, by_clip))
+            pixels = self.choice.vit_input(part).to(self.vit.device)
+            by_vit.append(self.vit(pixel_values=pixels).last_hidden_state[:, 0])  # of the CLS token
+            pixels = self.choice.clip_input(part).to(self.clip.device)
+            pooled = self.clip.vision_model(pixel_values=pixels).pooler_output
+            by_clip.append(self.clip.visual_projection(pooled))
+        return _unit(torch.cat(by_vit)), _unit(torch.cat(by_clip))
 
     @torch.no_grad()
-    def read(self, sentences: Sequence[str]) -> Tensor:
-        """CLIP vectors of sentences (n, d), on the CPU."""
+    def embed_texts(self, sentences: Sequence[str]) -> Tensor:
+        """CLIP's unit vectors of sentences (n, d), on the CPU."""
         words = self.tokenizer(list(sentences), padding=True, truncation=True, return_tensors="pt").to(self.clip.device)
-        read = self.clip.text_model(input_ids=words["input_ids"], attention_mask=words["attention_mask"]).pooler_output
-        return F.normalize(self.clip.text_projection(read), dim=-1).cpu()
+        output = self.clip.text_model(input_ids=words["input_ids"], attention_mask=words["attention_mask"])
+        return _unit(self.clip.text_projection(output.pooler_output))
 
 
-def _load(source: Path | str, load, files: tuple[str, ...]):
+def _unit(vectors: Tensor) -> Tensor:
+    return F.normalize(vectors, dim=-1).cpu()
+
+
+def _load(source: Path | str, kind: Any, files: Sequence[str], **options: bool) -> Any:
+    """`kind.from_pretrained`, without the network. Raises EncoderError."""
     try:
-        return load(local_files_only=True, use_safetensors=True)
+        return kind.from_pretrained(source, local_files_only=True, **options)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
-        where = (
-            f"the folder {source}" if Path(source).is_dir() else f"the hub's local cache (there is no folder {source})"
-        )
+        where = f"the hub's local cache (there is no folder {source})"
+        if Path(source).is_dir():
+            where = f"the folder {source}"
         raise EncoderError(
             f"The encoder {source} cannot be loaded from {where}: {reason} It needs {', '.join(files)}."
         ) from error
 
 
-def _name(source: Path | str, model: nn.Module) -> str:
+def _name(source: Path | str, model: Any) -> str:
     """Folder or hub name, and a revision: the commit, or a hash of the weights."""
     revision = getattr(model.config, "_commit_hash", None)
     if revision is None:
         revision = f"weights {weights_hash([model])}"
-    return f"{Path(source).name if Path(source).is_dir() else source}@{revision[:20]}"
+    name = str(source)
+    if Path(source).is_dir():
+        name = Path(source).name
+    return f"{name}@{revision[:20]}"

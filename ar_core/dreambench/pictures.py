@@ -10,6 +10,11 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+TABLE = "pictures.csv"
+ADVICE = (
+    "Write a pictures.csv with the columns file, subject, prompt beside the pictures, or name them like "
+    '"dog__a_dog_in_the_jungle__0.png".'
+)
 
 
 class PicturesError(ValueError):
@@ -42,15 +47,14 @@ def find_pictures(folder: Path | str, table: Path | None = None, subject: str = 
     folder = Path(folder)
     if not folder.is_dir():
         raise PicturesError(f"There is no folder {folder}. Give the folder with the pictures to score.")
-    table = table or (folder / "pictures.csv" if (folder / "pictures.csv").is_file() else None)
+    if table is None and (folder / TABLE).is_file():
+        table = folder / TABLE
     if table is not None:
         return _from_table(folder, table, subject)
-    files = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
     if not files:
         raise PicturesError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}).")
-    return [_from_file(folder, path, subject) for path in files]
+    return [_from_file(folder, path, subject) for path in sorted(files)]
 
 
 def _from_table(folder: Path, table: Path, subject: str) -> list[Picture]:
@@ -62,27 +66,32 @@ def _from_table(folder: Path, table: Path, subject: str) -> list[Picture]:
         )
     found = []
     for number, row in enumerate(rows, 2):
-        path, name = folder / (row["file"] or ""), (row.get("subject") or subject).strip()
-        if not path.is_file() or not name or not row["prompt"]:
-            missing = f"the file {path} does not exist" if not path.is_file() else "subject or prompt is empty"
-            raise PicturesError(f"{table}, line {number}: {missing}.")
+        path = folder / (row["file"] or "")
+        name = (row.get("subject") or subject).strip()
+        if not path.is_file():
+            raise PicturesError(f"{table}, line {number}: the file {path} does not exist.")
+        if not name or not row["prompt"]:
+            raise PicturesError(f"{table}, line {number}: subject or prompt is empty.")
         found.append(Picture(path, name, without_identifier(row["prompt"])))
     return found
 
 
 def _from_file(folder: Path, path: Path, subject: str) -> Picture:
-    inner = path.parent.relative_to(folder).parts
-    name, prompt = subject or (inner[0] if inner else ""), _written_prompt(path)
+    name = subject
+    subfolders = path.parent.relative_to(folder).parts
+    if not name and subfolders:
+        name = subfolders[0]
+    prompt = _written_prompt(path)
     if not prompt:
         parts = path.stem.split("__")
         if not name and len(parts) > 2:
-            name, *parts = parts
-        prompt = parts[0].replace("_", " ") if len(parts) > 1 else ""
-    if not name or not prompt:
-        raise PicturesError(
-            f"{path}: {'subject' if not name else 'prompt'} unknown. Write a pictures.csv with the columns file, subject, prompt beside "
-            f'the pictures, or name them like "dog__a_dog_in_the_jungle__0.png".'
-        )
+            name = parts.pop(0)
+        if len(parts) > 1:
+            prompt = parts[0].replace("_", " ")
+    if not name:
+        raise PicturesError(f"{path}: subject unknown. {ADVICE}")
+    if not prompt:
+        raise PicturesError(f"{path}: prompt unknown. {ADVICE}")
     return Picture(path, name, without_identifier(prompt))
 
 
@@ -93,10 +102,14 @@ def _written_prompt(path: Path) -> str:
             text = image.info.get("prompt", "")
     except (UnidentifiedImageError, OSError) as error:
         raise PicturesError(f"{path} is damaged or no picture. Remove it.") from error
-    return "" if text.startswith("{") else text
+    if text.startswith("{"):
+        return ""
+    return text
 
 
 def without_identifier(prompt: str, class_name: str = "") -> str:
     """ "a [V] dog in the jungle" -> "a dog in the jungle"; a missing `class_name` is put in."""
-    following = rf"(\s+{re.escape(class_name)}\b)?" if class_name else ""
+    following = ""
+    if class_name:
+        following = rf"(\s+{re.escape(class_name)}\b)?"
     return " ".join(re.sub(rf"\[[^\[\]\s]+\]{following}", f" {class_name} ", prompt).split())

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from .statistics import NAN, mean
 
 
 def subject_fidelity(generated: Tensor, photos: Tensor) -> Tensor:
@@ -26,12 +27,17 @@ def prompt_fidelity(generated: Tensor, prompts: Tensor) -> Tensor:
 
 def real_images(photos: Tensor) -> float:
     """The bound: mean cosine between different photos of one subject (a photo with itself would lift it)."""
-    return float(_pairs(photos).mean()) if len(photos) > 1 else float("nan")
+    if len(photos) < 2:
+        return NAN
+    return float(_pairs(photos).mean())
 
 
 @dataclass(frozen=True)
 class CopyCheck:
-    """`nearest` (n,): cosine of each picture to the photo it is most like; `limit`: the closest that two real photos come."""
+    """How near pictures come to photos.
+
+    `nearest` (n,): cosine of each picture to the photo it is most like. `limit`: the closest that two real photos come.
+    """
 
     nearest: Tensor
     limit: float
@@ -43,18 +49,21 @@ class CopyCheck:
 
 
 def copy_check(generated: Tensor, photos: Tensor) -> CopyCheck:
-    limit = float(_pairs(photos).max()) if len(photos) > 1 else 1.0
+    """`generated` (n, d), `photos` (m, d). With a single photo nothing is suspected."""
+    limit = 1.0
+    if len(photos) > 1:
+        limit = float(_pairs(photos).max())
     return CopyCheck((generated @ photos.T).max(1).values, limit)
 
 
 def diversity(generated: Tensor, prompts: Sequence[str]) -> float:
-    """1 - mean cosine between different pictures of one prompt, mean over prompts with at least two; nan where none has."""
+    """1 - mean cosine between different pictures of one prompt, averaged over prompts; NaN where none has two."""
     found = []
     for prompt in dict.fromkeys(prompts):
         same = generated[[i for i, other in enumerate(prompts) if other == prompt]]
         if len(same) > 1:
             found.append(1 - float(_pairs(same).mean()))
-    return float(np.mean(found)) if found else float("nan")
+    return mean(found)
 
 
 def prior_preservation(class_images: Tensor, photos: Tensor) -> float:
@@ -62,16 +71,7 @@ def prior_preservation(class_images: Tensor, photos: Tensor) -> float:
     return float((class_images @ photos.T).mean())
 
 
-def bootstrap(values: Sequence[float], draws: int = 10_000, seed: int = 0) -> tuple[float, float, float]:
-    """(mean, low, high): 95 % interval of the mean over subjects, by resampling subjects; nan values are left out."""
-    array = np.array([value for value in values if value == value])
-    if not len(array):
-        return (float("nan"),) * 3
-    means = array[np.random.default_rng(seed).integers(0, len(array), (draws, len(array)))].mean(1)
-    return float(array.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
-
-
 def _pairs(vectors: Tensor) -> Tensor:
     """Cosines of all pairs i < j."""
-    first, second = torch.triu_indices(len(vectors), len(vectors), 1)
-    return (vectors[first] * vectors[second]).sum(1)
+    pairs = torch.triu_indices(len(vectors), len(vectors), 1)
+    return (vectors[pairs[0]] * vectors[pairs[1]]).sum(1)

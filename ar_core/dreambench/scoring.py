@@ -9,10 +9,15 @@ from PIL import Image
 
 from . import scores
 from .encoders import Encoders
+from .statistics import NAN, Interval, bootstrap, mean
+
+REAL = "real images (different photos of a subject)"
 
 
 @dataclass(frozen=True)
 class ScoredPicture:
+    """One picture and its numbers."""
+
     subject: str
     prompt: str
     file: str
@@ -31,16 +36,22 @@ class SubjectScores:
     pictures: tuple[ScoredPicture, ...]
     real: dict[str, float]
     diversity: float
-    prior: float  # nan without class images
+    prior: float  # NaN without class images
 
     def mean(self, measure: str, capability: str = "") -> float:
+        """Over all pictures, or over those of one kind of prompt."""
         index = self.measures.index(measure)
-        values = [picture.values[index] for picture in self.pictures if capability in ("", picture.capability)]
-        return sum(values) / len(values) if values else float("nan")
+        return mean([picture.values[index] for picture in self.pictures if capability in ("", picture.capability)])
 
     @property
     def copied(self) -> float:
-        return sum(picture.copied for picture in self.pictures) / len(self.pictures)
+        """The share of pictures that may be copies of a photo."""
+        return mean([float(picture.copied) for picture in self.pictures])
+
+
+def no_capability(prompt: str) -> str:
+    """For prompts whose kind is not known."""
+    return ""
 
 
 def score_subject(
@@ -51,70 +62,81 @@ def score_subject(
     photos: Sequence[Image.Image],
     *,
     files: Sequence[str] = (),
-    capability: Callable[[str], str] = lambda prompt: "",
+    capability: Callable[[str], str] = no_capability,
     class_images: Sequence[Image.Image] = (),
 ) -> SubjectScores:
-    """Score one subject's pictures; `prompts` are the plain sentences, one per picture."""
+    """Score one subject's pictures.
+
+    `prompts`: the plain sentences, one per picture. `files`: what each picture is called, its number where not given.
+    `capability`: the kind of a prompt. `class_images`: of the bare class, for prior preservation. Raises ValueError
+    where a picture has no prompt, or there is no picture or photo.
+    """
     if not images or len(images) != len(prompts) or not photos:
         raise ValueError(
-            f"{subject}: {len(images)} pictures, {len(prompts)} prompts, {len(photos)} photos; each picture needs a prompt."
+            f"{subject}: {len(images)} pictures, {len(prompts)} prompts, {len(photos)} photos; "
+            "each picture needs a prompt."
         )
-    vit, clip = encoders.look(images)
-    photos_vit, photos_clip = encoders.look(photos)
+    vit, clip = encoders.embed_images(images)
+    photos_vit, photos_clip = encoders.embed_images(photos)
     sentences = list(dict.fromkeys(prompts))
-    texts = encoders.read(sentences)[[sentences.index(prompt) for prompt in prompts]]
+    texts = encoders.embed_texts(sentences)[[sentences.index(prompt) for prompt in prompts]]
+    likeness_vit = scores.subject_fidelity(vit, photos_vit).tolist()
+    likeness_clip = scores.subject_fidelity(clip, photos_clip).tolist()
+    to_prompt = scores.prompt_fidelity(clip, texts).tolist()
     copies = scores.copy_check(vit, photos_vit)
-    fidelity = (
-        scores.subject_fidelity(vit, photos_vit),
-        scores.subject_fidelity(clip, photos_clip),
-        scores.prompt_fidelity(clip, texts),
-    )
-    columns = zip(zip(*(values.tolist() for values in fidelity)), copies.nearest.tolist(), copies.suspected.tolist())
-    files = files or [str(number) for number in range(len(images))]
-    pictures = tuple(
-        ScoredPicture(subject, prompt, file, capability(prompt), *values)
-        for file, prompt, values in zip(files, prompts, columns, strict=True)
-    )
-    prior = scores.prior_preservation(encoders.look(class_images)[0], photos_vit) if class_images else float("nan")
+    pictures = []
+    for number, prompt in enumerate(prompts):
+        file = str(number)
+        if files:
+            file = files[number]
+        values = (likeness_vit[number], likeness_clip[number], to_prompt[number])
+        nearest = float(copies.nearest[number])
+        copied = bool(copies.suspected[number])
+        pictures.append(ScoredPicture(subject, prompt, file, capability(prompt), values, nearest, copied))
+    prior = NAN
+    if class_images:
+        prior = scores.prior_preservation(encoders.embed_images(class_images)[0], photos_vit)
     measures = encoders.choice.measures
-    real = dict(zip(measures, (scores.real_images(photos_vit), scores.real_images(photos_clip))))
-    return SubjectScores(subject, measures, pictures, real, scores.diversity(vit, prompts), prior)
-
-
-REAL = "real images (different photos of a subject)"
+    real = {measures[0]: scores.real_images(photos_vit), measures[1]: scores.real_images(photos_clip)}
+    return SubjectScores(subject, measures, tuple(pictures), real, scores.diversity(vit, prompts), prior)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: a method with (mean, low, high) per measure."""
+    """One line of a table: what was scored, with an interval per measure."""
 
-    method: str
-    values: dict[str, tuple[float, float, float]]
+    title: str
+    values: dict[str, Interval]
 
 
-def table(subjects: Sequence[SubjectScores], method: str = "these pictures") -> list[Row]:
-    """The real-images bound, the pictures, and the pictures of each kind of prompt; intervals by bootstrap over subjects."""
-    real = {measure: scores.bootstrap([subject.real[measure] for subject in subjects]) for measure in subjects[0].real}
-    rows = [Row(REAL, real), Row(method, over(subjects))]
+def table(subjects: Sequence[SubjectScores], title: str = "these pictures") -> list[Row]:
+    """The real-images bound, the pictures, and the pictures of each kind of prompt."""
+    rows = [Row(REAL, real_images(subjects)), Row(title, over(subjects))]
     kinds = sorted({picture.capability for subject in subjects for picture in subject.pictures} - {""})
-    return rows + [Row(f"{method}: {kind}", over(subjects, kind)) for kind in kinds if len(kinds) > 1]
+    if len(kinds) > 1:
+        rows += [Row(f"{title}: {kind}", over(subjects, kind)) for kind in kinds]
+    return rows
 
 
-def over(subjects: Sequence[SubjectScores], kind: str = "") -> dict[str, tuple[float, float, float]]:
-    """(mean, low, high) of every measure: per subject first, then over subjects; of one kind of prompt where given."""
-    return {
-        measure: scores.bootstrap([subject.mean(measure, kind) for subject in subjects])
-        for measure in subjects[0].measures
-    }
+def real_images(subjects: Sequence[SubjectScores]) -> dict[str, Interval]:
+    """What photos of a subject reach among themselves, over subjects."""
+    return {measure: bootstrap([subject.real[measure] for subject in subjects]) for measure in subjects[0].real}
 
 
-def difference(
-    first: Sequence[SubjectScores], second: Sequence[SubjectScores]
-) -> dict[str, tuple[float, float, float]]:
-    """(mean, low, high) of first - second, paired by subject: an interval without zero is an effect beyond the subjects' spread."""
+def over(subjects: Sequence[SubjectScores], kind: str = "") -> dict[str, Interval]:
+    """Every measure: per subject first, then over subjects; of one kind of prompt where given."""
+    measures = subjects[0].measures
+    return {measure: bootstrap([subject.mean(measure, kind) for subject in subjects]) for measure in measures}
+
+
+def difference(first: Sequence[SubjectScores], second: Sequence[SubjectScores]) -> dict[str, Interval]:
+    """first - second, paired by subject.
+
+    An interval without zero is an effect beyond the subjects' spread.
+    """
     others = {subject.subject: subject for subject in second}
     pairs = [(subject, others[subject.subject]) for subject in first if subject.subject in others]
     return {
-        measure: scores.bootstrap([a.mean(measure) - b.mean(measure) for a, b in pairs])
+        measure: bootstrap([one.mean(measure) - other.mean(measure) for one, other in pairs])
         for measure in first[0].measures
     }

@@ -61,14 +61,7 @@ def prepare_subject(
     if not class_name:
         raise ValueError('The class name is empty. Give the word for what the photos show, for example "dog".')
     model.protocol.encode(f" {class_name}")  # refuses control tokens
-    # These fields name what is remembered, as those of identity.py do: none may be added for all.
-    fields = {
-        "photos": pixel_hash([photo.image for photo in photos]),
-        "size": list(size),
-        "codebook": tensor_hash(model.image_tokenizer.quantize.embedding.weight),
-        "seed": VIEW_SEED,
-        "views": [recipe.views, recipe.view_shift, recipe.view_scale, recipe.view_flip],
-    }
+    fields = source_fields(model, photos, size)
     run = None
     codes = None
     if runs is not None:
@@ -80,6 +73,21 @@ def prepare_subject(
         log.info("The codes of these photos are remembered")
     photo_of = tuple(i // (1 + recipe.views) for i in range(len(codes)))
     return Subject(class_name, size, codes, photo_of, json_hash(fields))
+
+
+def source_fields(model: ARModel, photos: Sequence[Photo], size: Size) -> dict[str, object]:
+    """What decides a subject's codes: the photos' pixels, and how views and codes are made of them.
+
+    Their hash names what is remembered, as those of identity.py do: no field may be added for all.
+    """
+    recipe = model.family.recipe
+    return {
+        "photos": pixel_hash([photo.image for photo in photos]),
+        "size": list(size),
+        "codebook": tensor_hash(model.image_tokenizer.quantize.embedding.weight),
+        "seed": VIEW_SEED,
+        "views": [recipe.views, recipe.view_shift, recipe.view_scale, recipe.view_flip],
+    }
 
 
 def _encode(

@@ -272,15 +272,17 @@ def test_pictures_grow_and_a_cancel_keeps_the_finished_ones(comfy, pack, monkeyp
     monkeypatch.setattr(model, "PREVIEW_PAUSE", 0)
     nodes = {"model": graph()["model"], "lines": node("Prompts", lines="a red dog\na blue car\na green cat")}
     nodes = sampled(nodes, ["model", 0], prompt=["lines", 0])
-    original, calls = pack("nodes.sampler").Sampler._sample.__func__, []
+    batches = pack("nodes.sampler").Batches
+    original = batches._batch
+    calls = []
 
-    def interrupt_in_the_second(cls, *arguments):
-        calls.append(arguments[1])
+    def interrupt_in_the_second(self, text, label, reporter):
+        calls.append(text)
         if len(calls) == 2:
             management().interrupt_current_processing()
-        return original(cls, *arguments)
+        return original(self, text, label, reporter)
 
-    monkeypatch.setattr(pack("nodes.sampler").Sampler, "_sample", classmethod(interrupt_in_the_second))
+    monkeypatch.setattr(batches, "_batch", interrupt_in_the_second)
     outcome = comfy.run(nodes)
     assert outcome.interrupted and calls == ["a red dog", "a blue car"]
     previews = [value[2][1] for event, value in outcome.sent if event == "progress" and value[2] is not None]

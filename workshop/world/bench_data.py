@@ -1,9 +1,9 @@
-"""The miniature's own DreamBench: drawn subjects and prompts, written in the layout of the real data set:
+"""The drawn data set that ships in example_subjects/, in the layout of DreamBench:
 
-    python -m workshop.world.bench_data --out dreambench/data
+    python -m workshop.world.bench_data --out example_subjects
 
 Subjects are those of `subjects.py`, which no training saw. Prompts ask for places, for accessories (of figures) and for
-another colour, in words that the miniature knows (`ar_core/dreambench/drawings.py`).
+another colour, in words that the miniature knows.
 """
 
 from __future__ import annotations
@@ -11,25 +11,33 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ar_core.dreambench.dataset import PROMPT_FILE, DataSet
-from ar_core.dreambench.drawings import LIVE_PROMPTS, OBJECT_PROMPTS, read_drawings
+from ar_core.dreambench.dataset import PROMPT_FILE
 from ar_core.files import write_image, write_text
 
 from .subjects import SUBJECTS, photos_of
 
+_PLACES = ("in the jungle", "in the snow", "on the beach", "in space", "in the city", "in the kitchen")
+_COLOURS = ("a yellow {0} {1}", "a blue {0} {1}")
+OBJECT_PROMPTS = (*(f"a {{0}} {{1}} {place}" for place in (*_PLACES, "on a wooden floor", "under water")), *_COLOURS)
+LIVE_PROMPTS = (
+    *(f"a {{0}} {{1}} {place}" for place in _PLACES),
+    "a {0} {1} wearing a red hat",
+    "a {0} {1} wearing a blue scarf",
+    *_COLOURS,
+)
 
-def drawn_dataset(folder: Path) -> DataSet:
-    """Draw the data set into `folder` (files that are there already stay) and read it."""
+
+def draw_data_set(folder: Path) -> None:
+    """Draw all photos into `folder` and write the prompts."""
     for name in SUBJECTS:
         (folder / name).mkdir(parents=True, exist_ok=True)
-        if len(list((folder / name).glob("*.png"))) < 5:
-            for number, (image, _) in enumerate(photos_of(name)):
-                write_image(folder / name / f"{number:02d}.png", image)
+        for number, (image, scene) in enumerate(photos_of(name), 1):
+            write_image(folder / name / f"{number:02d}_{scene.place}.png", image)
     write_text(folder / PROMPT_FILE, prompt_file())
-    return read_drawings(folder)
 
 
 def prompt_file() -> str:
+    """prompts_and_classes.txt, as the google/dreambooth repository writes it."""
     classes = [f"{name},{subject.kind}" for name, subject in SUBJECTS.items()]
     blocks = []
     for title, prompts in (("Object Prompts", OBJECT_PROMPTS), ("Live Subject Prompts", LIVE_PROMPTS)):
@@ -42,9 +50,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m workshop.world.bench_data", description="Draw the data set: photos and prompts."
     )
-    parser.add_argument("--out", type=Path, required=True, help="`data` below the --out of the benchmark")
-    data = drawn_dataset(parser.parse_args().out)
-    print(f"{data.folder}: {len(data.subjects)} subjects")
+    parser.add_argument("--out", type=Path, default=Path("example_subjects"), help="default: %(default)s")
+    out = parser.parse_args().out
+    draw_data_set(out)
+    print(f"{out}: {len(SUBJECTS)} subjects")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,14 @@
 """Subjects that the miniature never saw in training, and their "photos".
 
-    python -m workshop.world.subjects --out example_subjects
-
 `IN_RANGE` subjects are combinations that a caption could name but that training leaves out: an embedding alone can
 express them. `OUT_OF_RANGE` subjects have colours and markings that no caption names: the layers must learn them.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
-from pathlib import Path
 
 from PIL import Image
-
-from ar_core.files import write_image
 
 from .drawing import draw
 from .scenes import COLOURS, PLACES, Scene, Subject, contrast, is_held_out, random_scene
@@ -58,6 +52,8 @@ OUT_OF_RANGE = {
     ),
     "lime_teapot": Subject("teapot", (178, 226, 58), (92, 52, 140), "dotted", build=(0.6, 0.6, 0.8, 0.4)),
 }
+# Drawn into example_subjects/ by bench_data.py. That folder is not called "examples": ComfyUI serves a pack's workflow
+# templates from the first folder of such a name, and would not find those in workflows/.
 SUBJECTS = {**IN_RANGE, **OUT_OF_RANGE}
 TUNING = {  # for choosing the recipe's steps; never among the subjects that a table reports
     "teal_duck": _in_range("duck", "teal", "checkered", (0.6, 0.4, 0.5, 0.7)),
@@ -74,32 +70,9 @@ TUNING = {  # for choosing the recipe's steps; never among the subjects that a t
         build=(0.3, 0.6, 0.5, 0.4),
     ),
 }
-# Shipped in example_subjects/. Not in "examples": ComfyUI serves a pack's workflow templates from the first folder of
-# such a name, and would not find those in workflows/.
-EXAMPLES = ("purple_mug", "cream_cat", "lilac_dog")
-
-
 def photos_of(name: str, count: int = 5, size: int = 256) -> list[tuple[Image.Image, Scene]]:
     """`count` pictures of a subject, each at another place and in another pose."""
     rng, subject = random.Random(f"photos {name}"), {**SUBJECTS, **TUNING}[name]
     places = rng.sample(list(PLACES), count)
     scenes = [random_scene(rng, subject, place) for place in places]
     return [(draw(scene, size), scene) for scene in scenes]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m workshop.world.subjects", description="Draw the example subjects' photos."
-    )
-    parser.add_argument("--out", type=Path, default=Path("example_subjects"))
-    arguments = parser.parse_args()
-    for name in EXAMPLES:
-        folder = arguments.out / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, (image, scene) in enumerate(photos_of(name), 1):
-            write_image(folder / f"{number:02d}_{scene.place}.png", image)
-        print(f"{folder}: {len(list(folder.glob('*.png')))} pictures")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,137 @@
+"""What the commands that score share: the options of the encoders, reading a data set, scoring many subjects."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image
+
+from ..dreambench.dataset import DataSet
+from ..dreambench.encoders import MINIATURE, PAPER, EncoderChoice, Encoders
+from ..dreambench.pictures import Picture
+from ..dreambench.report import as_markdown, write_report
+from ..dreambench.scoring import SubjectScores, score_subject, table
+from ..dreambench.sheet import sheet
+from ..dreambench.suites import DRAWINGS, Suite, choose_suite
+from ..photos import read_photos
+
+CHOICES = {"paper": PAPER, "miniature": MINIATURE}
+
+
+def suite_options(command: argparse.ArgumentParser, required: bool) -> None:
+    """Which data set; `chosen_suite` reads them."""
+    command.add_argument(
+        "--data",
+        type=Path,
+        required=required,
+        help=f'DreamBench\'s `dataset` folder, another folder in its layout, or "{DRAWINGS}": the drawn subjects that '
+        "ship",
+    )
+    command.add_argument(
+        "--live-classes",
+        help="of another folder than DreamBench's: comma-separated classes of what is alive, which gets the live "
+        "prompts",
+    )
+
+
+def chosen_suite(options: argparse.Namespace) -> Suite:
+    live_classes = None
+    if options.live_classes is not None:
+        live_classes = [name.strip() for name in options.live_classes.split(",")]
+    return choose_suite(options.data, live_classes)
+
+
+def read_suite(suite: Suite) -> DataSet:
+    """Its data set, with what is odd about it printed."""
+    data = suite.read()
+    for problem in data.problems:
+        print(f"note: {problem}")
+    return data
+
+
+def encoder_options(command: argparse.ArgumentParser) -> None:
+    """Which encoders; `load_encoders` reads them."""
+    command.add_argument(
+        "--encoders",
+        choices=tuple(CHOICES),
+        help="paper: DINO and CLIP; miniature: the small ones that ship, for drawings (default: paper, or miniature "
+        f"with --data {DRAWINGS})",
+    )
+    command.add_argument("--dino", help=f"folder or hub name of DINO ViT-S/16 (default {PAPER.vit})")
+    command.add_argument("--clip", help=f"folder or hub name of CLIP ViT-B/32 (default {PAPER.clip})")
+
+
+def load_encoders(options: argparse.Namespace, default: EncoderChoice = PAPER) -> Encoders:
+    """Those that were chosen; `default`: those that fit the suite."""
+    choice = default
+    if options.encoders:
+        choice = CHOICES[options.encoders]
+    choice = replace(choice, vit=options.dino or choice.vit, clip=options.clip or choice.clip)
+    return Encoders.load(choice, options.device)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What a subject's pictures are compared with: its photos; and the kind of each prompt, where known."""
+
+    photos: list[Image.Image]
+    kinds: dict[str, str]
+
+    @classmethod
+    def of(cls, source: DataSet | Path, name: str) -> Reference:
+        """The subject `name` of a data set, or that whose photos are in a folder. Raises DataSetError, PhotoError."""
+        if isinstance(source, Path):
+            return cls([photo.image for photo in read_photos(source)[0]], {})
+        subject = source.subject(name)
+        kinds = {prompt.plain(subject.class_name): prompt.capability for prompt in source.prompts(subject)}
+        return cls([photo.image for photo in read_photos(list(subject.photos))[0]], kinds)
+
+    def kind(self, prompt: str) -> str:
+        """ "" for a prompt that is not of the data set."""
+        return self.kinds.get(prompt, "")
+
+
+def score_all(
+    encoders: Encoders,
+    pictures: Sequence[Picture],
+    source: DataSet | Path,
+    title: str,
+    out: Path,
+    class_images: Sequence[Image.Image] = (),
+) -> list[SubjectScores]:
+    """Score every subject among `pictures` and write the report; stopped early, of the subjects that are scored.
+
+    `source`: where photos are, a data set or the folder of the only subject. `title`: what the table calls the
+    pictures.
+    """
+    found: list[SubjectScores] = []
+    sheets: dict[str, Image.Image] = {}
+    opened = {str(picture.path): picture for picture in pictures}
+    names = sorted({picture.subject for picture in pictures})
+    try:
+        for name in names:
+            reference = Reference.of(source, name)
+            own = [picture for picture in pictures if picture.subject == name]
+            scored = score_subject(
+                encoders,
+                name,
+                [picture.open() for picture in own],
+                [picture.prompt for picture in own],
+                reference.photos,
+                files=[str(picture.path) for picture in own],
+                capability=reference.kind,
+                class_images=class_images,
+            )
+            found.append(scored)
+            sheets[name] = sheet(scored, reference.photos, lambda picture: opened[picture.file].open())
+    finally:
+        if len(found) < len(names):
+            print(f"Stopped: {len(found)} of {len(names)} subjects are scored.")
+        if found:
+            paths = write_report(out, found, encoders.names, title, sheets)
+            print(as_markdown(found, table(found, title), encoders.names))
+            print(f"wrote {', '.join(path.name for path in paths)} in {out}")
+    return found

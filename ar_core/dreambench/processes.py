@@ -1,0 +1,38 @@
+"""Sharing a benchmark among the processes that `accelerate launch` started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from .dataset import BenchSubject
+
+
+def alone() -> None:
+    """There are no other processes to wait for."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """This process's part of the work."""
+
+    subjects: list[BenchSubject]
+    rank: int = 0
+    processes: int = 1
+    wait_for_others: Callable[[], None] = alone
+
+
+def share_of(subjects: Sequence[BenchSubject]) -> Share:
+    """Every process gets its own subjects; all of them where there is one process."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return Share(list(subjects))
+    from accelerate import PartialState  # only needed with several processes
+
+    # Left to itself it does not join processes without a graphics card.
+    state = PartialState(cpu=not torch.cuda.is_available())
+    with state.split_between_processes(list(range(len(subjects)))) as mine:
+        own = [subjects[index] for index in mine]
+    return Share(own, state.process_index, state.num_processes, state.wait_for_everyone)

@@ -1,0 +1,85 @@
+"""The suites that can be benchmarked: DreamBench itself, the drawn subjects that ship, and a user's own folder.
+
+A suite is a folder in DreamBench's layout and what has to be known beside it: which classes are live, how much it
+should hold, and what is compared on it unless asked otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..shipped import example_subjects
+from .dataset import DataSet, read_dataset
+from .encoders import MINIATURE, PAPER, EncoderChoice
+
+DRAWINGS = "miniature"  # what `--data` takes instead of a folder
+DREAMBENCH_LIVE = ("cat", "dog")  # google/dreambooth
+DRAWN_LIVE = ("dog", "cat", "bear", "rabbit", "duck", "robot")  # these have a face and can wear things
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A data set and how it is used.
+
+    `live_classes` get the list of live prompts. `subjects`, `prompts`: how many subjects, and prompts of each kind,
+    there should be; None where any number is right. `variants`, `seeds`: what is compared unless asked otherwise.
+    """
+
+    title: str
+    folder: Path
+    live_classes: tuple[str, ...]
+    encoders: EncoderChoice
+    subjects: int | None = None
+    prompts: int | None = None
+    variants: tuple[str, ...] = ("two_stage",)
+    seeds: tuple[int, ...] = (0,)
+
+    def read(self) -> DataSet:
+        """Subjects and prompts. Raises DataSetError where nothing can be scored."""
+        return read_dataset(self.folder, self.live_classes, self.subjects, self.prompts)
+
+
+def drawings() -> Suite:
+    """The drawn subjects that ship, for the miniature."""
+    return Suite(
+        "the drawn subjects",
+        example_subjects(),
+        DRAWN_LIVE,
+        MINIATURE,
+        subjects=8,
+        prompts=10,
+        variants=(
+            "two_stage",
+            "two_stage_full",
+            "embedding_only",
+            "joint",
+            "joint_long",
+            "joint_reverted",
+            "base",
+        ),
+        seeds=(0, 1, 2),
+    )
+
+
+def dreambench(folder: Path) -> Suite:
+    """The user's copy of the real data set, which has 30 subjects and 25 prompts of each kind."""
+    return Suite("DreamBench", folder, DREAMBENCH_LIVE, PAPER, subjects=30, prompts=25)
+
+
+def own_folder(folder: Path, live_classes: Sequence[str]) -> Suite:
+    """A user's own subjects and prompts in DreamBench's layout."""
+    return Suite(folder.name, folder, tuple(live_classes), PAPER)
+
+
+def choose_suite(data: Path | str, live_classes: Sequence[str] | None = None) -> Suite:
+    """The suite that `--data` and `--live-classes` name: "miniature", or a folder.
+
+    A folder is taken for a copy of DreamBench unless its live classes are given.
+    """
+    if str(data) == DRAWINGS:
+        return drawings()
+    if live_classes is not None:
+        return own_folder(Path(data), live_classes)
+    return dreambench(Path(data))

@@ -1,0 +1,68 @@
+"""What a benchmark compares: variants of personalization, each a line of its table.
+
+A variant has a strategy (which stages are trained) and a method (how a stage changes the layers), as in
+`training.settings`, and may differ further in what is said here. On the command line variants are chosen by
+`--strategies`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..control import Cancel, Progress
+from ..families.family import Family
+from ..model import ARModel
+from ..training import Subject, TrainingSettings, personalize
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a subject is learned, and what of it is used."""
+
+    meaning: str
+    strategy: str | None  # None: nothing is learned
+    method: str = "lora"
+    long: bool = False  # as many steps as both stages of two_stage together
+    embedding_alone: bool = False  # the layers go back to the original after training
+
+    def settings(self, family: Family, seed: int, training: dict[str, Any]) -> TrainingSettings | None:
+        """Resolved settings of the training; None in `training` means the recipe."""
+        if self.strategy is None:
+            return None
+        settings = TrainingSettings.resolve(family, strategy=self.strategy, method=self.method, seed=seed, **training)
+        if self.long:
+            return replace(settings, layer_steps=settings.embedding_steps + settings.layer_steps)
+        return settings
+
+    def learn(
+        self,
+        model: ARModel,
+        subject: Subject,
+        settings: TrainingSettings | None,
+        runs: Path,
+        progress: Progress,
+        cancel: Cancel,
+    ) -> ARModel:
+        """`model` with the subject applied; trainings are remembered below `runs`."""
+        if settings is None:
+            return model
+        learned = personalize(model, subject, settings, runs, progress=progress, cancel=cancel)[-1].personalization
+        if self.embedding_alone:
+            learned = replace(learned, adapter=None)
+        return model.personalized(learned)
+
+
+VARIANTS = {
+    "two_stage": Variant("the paper: the embedding, then LoRA on top of it", "two_stage"),
+    "two_stage_full": Variant("the paper: the embedding, then the full q, k and v", "two_stage", "full"),
+    "embedding_only": Variant("stage 1 alone (Textual Inversion)", "embedding_only"),
+    "joint": Variant("embedding and LoRA together (DreamBooth)", "joint"),
+    "joint_long": Variant("the same with as many steps as both stages together", "joint", long=True),
+    "joint_full": Variant("embedding and full q, k and v together", "joint", "full"),
+    "joint_reverted": Variant(
+        "joint, then the original transformer with the learned embedding", "joint", embedding_alone=True
+    ),
+    "base": Variant("nothing learned: the class word alone", None),
+}
