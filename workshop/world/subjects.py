@@ -11,7 +11,8 @@ import random
 from PIL import Image
 
 from .drawing import draw
-from .scenes import COLOURS, PLACES, Scene, Subject, contrast, is_held_out, random_scene
+from .scenes import Scene, Subject, contrast, is_held_out, random_scene
+from .vocabulary import COLOURS, PLACES
 
 
 def _in_range(kind: str, colour: str, pattern: str, build: tuple[float, float, float, float]) -> Subject:
@@ -70,9 +71,12 @@ TUNING = {  # for choosing the recipe's steps; never among the subjects that a t
         build=(0.3, 0.6, 0.5, 0.4),
     ),
 }
+
+
 def photos_of(name: str, count: int = 5, size: int = 256) -> list[tuple[Image.Image, Scene]]:
     """`count` pictures of a subject, each at another place and in another pose."""
-    rng, subject = random.Random(f"photos {name}"), {**SUBJECTS, **TUNING}[name]
+    rng = random.Random(f"photos {name}")
+    subject = {**SUBJECTS, **TUNING}[name]
     places = rng.sample(list(PLACES), count)
     scenes = [random_scene(rng, subject, place) for place in places]
     return [(draw(scene, size), scene) for scene in scenes]

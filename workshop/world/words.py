@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -11,7 +13,8 @@ from ar_core.families.lumina_mgpt import code_name, reserved_name
 from ar_core.families.miniature import MINIATURE
 from ar_core.text import NEUTRAL_TEMPLATES
 
-from .scenes import random_caption, random_scene
+from .captions import random_caption
+from .scenes import random_scene
 
 TEXT_TOKENS = 640
 NAMED = ("<s>", "<pad>", "</s>", "<unk>")  # the first ids
@@ -26,6 +29,7 @@ def captions(count: int, seed: int = 0) -> list[str]:
 
 
 def known_words() -> list[str]:
+    """Every word of the training captions."""
     return sorted(set(re.findall(r"[a-z]+", " ".join(captions(20000)).lower())))
 
 
@@ -54,12 +58,11 @@ def build_tokenizer() -> Tokenizer:
     for token, index in sorted(learned["vocab"].items(), key=lambda item: item[1]):
         vocabulary[token] = len(controls) + index
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[tuple(m) for m in learned["merges"]]))
-    tokenizer.pre_tokenizer, tokenizer.decoder = pattern, decoders.ByteLevel()
+    tokenizer.pre_tokenizer = pattern
+    tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(controls)
     return tokenizer
 
 
-def _serialised(tokenizer: Tokenizer) -> dict:
-    import json
-
+def _serialised(tokenizer: Tokenizer) -> dict[str, Any]:
     return json.loads(tokenizer.to_str())["model"]
