@@ -7,6 +7,7 @@ norms with AdamW. A tenth of the sequences carry no caption: guidance needs the 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,13 @@ from ar_core.image_tokenizer.vqgan import ImageTokenizer
 from ar_core.training.examples import make_batch
 from ar_core.transformer import Transformer
 
+from ..world.captions import random_caption
 from ..world.drawing import draw
-from ..world.scenes import Scene, random_caption, random_scene
+from ..world.scenes import Scene, random_scene
 from ..world.words import FIRST_CODE
-from .checkpointing import load_training, progress, save_training
+from .checkpointing import progress
+from .loop import Log, Step, Training, with_peak
+from .schedules import warm_up_and_fall
 
 CONFIG = TransformerConfig(
     vocab_size=1616,
@@ -43,13 +47,16 @@ LEARNING_RATE = 2e-3
 
 
 def training_scene(index: int, seed: int) -> Scene:
+    """Scene number `index`, always the same."""
     return random_scene(random.Random(f"decoder {seed} {index}"))
 
 
-def tokenise(tokenizer: ImageTokenizer, folder: Path, count: int, seed: int = 0, log=print) -> np.ndarray:
+def tokenise(tokenizer: ImageTokenizer, folder: Path, count: int, seed: int = 0, log: Log = print) -> np.ndarray:
     """Codes (count, 16, 16), uint16, of the training scenes; kept in `folder` and extended when more are asked for."""
     path = folder / "codes.npy"
-    done = np.load(path) if path.exists() else np.zeros((0, 16, 16), np.uint16)
+    done = np.zeros((0, 16, 16), np.uint16)
+    if path.exists():
+        done = np.load(path)
     while len(done) < count:
         block = range(len(done), min(count, len(done) + 2048))
         codes = []
@@ -65,11 +72,13 @@ def tokenise(tokenizer: ImageTokenizer, folder: Path, count: int, seed: int = 0,
 
 
 def initialise(model: Transformer, seed: int) -> None:
+    """Normal weights; those that write into the residual stream are smaller (Radford et al. 2019)."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         if parameter.dim() == 2 and "norm" not in name:
-            residual = name.endswith(("o_proj.weight", "down_proj.weight"))
-            std = 0.02 / (2 * CONFIG.num_hidden_layers) ** 0.5 if residual else 0.02
+            std = 0.02
+            if name.endswith(("o_proj.weight", "down_proj.weight")):  # what is added to the stream
+                std = 0.02 / (2 * CONFIG.num_hidden_layers) ** 0.5
             nn.init.normal_(parameter, std=std, generator=generator)
 
 
@@ -77,12 +86,15 @@ class Batches:
     """Batch number `step`, always the same, whatever was asked before."""
 
     def __init__(self, codes: np.ndarray, protocol: Protocol, seed: int):
-        self.codes, self.protocol, self.seed = codes, protocol, seed
+        self.codes = codes
+        self.protocol = protocol
+        self.seed = seed
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """Ids (B, T), padded at the end, and target codes (B, T), -1 where nothing is predicted."""
         rng = random.Random(f"batch {self.seed} {step}")
-        protocol, size = self.protocol, MINIATURE.recipe.size
+        protocol = self.protocol
+        size = MINIATURE.recipe.size
         sequences = []
         for _ in range(BATCH):
             index = rng.randrange(len(self.codes))
@@ -95,50 +107,62 @@ class Batches:
         return batch.ids, batch.targets
 
 
-def train(folder: Path, batches: Batches, steps: int, seed: int = 0, log=print) -> Transformer:
+def train(
+    folder: Path,
+    batches: Callable[[int], tuple[Tensor, Tensor]],
+    steps: int,
+    seed: int = 0,
+    log: Log = print,
+) -> Transformer:
     """Train for `steps` in all, checkpointing into `folder`, and go on from a checkpoint there.
 
     The state before the learning rate starts to fall is kept: a later, longer training goes on from it.
     """
     model = Transformer(CONFIG)
     initialise(model, seed)
-    optimizers = make_optimizers(model)
-    latest, plateau = folder / "decoder_training.safetensors", folder / "decoder_plateau.safetensors"
-    resumed = resumable(latest, plateau, steps)
-    start = load_training(resumed, model, optimizers, {}) if resumed else 0
-    average = None
-    for step in range(start, steps):
-        for group in (g for optimizer in optimizers for g in optimizer.param_groups):
-            group["lr"] = group["peak"] * schedule(step, steps)
+    latest = folder / "decoder_training.safetensors"
+    plateau = folder / "decoder_plateau.safetensors"
+
+    def compute(step: int) -> Step:
         ids, targets = batches(step)
+        scored = targets >= 0
         with torch.autocast("cpu", torch.bfloat16):
-            logits = model.image_logits(model(model.embed(ids))[targets >= 0])
-        loss = F.cross_entropy(logits, targets[targets >= 0])
-        model.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-        average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
-        if step % 20 == 0:
-            log(f"decoder step {step}/{steps} loss {average:.4f}")
-        if step + 1 == falls_at(steps):
-            save_training(plateau, step + 1, steps, model, optimizers, {})
-        if step % 200 == 199 or step + 1 == steps:
-            save_training(latest, step + 1, steps, model, optimizers, {})
+            logits = model.image_logits(model(model.embed(ids))[scored])
+        loss = F.cross_entropy(logits, targets[scored])
+        return Step(loss, loss.item())
+
+    def on_step(done: int) -> None:
+        if done == falls_at(steps):
+            training.save(plateau, done)
+
+    training = Training(
+        model,
+        make_optimizers(model),
+        latest,
+        steps,
+        compute,
+        schedule=lambda step: schedule(step, steps),
+        clip_norm=1.0,
+        log=log,
+        describe="loss {:.4f}".format,
+        log_every=20,
+        on_step=on_step,
+    )
+    start = 0
+    resumed = resumable(latest, plateau, steps)
+    if resumed is not None:
+        start = training.resume(resumed)
+    training.run(start)
     return model.eval()
 
 
 def make_optimizers(model: Transformer) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices, AdamW for the rest."""
     hidden = [p for p in model.model.layers.parameters() if p.dim() == 2 and min(p.shape) > 1]
     others = [p for p in model.parameters() if not any(p is h for h in hidden)]
-    optimizers = [
-        torch.optim.Muon(hidden, lr=LEARNING_RATE, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.0),
-    ]
-    for group in (g for optimizer in optimizers for g in optimizer.param_groups):
-        group["peak"] = LEARNING_RATE
-    return optimizers
+    muon = torch.optim.Muon(hidden, lr=LEARNING_RATE, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW(others, lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.0)
+    return [with_peak(muon, LEARNING_RATE), with_peak(adamw, LEARNING_RATE)]
 
 
 def falls_at(steps: int) -> int:
@@ -148,7 +172,7 @@ def falls_at(steps: int) -> int:
 
 def schedule(step: int, steps: int) -> float:
     """Warm up over 100 steps, then constant, then linear towards zero."""
-    return min(1.0, (step + 1) / 100, max(0.01, (steps - step) / (steps - falls_at(steps))))
+    return warm_up_and_fall(step, steps, 100, steps - falls_at(steps))
 
 
 def resumable(latest: Path, plateau: Path, steps: int) -> Path | None:

@@ -25,6 +25,7 @@ from ar_core.text import TextTokenizer
 from ..world.words import build_tokenizer
 from . import decoder_training, vq_training
 from .export import export
+from .loop import timed_log
 
 
 def main() -> None:
@@ -43,10 +44,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=MINIATURE_FOLDER)
     arguments = parser.parse_args()
     started = time.time()
-
-    def log(message: str) -> None:
-        print(f"[{(time.time() - started) / 60:6.1f} min] {message}", flush=True)
-
+    log = timed_log()
     tokenizer: ImageTokenizer = vq_training.train(arguments.folder, arguments.vq_images, arguments.seed, log)
     codes = decoder_training.tokenise(tokenizer, arguments.folder, arguments.scenes, arguments.seed, log)
     protocol = MINIATURE.bind(TextTokenizer(build_tokenizer()))
@@ -60,7 +58,9 @@ def main() -> None:
 def record(arguments: argparse.Namespace, minutes: float) -> None:
     """Add this run to `training.json`, which the model card quotes."""
     path = arguments.folder / "training.json"
-    before = read_json(path) if path.exists() else {}
+    before = {}
+    if path.exists():
+        before = read_json(path)
     write_json(
         path,
         {

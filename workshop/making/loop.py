@@ -1,0 +1,111 @@
+"""The one loop in which the workshop's networks are trained: numbered steps, a schedule, checkpoints to go on from."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .checkpointing import Optimizers, load_training, save_training
+
+Log = Callable[[str], None]
+Lesson = Callable[[int, int], tuple[Tensor, ...]]  # step, seed -> what a network's `loss` takes
+SMOOTHING = 0.98  # of what is logged
+
+
+@dataclass
+class Step:
+    """What one step computed: the `loss` to go down, and the `value` whose average is logged."""
+
+    loss: Tensor
+    value: float
+
+
+@dataclass
+class Training:
+    """A network, its optimizers and its checkpoint.
+
+    `steps`: in all. `compute`: forward of a step, always the same for the same number. `schedule`: the learning rate of
+    a step as a share of the peak, which every parameter group has as "peak". `extra`: tensors that belong to the
+    checkpoint. `describe`: the line that is logged for an average. `on_step`: hears how many steps are done.
+    """
+
+    network: nn.Module
+    optimizers: Optimizers
+    path: Path
+    steps: int
+    compute: Callable[[int], Step]
+    schedule: Callable[[int], float]
+    clip_norm: float = math.inf
+    extra: dict[str, Tensor] = field(default_factory=dict)
+    log: Log = print
+    describe: Callable[[float], str] = "loss {:.3f}".format
+    log_every: int = 100
+    save_every: int = 200
+    on_step: Callable[[int], None] | None = None
+
+    def resume(self, path: Path | None = None) -> int:
+        """Load the checkpoint at `path`, this training's own by default; returns the step to go on from."""
+        path = path or self.path
+        if not path.exists():
+            return 0
+        return load_training(path, self.network, self.optimizers, self.extra)
+
+    def run(self, start: int) -> None:
+        """Train from step `start` to the end."""
+        average: float | None = None
+        for number in range(start, self.steps):
+            self._set_rates(self.schedule(number))
+            step = self.compute(number)
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
+            step.loss.backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
+            for optimizer in self.optimizers:
+                optimizer.step()
+            average = smoothed(average, step.value)
+            if number % self.log_every == 0:
+                self.log(f"{self.path.stem} step {number}/{self.steps} {self.describe(average)}")
+            done = number + 1
+            if self.on_step is not None:
+                self.on_step(done)
+            if done % self.save_every == 0 or done == self.steps:
+                self.save(self.path, done)
+
+    def save(self, path: Path, done: int) -> None:
+        """Write a checkpoint of the state after `done` steps."""
+        save_training(path, done, self.steps, self.network, self.optimizers, self.extra)
+
+    def _set_rates(self, share: float) -> None:
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * share
+
+
+def smoothed(average: float | None, value: float) -> float:
+    """The moving average with one value more; None before the first."""
+    if average is None:
+        return value
+    return SMOOTHING * average + (1 - SMOOTHING) * value
+
+
+def with_peak(optimizer: torch.optim.Optimizer, rate: float) -> torch.optim.Optimizer:
+    """`optimizer` with this highest learning rate in every group."""
+    for group in optimizer.param_groups:
+        group["peak"] = rate
+    return optimizer
+
+
+def timed_log() -> Log:
+    """Prints messages with the minutes since now."""
+    started = time.time()
+
+    def log(message: str) -> None:
+        print(f"[{(time.time() - started) / 60:6.1f} min] {message}", flush=True)
+
+    return log
