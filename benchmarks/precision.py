@@ -28,8 +28,9 @@ from ar_core.model import ARModel
 from ar_core.photos import stack
 from ar_core.sampling import SamplingSettings
 from ar_core.training.examples import Batch, make_batch
+from workshop.world.captions import describe
 from workshop.world.drawing import draw
-from workshop.world.scenes import describe, random_scene
+from workshop.world.scenes import random_scene
 
 from .common.machine import machine
 from .decode import MINIATURE_CFG, MINIATURE_PROMPTS

@@ -22,7 +22,7 @@ from ar_core.dreambench.pictures import PicturesError, find_pictures, without_id
 from ar_core.dreambench.report import as_json, as_markdown
 from ar_core.dreambench.scoring import score_subject, table
 from ar_core.dreambench.sheet import sheet
-from ar_core.dreambench.statistics import bootstrap
+from ar_core.dreambench.statistics import bootstrap, number_text
 from ar_core.dreambench.suites import choose_suite
 
 FILE = """Classes
@@ -156,6 +156,11 @@ def test_prior_preservation_is_the_likeness_of_the_bare_class():
     assert math.isclose(scores.prior_preservation(unit([1, 0], [0, 1]), unit([1, 0])), 0.5, abs_tol=1e-6)
 
 
+def test_a_number_that_does_not_exist_is_a_dash():
+    assert str(bootstrap([float("nan")])) == number_text(float("nan")) == "–"
+    assert str(bootstrap([0.5, 0.5])) == "0.500 (0.500–0.500)"
+
+
 def test_intervals_resample_subjects():
     assert bootstrap([2.0, 2.0, float("nan")]) == (2.0, 2.0, 2.0)
     mean, low, high = bootstrap([0.0, 1.0] * 50)
@@ -283,7 +288,9 @@ def test_what_is_unknown_is_asked_for(tmp_path):
 
 
 def test_a_subjects_scores_and_their_report(encoders):
-    image = lambda seed: Image.fromarray(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), np.uint8))  # noqa: E731
+    def image(seed):
+        return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), np.uint8))
+
     photos, images = [image(i) for i in range(3)], [image(0), image(7), image(8)]
     prompts = ["a cup at home", "a cup at home", "a green cup"]
     kinds = {"a cup at home": PLACE, "a green cup": PROPERTY}
@@ -407,6 +414,29 @@ def test_the_benchmark_shares_stage_one_scores_and_goes_on(data, folders, tmp_pa
         cli.main(bench(data, out, "--no-scores", "--seeds", "0", "--images-per-prompt", "2")) == 1
         and "other settings" in capsys.readouterr().err
     )
+
+
+def test_other_photos_or_views_are_another_benchmark(data, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--no-scores", "--strategies", "embedding_only", "--subjects", "cup"]
+    assert cli.main(bench(data, out, *options)) == 0
+    assert cli.main(bench(data, out, *options, "--recipe", "paper")) == 1  # the paper makes no views
+    assert "other settings" in capsys.readouterr().err
+    photo(data / "dataset" / "cup" / "00.jpg", 99)
+    assert cli.main(bench(data, out, *options)) == 1
+    assert "other settings, photos" in capsys.readouterr().err
+
+    record = out / "embedding_only" / "cup" / "unit-0.json"  # as an earlier version wrote it, without the photos
+    found = json.loads(record.read_text(encoding="utf-8"))
+    del found["asked"]["photos"]
+    record.write_text(json.dumps(found), encoding="utf-8")
+    assert cli.main(bench(data, out, *options)) == 0 and "finished before" in capsys.readouterr().out
+
+
+def test_an_own_folder_says_what_is_live_in_it(data):
+    assert [subject.live for subject in choose_suite(data, ["cup"]).read().subjects] == [True, False]
+    assert not choose_suite(data, []).read().problems  # any number of subjects and prompts is right
+    assert len(choose_suite(data).read().problems) == 3  # DreamBench has 30 and twice 25
 
 
 def test_a_subject_that_fails_is_reported_and_the_others_go_on(data, tmp_path, capsys, monkeypatch):

@@ -2,6 +2,7 @@
 
 import functools
 import random
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,13 +13,17 @@ from safetensors.torch import load_file
 from ar_core.architecture import TransformerConfig
 from ar_core.families.miniature import MINIATURE
 from ar_core.text import NEUTRAL_TEMPLATES, TextTokenizer
-from workshop.evaluation import evaluate, judges
-from workshop.making import decoder_training, vq_training
+from workshop.evaluation import evaluation as evaluating
+from workshop.evaluation import intervals, judges
+from workshop.making import decoder_training, lessons, scorer_training, scorers, vq_training
 from workshop.making.checkpointing import progress, save_training, trained_weights
+from workshop.making.codebook import MovingAverageCodebook
 from workshop.making.export import export
+from workshop.world.captions import describe
 from workshop.world.drawing import draw
-from workshop.world.scenes import CLASSES, COLOURS, PATTERNS, PLACES, describe, is_held_out, random_scene, wild_scene
+from workshop.world.scenes import is_held_out, random_scene, wild_scene
 from workshop.world.subjects import SUBJECTS, photos_of
+from workshop.world.vocabulary import CLASSES, COLOURS, PATTERNS, PLACES
 from workshop.world.words import CONTROL_TOKENS, build_tokenizer, captions, control_tokens, known_words
 
 SILENT = {"log": lambda message: None}
@@ -205,7 +210,7 @@ def test_the_image_tokenizers_training_fills_its_codebook_and_exports(small, tmp
 
 def test_the_codebook_follows_its_vectors_and_revives_dead_rows():
     rows = torch.nn.Parameter(torch.zeros(2, 1))
-    codebook = vq_training.MovingAverageCodebook(rows, decay=0.5)
+    codebook = MovingAverageCodebook(rows, decay=0.5)
     codebook.counts.fill_(1)
     codebook.update(torch.tensor([[4.0], [4.0]]), torch.tensor([0, 0]))
     assert rows[0].item() == pytest.approx(4 / 1.5 * 1.0) and rows[1].item() == 0
@@ -221,15 +226,17 @@ def test_the_codebook_follows_its_vectors_and_revives_dead_rows():
     "judge, lesson", [("AttributeJudge", "attribute_lesson"), ("IdentityJudge", "identity_lesson")]
 )
 def test_the_judges_learn(judge, lesson, monkeypatch):
-    monkeypatch.setattr(judges, "BATCH", 16)
+    monkeypatch.setattr(lessons, "BATCH", 16)
     torch.manual_seed(0)
-    judge, (pictures, labels) = getattr(judges, judge)(), getattr(judges, lesson)(0, 0)
+    judge = getattr(judges, judge)()
+    lesson = getattr(lessons, lesson)(0, 0)
+    pictures = lesson[0]
     assert 200_000 < sum(parameter.numel() for parameter in judge.parameters()) < 400_000
     assert pictures.shape == (16, 3, 64, 64) and pictures.min() >= 0 and pictures.max() <= 1
     optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3)
     losses = []
     for _ in range(8):
-        loss = judge.loss(pictures, labels)
+        loss = judge.loss(*lesson)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -238,7 +245,7 @@ def test_the_judges_learn(judge, lesson, monkeypatch):
 
 
 def test_the_judges_training_goes_on_as_if_it_had_never_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(judges, "BATCH", 8)
+    monkeypatch.setattr(lessons, "BATCH", 8)
     whole = judges.train(tmp_path / "whole", 4, **SILENT)
     judges.train(tmp_path / "parts", 2, **SILENT)
     parts = judges.train(tmp_path / "parts", 4, **SILENT)
@@ -246,11 +253,23 @@ def test_the_judges_training_goes_on_as_if_it_had_never_stopped(tmp_path, monkey
         assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
 
 
+def test_the_pair_scorers_training_goes_on_with_its_own_tokenizer(tmp_path, monkeypatch):
+    """Learned anew, the tokenizer may number its tokens in another way."""
+    monkeypatch.setattr(scorers, "BATCH", 8)
+    monkeypatch.setattr(scorer_training, "warm_up_and_fall", lambda *_: 1.0)  # else a shorter training differs
+    scorer_training.train("pairs", tmp_path / "parts", 1, **SILENT)
+    (tmp_path / "whole").mkdir()
+    shutil.copy(tmp_path / "parts" / "pairs_tokenizer.json", tmp_path / "whole")
+    parts = scorer_training.train("pairs", tmp_path / "parts", 2, **SILENT).state_dict()
+    whole = scorer_training.train("pairs", tmp_path / "whole", 2, **SILENT).state_dict()
+    assert all(torch.equal(whole[name], value) for name, value in parts.items())
+
+
 def test_an_identity_lesson_shows_pairs_of_few_classes_at_two_places(monkeypatch):
     drawn = []
-    monkeypatch.setattr(judges, "draw", lambda scene, size: drawn.append(scene) or draw(scene, size))
-    judges.identity_lesson(0, 0)
-    assert len({scene.subject.kind for scene in drawn}) == judges.KINDS_AT_ONCE
+    monkeypatch.setattr(lessons, "draw", lambda scene, size: drawn.append(scene) or draw(scene, size))
+    lessons.identity_lesson(0, 0)
+    assert len({scene.subject.kind for scene in drawn}) == lessons.KINDS_AT_ONCE
     for one, other in zip(drawn[::2], drawn[1::2], strict=True):
         assert (
             one.place != other.place
@@ -267,7 +286,7 @@ def evaluation(folder, **effort):
     torch.nn.init.zeros_(model.transformer.weight), torch.nn.init.zeros_(model.transformer.bias)
     model.image_tokenizer.load_state_dict(model.transformer.state_dict())
     judge = model.transformer
-    return evaluate.Evaluation(model, judge, judge, evaluate.Effort(**effort), folder, folder / "sheets", **SILENT)
+    return evaluating.Evaluation(model, judge, judge, evaluating.Effort(**effort), folder, folder / "sheets", **SILENT)
 
 
 def test_a_part_is_measured_again_only_when_something_else_is_asked(tmp_path):
@@ -291,23 +310,23 @@ def test_the_nearest_subject_is_the_one_retrieved(tmp_path):
 
 
 def test_a_summary_weighs_subjects_equally():
-    table = evaluate.summary({"purple_mug": [[1, 0], [1, 1]], "cream_cat": [[0, 1], [0, 1], [0, 1], [1, 1]]})
+    table = evaluating.summary({"purple_mug": [[1, 0], [1, 1]], "cream_cat": [[0, 1], [0, 1], [0, 1], [1, 1]]})
     assert table["subjects"]["purple_mug"] == {"identity": 1, "place": 0.5, "both": 0.5}
     assert table["in range"]["identity"] == [1, 1, 1] and table["out of range"]["both"][0] == 0.25
     assert table["all"]["identity"][0] == 0.625 and table["all"]["identity"][1:] == [0.25, 1]
 
 
 def test_intervals():
-    assert evaluate.wilson(8, 10) == [0.8, 0.4902, 0.9433]  # Wilson's interval, by hand
-    assert evaluate.wilson(0, 10)[1] == 0
-    mean, low, high = evaluate.mean_interval([1.0, 2.0, 3.0])
+    assert intervals.wilson(8, 10) == [0.8, 0.4902, 0.9433]  # Wilson's interval, by hand
+    assert intervals.wilson(0, 10)[1] == 0
+    mean, low, high = intervals.mean_interval([1.0, 2.0, 3.0])
     assert mean == 2 and 1 <= low < 2 < high <= 3
     assert (low, high) == (1, 3)  # three equal lots fall together in 1 of 27 draws, more often than 1 in 40
-    assert evaluate.mean_interval([5.0, 5.0]) == [5, 5, 5]
+    assert intervals.mean_interval([5.0, 5.0]) == [5, 5, 5]
 
 
 def test_accuracies_count_all_three_together():
     truth = [{"class": "dog", "colour": "red", "place": "beach"}] * 4
     seen = [*truth[:2], {**truth[0], "colour": "blue"}, {**truth[0], "place": "snow"}]
-    table = evaluate.accuracies(truth, seen)
+    table = evaluating.accuracies(truth, seen)
     assert table["class"][0] == 1 and table["colour"][0] == 0.75 and table["class & colour & place"][0] == 0.5

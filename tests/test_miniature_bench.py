@@ -8,53 +8,57 @@ import re
 
 import pytest
 import torch
+from PIL import Image
 
 from ar_core import cli
-from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY
+from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY, read_dataset
 from ar_core.dreambench.encoders import MINIATURE, MINIATURE_SCORERS, SCORER_INPUT, Encoders
 from ar_core.dreambench.scoring import ScoredPicture, SubjectScores
+from ar_core.dreambench.suites import drawings
 from ar_core.model import MINIATURE_FOLDER
-from workshop.evaluation import bench_page, single_photo
-from workshop.evaluation.judges import anyone
+from workshop.evaluation import bench_page, claims, single_photo
 from workshop.evaluation.scorer_check import questions
-from workshop.making.scorer_training import BATCH, PairScorer, alike, build_tokenizer, caption
+from workshop.making.lessons import anyone
+from workshop.making.scorers import BATCH, PairScorer, alike, caption, learn_tokenizer
 from workshop.world import bench_data
 from workshop.world.drawing import draw
-from workshop.world.scenes import FIGURES, PLACES, random_scene
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """Two subjects, three prompts."""
-    monkeypatch.setattr(
-        bench_data, "SUBJECTS", {name: bench_data.SUBJECTS[name] for name in ("purple_mug", "cream_cat")}
-    )
-    monkeypatch.setattr(bench_data, "OBJECT_PROMPTS", bench_data.OBJECT_PROMPTS[-3:])
-    monkeypatch.setattr(bench_data, "LIVE_PROMPTS", bench_data.LIVE_PROMPTS[-3:])
-
+from workshop.world.scenes import random_scene
+from workshop.world.subjects import SUBJECTS
+from workshop.world.vocabulary import FIGURES, PLACES
 
 # ---------------------------------------------------------------- data set
 
 
-def test_the_drawn_data_set_is_read_like_the_real_one(small, tmp_path):
-    data = bench_data.drawn_dataset(tmp_path / "data")
-    mug, cat = data.subjects
-    assert (mug.name, mug.class_name, len(mug.photos), mug.live) == ("purple_mug", "mug", 5, False) and cat.live
-    assert [p.capability for p in data.prompts(cat)] == [ACCESSORY, PROPERTY, PROPERTY]
-    assert [p.capability for p in data.prompts(mug)] == [PLACE, PROPERTY, PROPERTY]
-    photo = mug.photos[0].read_bytes()
-    mug.photos[0].unlink()
-    assert (
-        bench_data.drawn_dataset(tmp_path / "data").subjects[0].photos[0].read_bytes() == photo
-    )  # drawn again, the same
+def test_the_shipped_data_set_is_what_the_workshop_draws(tmp_path):
+    """Pixel for pixel, and read like the real one."""
+    bench_data.draw_data_set(tmp_path)
+    shipped = drawings().read()
+    drawn = read_dataset(tmp_path, drawings().live_classes)
+    assert [subject.name for subject in shipped.subjects] == list(SUBJECTS)
+    for ours, theirs in zip(shipped.subjects, drawn.subjects, strict=True):
+        assert (ours.name, ours.class_name, ours.live) == (theirs.name, theirs.class_name, theirs.live)
+        for one, other in zip(ours.photos, theirs.photos, strict=True):
+            assert one.name == other.name and Image.open(one).tobytes() == Image.open(other).tobytes()
+    assert shipped.object_prompts == drawn.object_prompts and shipped.live_prompts == drawn.live_prompts
+    assert not shipped.problems
+
+
+def test_figures_and_objects_have_their_own_prompts():
+    data = drawings().read()
+    mug = data.subject("purple_mug")
+    cat = data.subject("cream_cat")
+    assert (mug.class_name, len(mug.photos), mug.live) == ("mug", 5, False) and cat.live
+    assert [prompt.capability for prompt in data.prompts(cat)][-3:] == [ACCESSORY, PROPERTY, PROPERTY]
+    assert [prompt.capability for prompt in data.prompts(mug)][-3:] == [PLACE, PROPERTY, PROPERTY]
 
 
 def test_the_whole_list_is_large_enough_and_in_words_the_miniature_knows():
-    assert len(bench_data.SUBJECTS) >= 8 and len(bench_data.OBJECT_PROMPTS) == len(bench_data.LIVE_PROMPTS) == 10
+    data = drawings().read()
+    assert len(data.subjects) >= 8 and len(data.object_prompts) == len(data.live_prompts) == 10
     known = set(json.loads((MINIATURE_FOLDER / "config.json").read_text(encoding="utf-8"))["known_words"])
-    for prompt in (*bench_data.OBJECT_PROMPTS, *bench_data.LIVE_PROMPTS):
-        assert set(re.findall("[a-z]+", prompt)) <= known, prompt
-    assert any(subject.kind in FIGURES for subject in bench_data.SUBJECTS.values())
+    for prompt in (*data.object_prompts, *data.live_prompts):
+        assert set(re.findall("[a-z]+", prompt.template)) <= known, prompt
+    assert {subject.kind for subject in SUBJECTS.values() if subject.kind in FIGURES} <= set(drawings().live_classes)
 
 
 # ---------------------------------------------------------------- scorers
@@ -62,7 +66,7 @@ def test_the_whole_list_is_large_enough_and_in_words_the_miniature_knows():
 
 def test_a_caption_that_is_true_of_another_picture_is_no_negative():
     scorer = PairScorer.__new__(PairScorer)
-    scorer.__dict__["tokenizer"] = build_tokenizer()
+    scorer.__dict__["tokenizer"] = PairScorer(learn_tokenizer()).tokenizer
     pictures, ids, mask, true = PairScorer.lesson(scorer, 0, 0)
     assert pictures.shape == (BATCH, 3, 64, 64) and ids.shape == mask.shape and bool(true.diagonal().all())
     assert 0 < int((true & ~torch.eye(BATCH, dtype=torch.bool)).sum()) < BATCH * BATCH // 4
@@ -94,7 +98,7 @@ def test_the_shipped_scorers_know_a_subject_from_a_copied_backdrop(scorers):
             random_scene(rng, someone, there),
             random_scene(rng, anyone(rng, someone.kind), here),
         )
-        picture, same, other = scorers.look([draw(scene, 96) for scene in scenes])[0]
+        picture, same, other = scorers.embed_images([draw(scene, 96) for scene in scenes])[0]
         right += float(picture @ same) > float(picture @ other)
     assert right >= 36  # chance 20
 
@@ -103,9 +107,9 @@ def test_the_shipped_scorers_read_places_colours_and_classes(scorers):
     rng, found = random.Random("test sentences"), {}
     for _ in range(40):
         scene = random_scene(rng, held_out=True)
-        picture = scorers.look([draw(scene, 96)])[1][0]
+        picture = scorers.embed_images([draw(scene, 96)])[1][0]
         for name, (sentences, right) in questions(scene).items():
-            found.setdefault(name, []).append(int((scorers.read(sentences) @ picture).argmax()) == right)
+            found.setdefault(name, []).append(int((scorers.embed_texts(sentences) @ picture).argmax()) == right)
     rates = {name: sum(hits) / len(hits) for name, hits in found.items()}
     assert min(rates["class"], rates["place"], rates["colour"]) >= 0.8, rates  # chance 1/12
 
@@ -136,9 +140,9 @@ def scores(name: str, value: float) -> SubjectScores:
 )
 def test_a_claim_is_judged_by_its_interval(two_stage, joint, said):
     scored = {way: [scores("a", v[0]), scores("b", v[1])] for way, v in (("two_stage", two_stage), ("joint", joint))}
-    claim = bench_page.answerable(scored)[0]
-    assert (claim.more, claim.less) == ("two_stage", "joint") and bench_page.verdict(scored, claim) == said
-    assert len(bench_page.answerable(scored)) == 2  # the others need ways that were not run
+    claim = claims.answerable(scored)[0]
+    assert (claim.more, claim.less) == ("two_stage", "joint") and claims.verdict(scored, claim) == said
+    assert len(claims.answerable(scored)) == 2  # the others need ways that were not run
 
 
 def test_seeds_spread():
@@ -152,12 +156,18 @@ def test_what_falls_late_is_seen():
     assert (steady.first, steady.middle, steady.last) == (6, 3, 1) and (early.middle, early.last) == (1, 1)
 
 
-def test_drawings_that_are_not_there_name_the_command_that_makes_them(tmp_path, capsys):
-    assert cli.main(["dreambench", "--data", "miniature", "--out", str(tmp_path), "--dry-run"]) == 1
-    assert f"python -m workshop.world.bench_data --out {tmp_path / 'data'}" in capsys.readouterr().err
+def test_a_folder_of_pictures_is_scored_with_the_shipped_data_set(tmp_path, capsys):
+    (tmp_path / "made" / "purple_mug").mkdir(parents=True)
+    picture = draw(random_scene(random.Random(0), SUBJECTS["purple_mug"], "jungle"), 96)
+    picture.save(tmp_path / "made" / "purple_mug" / "a_mug_in_the_jungle__0.png")
+    options = ["score", "--images", str(tmp_path / "made"), "--data", "miniature", "--out", str(tmp_path / "scores")]
+    assert cli.main(options) == 0
+    assert "mini-ID" in capsys.readouterr().out
+    found = json.loads((tmp_path / "scores" / "scores.json").read_text(encoding="utf-8"))
+    assert found["subjects"]["purple_mug"]["pictures"][0]["capability"] == PLACE
 
 
-def test_one_command_makes_the_page(small, tmp_path, capsys):
+def test_one_command_makes_the_page(tmp_path, capsys):
     page = tmp_path / "page" / "miniature.md"
     options = [
         "--embedding-steps",
@@ -168,12 +178,14 @@ def test_one_command_makes_the_page(small, tmp_path, capsys):
         "two_stage,joint_reverted,base",
         "--seeds",
         "0",
+        "--subjects",
+        "purple_mug,cream_cat",
     ]
     bench_page.main(["--out", str(tmp_path / "out"), "--page", str(page), *options])
     text = page.read_text(encoding="utf-8")
     assert "two_stage 1 + 1" in text and "| base |" in text and "mini-ID" in text and "published: " not in text
     found = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
-    assert set(found["ways"]) == {"two_stage", "joint_reverted", "base"} and set(found["single photo"]) == {
+    assert set(found["variants"]) == {"two_stage", "joint_reverted", "base"} and set(found["single photo"]) == {
         "purple_mug",
         "cream_cat",
     }

@@ -1,6 +1,6 @@
 """Measures the recipe's number of layer steps, on subjects that no table reports.
 
-    python -m workshop.evaluation.choose_steps --folder runs/miniature --strategy two_stage --method lora --steps 20 40 60 80 100
+    python -m workshop.evaluation.choose_steps --strategy two_stage --method lora --steps 20 40 60 80 100
 
 Trainings are remembered: every number of steps is a point of one training, and a longer list goes on from there.
 """
@@ -12,10 +12,11 @@ from pathlib import Path
 
 from ar_core.files import write_json
 from ar_core.model import MINIATURE_FOLDER, ARModel
+from ar_core.tables import markdown_row, markdown_table
 from ar_core.training.settings import METHODS
 
 from ..world.subjects import TUNING
-from .evaluate import Effort, Evaluation
+from .evaluation import MEASURES, Effort, Evaluation
 from .judges import train
 
 
@@ -35,7 +36,8 @@ def main() -> None:
     arguments = parser.parse_args()
     model = ARModel.load(arguments.model)
     judges = train(arguments.folder, arguments.judge_steps)
-    print(f"| {arguments.strategy}, {arguments.method}: steps | identity | place | both |\n|---|---|---|---|")
+    for line in markdown_table([f"{arguments.strategy}, {arguments.method}: steps", *MEASURES], []):
+        print(line)
     for steps in arguments.steps:
         effort = Effort(
             subjects=tuple(TUNING),
@@ -46,12 +48,8 @@ def main() -> None:
         evaluation = Evaluation(model, *judges, effort, arguments.folder, sheets, lambda line: None)
         found = evaluation.personalization((arguments.strategy,))[arguments.strategy]
         write_json(evaluation.sheets / "numbers.json", found)
-        print(
-            f"| {steps} | "
-            + " | ".join(f"{found['all'][measure][0]:.2f}" for measure in ("identity", "place", "both"))
-            + " |",
-            flush=True,
-        )
+        rates = [f"{found['all'][measure][0]:.2f}" for measure in MEASURES]
+        print(markdown_row([str(steps), *rates]), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ar_core.control import Cancel, Progress
 from ar_core.dreambench.dataset import BenchSubject
+from ar_core.dreambench.statistics import mean
 from ar_core.model import ARModel
 from ar_core.photos import read_photos
 from ar_core.training import TrainingSettings, personalize, prepare_subject
@@ -25,7 +26,10 @@ class Fall:
 def curves(
     model: ARModel, subjects: Sequence[BenchSubject], steps: int, runs: Path, progress: Progress, cancel: Cancel
 ) -> dict[str, dict[str, list[float]]]:
-    """Losses of stage 1 by subject, on its first photo alone and on all of them; no views, which would be more pictures."""
+    """Losses of stage 1 by subject, on its first photo alone and on all of them.
+
+    Without views, which would be more pictures.
+    """
     recipe = replace(model.family.recipe, views=0)
     bare = replace(model, family=replace(model.family, recipe=recipe))
     settings = TrainingSettings.resolve(bare.family, strategy="embedding_only", embedding_steps=steps)
@@ -35,13 +39,13 @@ def curves(
         found[subject.name] = {}
         for name, shown in (("one photo", photos[:1]), ("all photos", photos)):
             prepared = prepare_subject(bare, shown, subject.class_name, runs=runs, progress=progress, cancel=cancel)
-            found[subject.name][name] = personalize(bare, prepared, settings, runs, progress=progress, cancel=cancel)[
-                -1
-            ].losses
+            results = personalize(bare, prepared, settings, runs, progress=progress, cancel=cancel)
+            found[subject.name][name] = results[-1].losses
     return found
 
 
 def fall(losses: Sequence[float]) -> Fall:
-    sixth, middle = max(1, len(losses) // 6), len(losses) // 2
-    parts = (losses[:sixth], losses[middle - sixth // 2 :][:sixth], losses[-sixth:])
-    return Fall(*(sum(part) / len(part) for part in parts))
+    """How far losses came by the middle and by the end."""
+    sixth = max(1, len(losses) // 6)
+    start = len(losses) // 2 - sixth // 2
+    return Fall(mean(losses[:sixth]), mean(losses[start : start + sixth]), mean(losses[-sixth:]))

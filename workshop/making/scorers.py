@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel, ViTConfig, ViTModel
-from transformers.models.clip import CLIPTokenizerFast
+from transformers import CLIPTokenizerFast  # type: ignore[attr-defined]  # the package's types lack it
 
 from ar_core.dreambench.encoders import SCORER_INPUT
 from ar_core.files import write_text

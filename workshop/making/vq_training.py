@@ -57,7 +57,8 @@ class SceneImages(Dataset[Tensor]):
 def train(folder: Path, images: int, seed: int = 0, log: Log = print) -> ImageTokenizer:
     """Train on `images` scenes, checkpointing into `folder`, and go on from a checkpoint there."""
     torch.manual_seed(seed)
-    model = ImageTokenizer(CONFIG).to(memory_format=torch.channels_last)
+    model = ImageTokenizer(CONFIG)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a form that torch's types lack
     lessons = Lessons(model, images // BATCH, seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.95), weight_decay=0.01)
     training = Training(

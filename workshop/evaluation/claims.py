@@ -1,0 +1,85 @@
+"""What the paper says of its variants, held against what the miniature shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ar_core.dreambench.report import Scored
+from ar_core.dreambench.scoring import difference
+from ar_core.dreambench.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says of two variants, as the sign of their difference in one measure.
+
+    `measure`: 0 is the ViT's (DINO), 1 CLIP's of pictures, 2 CLIP's of prompts.
+    """
+
+    text: str
+    more: str
+    less: str
+    measure: int
+
+
+CLAIMS = (
+    Claim(
+        "two stages show the subject more faithfully than joint training (DINO .671 against .509)",
+        "two_stage",
+        "joint",
+        0,
+    ),
+    Claim(
+        "two stages follow the prompt better than joint training (CLIP-T .314 against .296)", "two_stage", "joint", 2
+    ),
+    Claim(
+        "the same, joint training having as many steps as both stages together: subject", "two_stage", "joint_long", 0
+    ),
+    Claim(
+        "the same, joint training having as many steps as both stages together: prompt", "two_stage", "joint_long", 2
+    ),
+    Claim("the layers add likeness to the embedding alone (DINO .671 against .601)", "two_stage", "embedding_only", 0),
+    Claim(
+        "the embedding alone follows the prompt a little better (CLIP-T .320 against .314)",
+        "embedding_only",
+        "two_stage",
+        2,
+    ),
+    Claim(
+        "the full q, k and v show the subject a little more faithfully than LoRA (DINO .671 against .657)",
+        "two_stage_full",
+        "two_stage",
+        0,
+    ),
+    Claim(
+        "after joint training the embedding alone says less on the original transformer than stage 1's does",
+        "embedding_only",
+        "joint_reverted",
+        0,
+    ),
+)
+
+
+def answerable(scored: Scored) -> list[Claim]:
+    """Those whose two variants were run."""
+    return [claim for claim in CLAIMS if claim.more in scored and claim.less in scored]
+
+
+def measured(scored: Scored, claim: Claim) -> Interval:
+    """The difference that the claim is about."""
+    return difference(scored[claim.more], scored[claim.less])[measure_name(scored, claim)]
+
+
+def measure_name(scored: Scored, claim: Claim) -> str:
+    """Of the scorers that were used."""
+    return scored[claim.more][0].measures[claim.measure]
+
+
+def verdict(scored: Scored, claim: Claim) -> str:
+    """Whether the interval lies on the claim's side of zero."""
+    found = measured(scored, claim)
+    if found.low > 0:
+        return "**agrees**"
+    if found.high < 0:
+        return "**disagrees**"
+    return "not separable"
