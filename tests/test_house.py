@@ -23,6 +23,7 @@ FOLDERS = (
     "workshop/making",
     "workshop/evaluation",
     "example_subjects",
+    "learned_subjects",
     "workflows",
     "web/docs",
     "tests",
@@ -113,6 +114,11 @@ def test_nodes_import_nothing_of_one_another():
 
 def test_the_workshop_imports_neither_nodes_nor_benchmarks():
     assert wrong("workshop", ("nodes", "benchmarks", "tests", *COMFYUI)) == set()
+
+
+def test_in_the_workshop_the_world_comes_first_then_making_then_evaluation():
+    assert wrong("workshop/world", ("workshop.making", "workshop.evaluation")) == set()
+    assert wrong("workshop/making", ("workshop.evaluation",)) == set()
 
 
 def test_benchmarks_import_neither_nodes_nor_tests():
