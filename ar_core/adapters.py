@@ -197,7 +197,7 @@ def target_shapes(transformer: Transformer) -> dict[str, Shape]:
 
 
 @contextmanager
-def attached(transformer: Transformer, adapter: Adapter | None, strength: float = 1.0) -> Iterator[None]:
+def attach_adapter(transformer: Transformer, adapter: Adapter | None, strength: float = 1.0) -> Iterator[None]:
     """While this lasts, `transformer` computes with the unmerged adapter; its weights stay. May be nested."""
     handles = []
     if adapter is not None:
@@ -220,7 +220,7 @@ def _adding(adapter: Adapter, name: str, strength: float) -> Callable[[nn.Module
     return hook
 
 
-def merged(transformer: Transformer, changes: Sequence[tuple[Adapter, float]]) -> Transformer:
+def merge_adapters(transformer: Transformer, changes: Sequence[tuple[Adapter, float]]) -> Transformer:
     """A transformer with every adapter's change added at its strength.
 
     Shares all parameters that do not change with `transformer`, which stays as it is.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from . import layers
-from .adapters import Adapter, attached, merged
+from .adapters import Adapter, attach_adapter, merge_adapters
 from .checkpoints.errors import CheckpointError
 from .checkpoints.find import Files, ModelFolder, find_parts, open_folder
 from .checkpoints.load import load_image_tokenizer, load_transformer
@@ -31,7 +31,7 @@ from .sampling import SamplingSettings, jacobi, sequential
 from .sampling.engine import Engine
 from .sampling.sequential import Decoded, OnRow
 from .sampling.settings import auto_window
-from .text import Identifier, TextTokenizer, check_identifier_name, resolve
+from .text import Identifier, TextTokenizer, check_identifier_name, resolve_prompt
 from .transformer import Transformer
 
 MINIATURE_FOLDER = Path(__file__).parent / "miniature" / "weights"
@@ -187,7 +187,7 @@ class ARModel:
         """What computes: the base, or a copy of it into which the changes of its layers are merged."""
         if self.base.quantized or not self._changes:
             return self.base
-        return merged(self.base, self._changes)
+        return merge_adapters(self.base, self._changes)
 
     @property
     def unmerged(self) -> list[tuple[Adapter, float]]:
@@ -258,7 +258,7 @@ class ARModel:
         with ExitStack() as stack:
             for adapter, strength in self.unmerged:
                 ready = adapter.frozen(self.device, self.transformer.dtype)
-                stack.enter_context(attached(self.transformer, ready, strength))
+                stack.enter_context(attach_adapter(self.transformer, ready, strength))
             yield
 
     # ---------------------------------------------------------------- pictures
@@ -273,7 +273,7 @@ class ARModel:
 
     def check_prompt(self, prompt: str, size: Size) -> str:
         """The prompt as it will be read. Raises TextError for one that cannot be."""
-        final = resolve(prompt, self.identifiers)
+        final = resolve_prompt(prompt, self.identifiers)
         self.protocol.prompt(final, size, self.identifiers)
         return final
 
@@ -298,7 +298,7 @@ class ARModel:
         """
         if isinstance(prompts, str):
             prompts = [prompts]
-        final = [resolve(prompt, self.identifiers) for prompt in prompts]
+        final = [resolve_prompt(prompt, self.identifiers) for prompt in prompts]
         ids = [self.protocol.prompt(prompt, settings.size, self.identifiers) for prompt in final]
         settings = replace(settings, window=settings.window or self._auto_window(len(ids)))
         log.debug("Sampling %d images of %s, window %d", len(ids), settings.size, settings.window)
@@ -318,7 +318,7 @@ class ARModel:
                 graphs,
                 compiled,
             )
-            decode = sequential.decode if settings.window == 1 else jacobi.decode
+            decode = sequential.decode_sequentially if settings.window == 1 else jacobi.decode_jacobi
             return decode(engine, settings, first_image=first_image, progress=progress, cancel=cancel, on_row=on_row)
 
         with self.personalizing():

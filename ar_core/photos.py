@@ -122,7 +122,7 @@ def read_photo(file: Path) -> tuple[Image.Image | None, str]:
     readable = _readable_formats()
     try:
         with strict_pillow(), Image.open(file, formats=readable) as image:
-            return clean(image)
+            return clean_photo(image)
     except UnidentifiedImageError:
         return None, _unidentified(file, readable)
     except Image.DecompressionBombError:
@@ -160,7 +160,7 @@ def strict_pillow() -> Iterator[None]:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def clean(image: Image.Image) -> tuple[Image.Image, str]:
+def clean_photo(image: Image.Image) -> tuple[Image.Image, str]:
     """The opened file as 8-bit RGB, upright, at most `LARGEST`, nothing but pixels; and what was done for that."""
     size = f"{image.width}x{image.height}"
     notes = [size]
@@ -169,13 +169,13 @@ def clean(image: Image.Image) -> tuple[Image.Image, str]:
     is_animated = getattr(image, "is_animated", False)
     if is_animated and image.format != "MPO":  # a phone's MPO hides a depth map behind its photo
         notes.append("first frame only")
-    factor = reduction(image)
+    factor = needed_reduction(image)
     # JPEG decodes at 1/2, 1/4 or 1/8, without memory for the rest.
     image.draft(None, (image.width // factor, image.height // factor))
     image.load()
     turn = _turn(image)
     image = to_rgb(image, notes)
-    image = image.reduce(reduction(image))
+    image = image.reduce(needed_reduction(image))
     if factor > 1:
         notes.append(f"reduced to {image.width}x{image.height}")
     if turn is not None:
@@ -184,7 +184,7 @@ def clean(image: Image.Image) -> tuple[Image.Image, str]:
     return image, ", ".join(notes)
 
 
-def reduction(image: Image.Image) -> int:
+def needed_reduction(image: Image.Image) -> int:
     """By how much each side must be divided to have at most `LARGEST` pixels."""
     return math.ceil(math.sqrt(image.width * image.height / LARGEST))
 
@@ -247,10 +247,10 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
 def centre_crop(image: Image.Image, size: Pixels) -> Image.Image:
     """The middle of the image at `size` (width, height), as much as fits."""
-    return window(image, size, (image.width / 2, image.height / 2), cover(image, size))
+    return cut_view(image, size, (image.width / 2, image.height / 2), largest_area(image, size))
 
 
-def views(
+def photo_views(
     image: Image.Image, size: Pixels, count: int, seed: int, shift: float, scale: float, flip: bool
 ) -> list[Image.Image]:
     """`count` variations of the centre crop: nearer or farther by up to 1/`scale`, moved by up to `shift` of a side.
@@ -261,7 +261,7 @@ def views(
     """
     if not 0 < scale <= 1 or shift < 0:
         raise ValueError(f"Views need a scale above 0 and up to 1 and a shift of 0 or more, not {scale} and {shift}.")
-    area = cover(image, size)
+    area = largest_area(image, size)
     # How far the largest view reaches beyond the photo when it is moved as far as it may be.
     across = math.ceil(max(0, area[0] * (0.5 + shift) / scale - image.width / 2))
     down = math.ceil(max(0, area[1] * (0.5 + shift) / scale - image.height / 2))
@@ -283,19 +283,19 @@ def _view(
     height = area[1] * zoom
     x = image.width / 2 + rng.uniform(-shift, shift) * width
     y = image.height / 2 + rng.uniform(-shift, shift) * height
-    view = window(image, size, (x, y), (width, height))
+    view = cut_view(image, size, (x, y), (width, height))
     if flip and rng.random() < 0.5:
         return ImageOps.mirror(view)
     return view
 
 
-def cover(image: Image.Image, size: Pixels) -> tuple[float, float]:
+def largest_area(image: Image.Image, size: Pixels) -> tuple[float, float]:
     """Sides of the largest area in the image with the proportions of `size`."""
     scale = min(image.width / size[0], image.height / size[1])
     return size[0] * scale, size[1] * scale
 
 
-def window(image: Image.Image, size: Pixels, centre: tuple[float, float], area: tuple[float, float]) -> Image.Image:
+def cut_view(image: Image.Image, size: Pixels, centre: tuple[float, float], area: tuple[float, float]) -> Image.Image:
     """The part of the image around `centre` with the sides `area`, at `size`.
 
     As the model's own photos were prepared: averages of whole blocks until less than twice as large, then bicubic.

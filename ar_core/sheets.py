@@ -18,11 +18,11 @@ TEXT_LINE = 20  # pixels from one line of small text to the next
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def font(size: int) -> Font:
+def sheet_font(size: int) -> Font:
     return ImageFont.load_default(size)
 
 
-def wrapped(text: str, width: int, face: Font) -> list[str]:
+def wrap_text(text: str, width: int, face: Font) -> list[str]:
     """`text` in lines no wider than `width` pixels (a single longer word stays whole)."""
     lines = []
     line = ""
@@ -36,7 +36,7 @@ def wrapped(text: str, width: int, face: Font) -> list[str]:
     return [*lines, line]
 
 
-def grid(
+def picture_grid(
     rows: Sequence[Sequence[Image.Image]],
     *,
     cell: int = 256,
@@ -49,7 +49,7 @@ def grid(
 
     `columns` head the columns, `labels` stand under the rows (one for each, or none), `note` at the foot.
     """
-    small = font(15)
+    small = sheet_font(15)
     width = max(len(row) for row in rows) * (cell + GAP) + GAP
     head = GAP
     if title:
@@ -58,21 +58,21 @@ def grid(
         head += 28
     below: list[list[str]] = [[] for _ in rows]  # the lines under each row
     if labels:
-        below = [wrapped(label, width - 2 * GAP, small) for label in labels]
+        below = [wrap_text(label, width - 2 * GAP, small) for label in labels]
     foot = []
     if note:
-        foot = wrapped(note, width - 2 * GAP, small)
+        foot = wrap_text(note, width - 2 * GAP, small)
     body = sum(cell + GAP + TEXT_LINE * len(lines) for lines in below)
     sheet = Image.new("RGB", (width, head + body + TEXT_LINE * len(foot) + GAP), BACKGROUND)
     pen = ImageDraw.Draw(sheet)
     if title:
-        pen.text((GAP, GAP), title, INK, font(22))
+        pen.text((GAP, GAP), title, INK, sheet_font(22))
     for index, name in enumerate(columns):
-        pen.text((GAP + index * (cell + GAP), head - 26), name, INK, font(18))
+        pen.text((GAP + index * (cell + GAP), head - 26), name, INK, sheet_font(18))
     y = head
     for row, lines in zip(rows, below, strict=True):
         for index, image in enumerate(row):
-            sheet.paste(enlarged(image, cell), (GAP + index * (cell + GAP), y))
+            sheet.paste(fit_into_cell(image, cell), (GAP + index * (cell + GAP), y))
         y = _write_lines(pen, y + cell + 2, lines, INK, small) + GAP - 2
     _write_lines(pen, y, foot, FAINT, small)
     return sheet
@@ -88,7 +88,7 @@ def _write_lines(
     return y
 
 
-def enlarged(image: Image.Image, cell: int) -> Image.Image:
+def fit_into_cell(image: Image.Image, cell: int) -> Image.Image:
     """`image` fitted into a square cell, centred on white."""
     scale = cell / max(image.size)
     width = max(1, round(image.width * scale))
@@ -114,7 +114,7 @@ class _Plot:
 
     def __init__(self, sheet: Image.Image, low: float, high: float, steps: int):
         self.pen = ImageDraw.Draw(sheet)
-        self.face = font(15)
+        self.face = sheet_font(15)
         self.low = low
         self.high = high
         if high == low:
@@ -137,7 +137,7 @@ class _Plot:
             colour = LINES[index % len(LINES)]
             red, green, blue = [(channel + 2 * 255) // 3 for channel in colour]
             self._line(losses, (red, green, blue), 1)
-            self._line(smoothed(losses), colour, 3)
+            self._line(smoothed_losses(losses), colour, 3)
             self.pen.text((self.left + 10 + 200 * index, self.bottom + 26), name, colour, self.face)
 
     def _axes(self) -> None:
@@ -155,7 +155,7 @@ class _Plot:
             self.pen.line(points, colour, width)
 
 
-def smoothed(values: Sequence[float], keep: float = 0.9) -> list[float]:
+def smoothed_losses(values: Sequence[float], keep: float = 0.9) -> list[float]:
     """Exponential moving average without the bias of its start; values that are NaN are passed over."""
     total = 0.0
     weight = 0.0

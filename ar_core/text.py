@@ -135,7 +135,7 @@ def split_at_identifiers(text: str, identifiers: Sequence[Identifier]) -> list[s
     return [*pieces, text[start:]]
 
 
-def resolve(text: str, identifiers: Sequence[Identifier]) -> str:
+def resolve_prompt(text: str, identifiers: Sequence[Identifier]) -> str:
     """The prompt as it will be read.
 
     A name that its class word does not follow gets it ("[V] on the beach" -> "[V] dog on the beach"), a dropped

@@ -74,7 +74,7 @@ def count_steps(windows: tuple[int, ...]) -> dict[int, dict[str, float]]:
 
 
 @torch.inference_mode()
-def disagreement(model: Model, baseline: Model, steps: int = 4) -> float:
+def largest_disagreement(model: Model, baseline: Model, steps: int = 4) -> float:
     """Largest difference of both ways' guided logits over the first steps, in standard deviations of the logits."""
     engine = model.engine()
     naive = Naive(baseline)
@@ -105,11 +105,11 @@ class Round:
         return min([self.ours.seconds, *self.jacobi.values()])
 
 
-def measure(
+def measure_precision(
     name: str, model: Model, baseline: Model, tokens: int, repetitions: int, read_speed: float, windows: tuple[int, ...]
 ) -> dict[str, Any]:
     """Alternate all ways and take medians: a machine that slows down for a while slows all."""
-    difference = disagreement(model, baseline)
+    difference = largest_disagreement(model, baseline)
     if not difference <= AGREEMENT[name]:
         raise RuntimeError(f"{name}: no fair comparison: logits differ by {difference:.2g} standard deviations.")
     time_naive(baseline, 3)  # warm up
@@ -122,7 +122,7 @@ def measure(
     result = summarize(rounds, model.bytes_per_step / read_speed, windows)
     result["peak_memory_gib"] = peak_memory(model.device)
     result["logit_difference"] = difference
-    say(name, result)
+    print_measurement(name, result)
     return result
 
 
@@ -149,7 +149,7 @@ def summarize(rounds: list[Round], floor: float, windows: tuple[int, ...]) -> di
     return result
 
 
-def say(name: str, result: dict[str, Any]) -> None:
+def print_measurement(name: str, result: dict[str, Any]) -> None:
     """Print what was measured in one precision."""
     print(
         f"{name}: {result['sequential_over_naive']:.2f}x; upstream's way {result['naive_tokens_per_s']:.1f} tokens/s, "
@@ -183,14 +183,14 @@ def all_precisions(
     results = {}
     for name, dtype in DTYPES.items():
         baseline = model.to(dtype)
-        results[name] = measure(name, baseline, baseline, tokens, repetitions, read_speed, windows)
+        results[name] = measure_precision(name, baseline, baseline, tokens, repetitions, read_speed, windows)
     for scheme in schemes:
         small = Model.random(model.device, model.settings.size[0]).to(dtype, scheme)
-        results[scheme] = measure(scheme, small, baseline, tokens, repetitions, read_speed, windows_quantized)
+        results[scheme] = measure_precision(scheme, small, baseline, tokens, repetitions, read_speed, windows_quantized)
     return results
 
 
-def arguments() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--quick",
@@ -206,7 +206,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    chosen = arguments()
+    chosen = parse_arguments()
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     device = default_device()

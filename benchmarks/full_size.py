@@ -50,7 +50,7 @@ def step_seconds(model: ARModel, images: int, window: int, steps: int) -> float:
     ids = [model.protocol.prompt(PROMPT, settings.size)] * images
     engine = Engine(model.transformer, model.protocol, ids, settings.size, settings.cfg, spare=window)
     ticks: list[float] = []
-    decode = sequential.decode if window == 1 else jacobi.decode
+    decode = sequential.decode_sequentially if window == 1 else jacobi.decode_jacobi
     with suppress(Cancelled):
         decode(
             engine,
@@ -77,7 +77,7 @@ def training_seconds(model: ARModel) -> dict[str, float]:
     return {"stage 1": marks[1] - marks[0], "stage 2, LoRA": marks[-1] - marks[-2]}
 
 
-def describe(model: ARModel) -> dict[str, float]:
+def gib_needed(model: ARModel) -> dict[str, float]:
     """Gibibytes: held by the weights, and computed for one picture on top of them."""
     recipe = model.family.recipe
     return {
@@ -97,7 +97,7 @@ def time_steps(model: ARModel, images: int, window: int, steps: int, floor: floa
     return {"images": images, "window": window, "seconds": seconds, "peak_gib": peak_memory(model.device)}
 
 
-def arguments() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--precision", choices=PRECISIONS, default="auto")
@@ -112,7 +112,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    chosen = arguments()
+    chosen = parse_arguments()
     device = default_device()
     precision = PRECISIONS[chosen.precision]
     if chosen.memory_cap:
@@ -122,7 +122,7 @@ def main() -> None:
     start = time.perf_counter()
     model = ARModel.load(chosen.folder, device, precision.dtype, quantized=precision.quantized, family=chosen.family)
     load_seconds = seconds_when_finished(device) - start
-    gib = describe(model)
+    gib = gib_needed(model)
     held = ", ".join(f"{name} {size:.2f} GiB" for name, size in gib.items())
     name = model.transformer.precision
     print(f"{model.family.title}, {name}: loaded in {load_seconds:.0f} s; {held}; {peak_text(device)}")

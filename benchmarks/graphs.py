@@ -33,7 +33,7 @@ STEPS = {  # how steps are run: options of an engine
 }
 
 
-def report(title: str, model: Model, window: int) -> None:
+def report_window(title: str, model: Model, window: int) -> None:
     """Print what was compared with a window."""
     plain = whole_picture(model, window, model.engine(window))
     engine = model.engine(window, graphs=True)
@@ -66,8 +66,8 @@ def whole_picture(model: Model, window: int, engine: Engine) -> Tensor:
     """Its codes."""
     settings = replace(model.settings, window=window)
     if window == 1:
-        return sequential.decode(engine, settings).codes
-    return jacobi.decode(engine, settings).codes
+        return sequential.decode_sequentially(engine, settings).codes
+    return jacobi.decode_jacobi(engine, settings).codes
 
 
 class TimedCapture(graphs.CudaCapture):
@@ -100,7 +100,7 @@ def main() -> None:
     for name, scheme in (("bf16", None), *((scheme, scheme) for scheme in SCHEMES)):
         model = Model.random(device, chosen.size).to(torch.bfloat16, scheme)
         for window in (1, max(WINDOWS)):
-            report(f"{name}, window {window}", model, window)
+            report_window(f"{name}, window {window}", model, window)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from ar_core.architecture import TransformerConfig
 from ar_core.families.lumina_mgpt import LUMINA_768
 from ar_core.sampling.engine import Engine
-from ar_core.sampling.rule import probabilities
+from ar_core.sampling.rule import code_probabilities
 from ar_core.transformer import Transformer
 
 from .random_checkpoint import protocol_of
@@ -41,25 +41,25 @@ class Launches(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = operation(*args, **(kwargs or {}))
-        given = tensors((args, kwargs))
-        made = tensors(result)
+        given = tensors_in((args, kwargs))
+        made = tensors_in(result)
         if any(t.device.type != self.device for t in given + made):
             self.elsewhere.append(str(operation))
-        if operation._schema.is_mutable or not {storage(t) for t in made} <= {storage(t) for t in given}:
+        if operation._schema.is_mutable or not {storage_of(t) for t in made} <= {storage_of(t) for t in given}:
             self.counted[str(operation).removeprefix("aten.")] += 1
         return result
 
 
-def tensors(tree: object) -> list[Tensor]:
+def tensors_in(tree: object) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def storage(tensor: Tensor) -> int:
+def storage_of(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
 @torch.inference_mode()
-def step(config: TransformerConfig, window: int) -> Launches:
+def launches_of_a_step(config: TransformerConfig, window: int) -> Launches:
     """One step with guidance, from the tokens to the distributions, of a model with these dimensions."""
     transformer = Transformer(config, device="meta", dtype=torch.bfloat16)
     recipe = LUMINA_768.recipe
@@ -70,21 +70,21 @@ def step(config: TransformerConfig, window: int) -> Launches:
     tokens = torch.zeros(1, window, dtype=torch.long, device="meta")
     done = torch.zeros(1, dtype=torch.long, device="meta")
     with Launches() as seen:
-        probabilities(engine.look_ahead(tokens, done, 0), recipe.top_k, recipe.temperature)
+        code_probabilities(engine.look_ahead(tokens, done, 0), recipe.top_k, recipe.temperature)
     return seen
 
 
-def per_layer(window: int) -> Counter[str]:
+def launches_per_layer(window: int) -> Counter[str]:
     """What one layer more adds."""
-    one = step(replace(TransformerConfig(), num_hidden_layers=1), window).counted
-    two = step(replace(TransformerConfig(), num_hidden_layers=2), window).counted
+    one = launches_of_a_step(replace(TransformerConfig(), num_hidden_layers=1), window).counted
+    two = launches_of_a_step(replace(TransformerConfig(), num_hidden_layers=2), window).counted
     return two - one
 
 
 def main() -> None:
     for window in (1, WINDOW):
-        seen = step(TransformerConfig(), window)
-        layer = per_layer(window)
+        seen = launches_of_a_step(TransformerConfig(), window)
+        layer = launches_per_layer(window)
         names = ", ".join(f"{count} {name}" for name, count in layer.most_common())
         print(f"window {window}: {seen.counted.total()} operations per step, {layer.total()} per layer ({names})")
 

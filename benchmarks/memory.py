@@ -65,7 +65,7 @@ def bytes_by_use(family: Family, scheme: str | None = None) -> dict[str, float]:
     return found
 
 
-def fitting(free: float, scheme: str | None) -> str:
+def uses_that_fit(free: float, scheme: str | None) -> str:
     """What fits a card with `free` GiB without streaming, each use with the largest size."""
     tables = {family.recipe.size[0]: bytes_by_use(family, scheme) for family in FAMILIES}
     uses = [name for name in next(iter(tables.values())) if name != "weights"]
@@ -84,7 +84,7 @@ def main() -> None:
     print("| card, GiB assumed free, computed | " + " | ".join(KINDS) + " |")
     print("|---|" + "---|" * len(KINDS))
     for box, free in CARDS.items():
-        print(f"| {box} GB, {free} | " + " | ".join(fitting(free, scheme) for scheme in KINDS.values()) + " |")
+        print(f"| {box} GB, {free} | " + " | ".join(uses_that_fit(free, scheme) for scheme in KINDS.values()) + " |")
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ from ar_core.memory import weight_bytes
 from ar_core.model import ARModel
 from ar_core.photos import stack
 from ar_core.sampling import SamplingSettings
-from ar_core.training.examples import Batch, make_batch
-from workshop.world.captions import describe
-from workshop.world.drawing import draw
+from ar_core.training.examples import Batch, make_training_batch
+from workshop.world.captions import describe_scene
+from workshop.world.drawing import draw_scene
 from workshop.world.scenes import random_scene
 
 from .common.machine import machine
@@ -57,17 +57,19 @@ class Seen:
     weights: int  # bytes of the transformer
 
 
-def scenes(model: ARModel, count: int) -> list[tuple[list[int], Tensor]]:
+def held_out_captions(model: ARModel, count: int) -> list[tuple[list[int], Tensor]]:
     """Captions' ids and codes (rows, columns) of held-out scenes."""
     rng = random.Random("precision")
     drawn = [random_scene(rng, held_out=True) for _ in range(count)]
     size = model.family.recipe.size
-    codes = torch.cat([model.encode(stack([draw(scene, size[0])])) for scene in drawn])
-    return [(model.protocol.prompt(describe(scene), size), grid) for scene, grid in zip(drawn, codes, strict=True)]
+    codes = torch.cat([model.encode(stack([draw_scene(scene, size[0])])) for scene in drawn])
+    return [
+        (model.protocol.prompt(describe_scene(scene), size), grid) for scene, grid in zip(drawn, codes, strict=True)
+    ]
 
 
 @torch.inference_mode()
-def forced(model: ARModel, batch: Batch) -> tuple[Tensor, Tensor]:
+def forced_predictions(model: ARModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Loss of each sequence (B,) and the likeliest codes (B, codes)."""
     transformer = model.transformer
     scored = batch.targets >= 0
@@ -77,14 +79,14 @@ def forced(model: ARModel, batch: Batch) -> tuple[Tensor, Tensor]:
     return losses.view(len(batch.ids), -1).mean(1), logits.argmax(-1).view(len(batch.ids), -1)
 
 
-def observe(model: ARModel, pairs: list[tuple[list[int], Tensor]], pictures: int) -> Seen:
+def observe_precision(model: ARModel, pairs: list[tuple[list[int], Tensor]], pictures: int) -> Seen:
     """What `model` makes of these captions with codes, and of the prompts."""
     size = model.family.recipe.size
     losses: list[Tensor] = []
     top: list[Tensor] = []
     for start in range(0, len(pairs), BATCH):
-        batch = make_batch(pairs[start : start + BATCH], model.protocol, size)
-        batch_losses, batch_top = forced(model, batch)
+        batch = make_training_batch(pairs[start : start + BATCH], model.protocol, size)
+        batch_losses, batch_top = forced_predictions(model, batch)
         losses.append(batch_losses)
         top.append(batch_top)
     drawn = []
@@ -94,7 +96,7 @@ def observe(model: ARModel, pairs: list[tuple[list[int], Tensor]], pictures: int
     return Seen(torch.cat(losses), torch.cat(top), torch.stack(drawn), weight_bytes(model.transformer))
 
 
-def compared(seen: Seen, reference: Seen) -> dict[str, float]:
+def compare_precisions(seen: Seen, reference: Seen) -> dict[str, float]:
     difference = seen.losses - reference.losses
     equal = seen.pictures == reference.pictures
     return {
@@ -116,9 +118,9 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{machine(torch.device('cpu'))}\n{arguments.scenes} held-out scenes, {arguments.pictures} pictures")
     models = {name: ARModel.load("miniature", **options) for name, options in PRECISIONS.items()}
-    pairs = scenes(models[REFERENCE], arguments.scenes)
-    seen = {name: observe(model, pairs, arguments.pictures) for name, model in models.items()}
-    results = {name: compared(found, seen[REFERENCE]) for name, found in seen.items()}
+    pairs = held_out_captions(models[REFERENCE], arguments.scenes)
+    seen = {name: observe_precision(model, pairs, arguments.pictures) for name, model in models.items()}
+    results = {name: compare_precisions(found, seen[REFERENCE]) for name, found in seen.items()}
     print(
         "| precision | weights | loss per code | difference | same top code | equal codes "
         "| before the first difference (median) |"

@@ -47,7 +47,7 @@ SEVEN_B = Dimensions(4096, 32, 32, 11008)
 SHARDS = 4
 
 
-def config(size: Dimensions) -> dict[str, object]:
+def checkpoint_config(size: Dimensions) -> dict[str, object]:
     """What config.json holds."""
     return {
         "model_type": "chameleon",
@@ -65,7 +65,7 @@ def config(size: Dimensions) -> dict[str, object]:
     }
 
 
-def shapes(size: Dimensions) -> dict[str, tuple[int, ...]]:
+def checkpoint_shapes(size: Dimensions) -> dict[str, tuple[int, ...]]:
     """Every tensor of the transformer; one q/k norm for all heads, no image tokenizer."""
     square = (size.hidden, size.hidden)
     norm = (1, size.hidden // size.heads)
@@ -84,10 +84,10 @@ def shapes(size: Dimensions) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def tensors(size: Dimensions, seed: int = 0, std: float = 0.02) -> Iterator[tuple[str, Tensor]]:
+def random_tensors(size: Dimensions, seed: int = 0, std: float = 0.02) -> Iterator[tuple[str, Tensor]]:
     """Names and values in bfloat16, one after the other: scales around 1, everything else around 0."""
     generator = torch.Generator().manual_seed(seed)
-    for name, shape in shapes(size).items():
+    for name, shape in checkpoint_shapes(size).items():
         value = torch.empty(shape).normal_(std=std, generator=generator)
         if "norm.weight" in name:
             value = value + 1
@@ -122,15 +122,15 @@ def protocol_of(family: Family) -> Protocol:
     return family.bind(TextTokenizer(Tokenizer.from_str(tokenizer_text())))
 
 
-def write(folder: Path, size: Dimensions = SEVEN_B, vq: ImageTokenizerConfig | None = None) -> None:
+def write_checkpoint(folder: Path, size: Dimensions = SEVEN_B, vq: ImageTokenizerConfig | None = None) -> None:
     """A whole model folder, a shard at a time; config.json comes last, so that half a folder is no model."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = list(shapes(size))
+    names = list(checkpoint_shapes(size))
     shard_of = {
         name: f"model-{1 + SHARDS * i // len(names):05d}-of-{SHARDS:05d}.safetensors" for i, name in enumerate(names)
     }
     held: dict[str, Tensor] = {}
-    for index, (name, value) in enumerate(tensors(size)):
+    for index, (name, value) in enumerate(random_tensors(size)):
         held[name] = value
         if index + 1 == len(names) or shard_of[names[index + 1]] != shard_of[name]:
             write_tensors(folder / shard_of[name], held)
@@ -140,10 +140,10 @@ def write(folder: Path, size: Dimensions = SEVEN_B, vq: ImageTokenizerConfig | N
     write_text(folder / "tokenizer.json", tokenizer_text())
     torch.manual_seed(0)
     write_tensors(folder / "vqgan.safetensors", ImageTokenizer(vq or ImageTokenizerConfig()).state_dict())
-    write_json(folder / "config.json", config(size))
+    write_json(folder / "config.json", checkpoint_config(size))
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
-    write(Path(sys.argv[1]))
+    write_checkpoint(Path(sys.argv[1]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..ar_core import Personalization
-from .host.patches import applied
-from .host.progress import explained, show_text
+from .host.patches import apply_as_patches
+from .host.progress import explain_on_node, show_text
 from .sockets import CATEGORY, ARModelSocket, HostedModel, PersonalizationSocket
 
 
@@ -43,11 +43,11 @@ class ApplyPersonalization(io.ComfyNode):
         )
 
     @classmethod
-    @explained
+    @explain_on_node
     def execute(
         cls, ar_model: HostedModel, personalization: Personalization, strength: float, identifier: str
     ) -> io.NodeOutput:
-        personalized = applied(ar_model, personalization, strength, identifier.strip() or None)
+        personalized = apply_as_patches(ar_model, personalization, strength, identifier.strip() or None)
         newest = personalized.model.applied[-1].identifier
         hint = f"write {newest.name} {newest.class_name} in prompts"
         if newest.dropped:

@@ -10,12 +10,12 @@ from comfy_api.latest import io
 
 from ..ar_core.dreambench.encoders import MINIATURE, PAPER, EncoderChoice, EncoderError, Encoders
 from ..ar_core.dreambench.pictures import without_identifier
-from ..ar_core.dreambench.report import as_markdown
-from ..ar_core.dreambench.scoring import score_subject, table
-from ..ar_core.dreambench.sheet import sheet
+from ..ar_core.dreambench.report import scores_as_markdown
+from ..ar_core.dreambench.scoring import score_subject, score_table
+from ..ar_core.dreambench.sheet import score_sheet
 from ..ar_core.photos import stack, tensor_photos
-from .host.folders import SCORERS, folders
-from .host.progress import explained, show_text
+from .host.folders import SCORERS, model_folders
+from .host.progress import explain_on_node, show_text
 from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket, check_choice
 
 CHOICES = {choice.title: choice for choice in (PAPER, MINIATURE)}
@@ -59,21 +59,21 @@ class DreamBenchScore(io.ComfyNode):
         )
 
     @classmethod
-    @explained
+    @explain_on_node
     def execute(
         cls, images: list[torch.Tensor], subject: list[SubjectPhotosValue], prompts: list[str], encoders: list[str]
     ) -> io.NodeOutput:
         who = subject[0]
         prompts = one_prompt_per_picture(images, prompts)
-        loaded = load(encoders[0])
+        loaded = load_chosen_encoders(encoders[0])
         pictures = [photo.image for photo in tensor_photos(images)]
         photos = [photo.image for photo in who.photos]
         sentences = [without_identifier(prompt, who.class_name) for prompt in prompts]
         scored = score_subject(loaded, who.class_name, pictures, sentences, photos)
         means = {measure: scored.mean(measure) for measure in scored.measures}
         show_text(", ".join(f"{measure} {mean:.3f}" for measure, mean in means.items()))
-        text = as_markdown([scored], table([scored]), loaded.names)
-        picture = stack([sheet(scored, photos, lambda picture: pictures[int(picture.file)])])
+        text = scores_as_markdown([scored], score_table([scored]), loaded.names)
+        picture = stack([score_sheet(scored, photos, lambda picture: pictures[int(picture.file)])])
         return io.NodeOutput(*means.values(), picture, text)
 
 
@@ -92,27 +92,27 @@ def one_prompt_per_picture(images: list[torch.Tensor], prompts: list[str]) -> li
     return repeated
 
 
-def load(title: str) -> Encoders:
+def load_chosen_encoders(title: str) -> Encoders:
     """The encoders, on the CPU: a few dozen pictures take seconds there, and the model keeps the card."""
     check_choice("encoders", title, CHOICES)
     choice = CHOICES[title]
     try:
-        return Encoders.load(in_models(choice))
+        return Encoders.load(encoders_in_models(choice))
     except EncoderError as error:
         if choice is not PAPER:
             raise
-        places = " and ".join(f"{name} into {folders(SCORERS)[0] / folder}" for name, folder in FOLDERS.items())
+        places = " and ".join(f"{name} into {model_folders(SCORERS)[0] / folder}" for name, folder in FOLDERS.items())
         raise ValueError(f"{error} Put {places}.") from error
 
 
-def in_models(choice: EncoderChoice) -> EncoderChoice:
+def encoders_in_models(choice: EncoderChoice) -> EncoderChoice:
     """`choice` read from ComfyUI's folders where they hold it, else by hub name."""
     return replace(choice, vit=_source(choice.vit), clip=_source(choice.clip))
 
 
 def _source(name: Path | str) -> Path | str:
     if name in FOLDERS:
-        for base in folders(SCORERS):
+        for base in model_folders(SCORERS):
             folder = base / FOLDERS[name]
             if folder.is_dir():
                 return folder

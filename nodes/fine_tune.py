@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..ar_core import Personalization, TrainingSettings
 from ..ar_core.training.settings import JOINT, LAYERS
 from . import training_view
-from .host.progress import explained
+from .host.progress import explain_on_node
 from .sockets import (
     CATEGORY,
     ARModelSocket,
@@ -57,11 +57,11 @@ class FineTuneTransformer(io.ComfyNode):
                 training_view.LEARNING_RATE,
                 training_view.TRAINING_SEED,
             ],
-            outputs=training_view.outputs(),
+            outputs=training_view.training_outputs(),
         )
 
     @classmethod
-    @explained
+    @explain_on_node
     def execute(
         cls,
         ar_model: HostedModel,
@@ -88,4 +88,4 @@ class FineTuneTransformer(io.ComfyNode):
             layer_steps=steps or None,
             layer_learning_rate=learning_rate or None,
         )
-        return training_view.train(ar_model, subject, stage, settings, identifier_embedding)
+        return training_view.train_stage(ar_model, subject, stage, settings, identifier_embedding)

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..ar_core import TrainingSettings
 from ..ar_core.training.settings import EMBEDDING
 from . import training_view
-from .host.progress import explained
+from .host.progress import explain_on_node
 from .sockets import CATEGORY, ARModelSocket, HostedModel, SubjectPhotosValue, SubjectSocket
 
 
@@ -27,11 +27,11 @@ class LearnIdentifier(io.ComfyNode):
                 training_view.LEARNING_RATE,
                 training_view.TRAINING_SEED,
             ],
-            outputs=training_view.outputs(),
+            outputs=training_view.training_outputs(),
         )
 
     @classmethod
-    @explained
+    @explain_on_node
     def execute(
         cls, ar_model: HostedModel, subject: SubjectPhotosValue, steps: int, learning_rate: float, training_seed: int
     ) -> io.NodeOutput:
@@ -42,4 +42,4 @@ class LearnIdentifier(io.ComfyNode):
             embedding_steps=steps or None,
             embedding_learning_rate=learning_rate or None,
         )
-        return training_view.train(ar_model, subject, EMBEDDING, settings)
+        return training_view.train_stage(ar_model, subject, EMBEDDING, settings)

@@ -9,9 +9,18 @@ from ..ar_core import ARModel
 from ..ar_core.families.registry import FAMILIES
 from ..ar_core.memory import drawing_bytes, size_text
 from ..ar_core.model import MINIATURE_FOLDER, PRECISIONS
-from .host.folders import MODELS, fingerprint, folders, inside
-from .host.memory import best_dtype, card_bytes, citizen, fits, fitting_precisions, offload_device, operations, weights
-from .host.progress import Reporter, duration, explained, show_text
+from .host.folders import MODELS, files_fingerprint, model_folders, path_inside
+from .host.memory import (
+    best_dtype,
+    card_bytes,
+    comfyui_operations,
+    fits_on_card,
+    fitting_precisions,
+    hand_to_comfyui,
+    held_bytes,
+    offload_device,
+)
+from .host.progress import Reporter, duration, explain_on_node, show_text
 from .sockets import CATEGORY, ARModelSocket, HostedModel, check_choice
 
 BUILT_IN = "miniature (built in)"
@@ -68,18 +77,18 @@ class LoadModel(io.ComfyNode):
         if model_name in (None, BUILT_IN):
             return model_name
         try:
-            return fingerprint(inside(model_name, MODELS))
+            return files_fingerprint(path_inside(model_name, MODELS))
         except ValueError:
             return model_name  # execute says what is wrong
 
     @classmethod
-    @explained
+    @explain_on_node
     def execute(cls, model_name: str, precision: str, family: str = AUTO) -> io.NodeOutput:
         check_choice("precision", precision, PRECISIONS)
         check_choice("family", family, (AUTO, *FAMILIES))
         path = MINIATURE_FOLDER
         if model_name != BUILT_IN:
-            path = inside(model_name, MODELS)
+            path = path_inside(model_name, MODELS)
         chosen_family = None
         if family != AUTO:
             chosen_family = family
@@ -92,12 +101,12 @@ class LoadModel(io.ComfyNode):
                 chosen.dtype or best_dtype(),
                 quantized=chosen.quantized,
                 family=chosen_family,
-                operations=operations(),
+                operations=comfyui_operations(),
                 progress=reporter.progress,
                 cancel=reporter.cancel,
             )
-            ar = citizen(model)
-        text = about(ar)
+            ar = hand_to_comfyui(model)
+        text = about_model(ar)
         show_text("\n".join([model.family.title, *text.splitlines()[2:]]))
         return io.NodeOutput(ar, text)
 
@@ -105,18 +114,18 @@ class LoadModel(io.ComfyNode):
 def found_models() -> list[str]:
     """Folders with a config.json below `models/lumina_mgpt`."""
     found = set()
-    for base in folders(MODELS):
+    for base in model_folders(MODELS):
         for path in base.glob("**/config.json"):
             if path.parent != base:
                 found.add(path.parent.relative_to(base).as_posix())
     return sorted(found)
 
 
-def about(ar: HostedModel) -> str:
+def about_model(ar: HostedModel) -> str:
     """What was loaded, and whether one picture fits beside the weights."""
     model = ar.model
     recipe = model.family.recipe
-    held = weights(ar)
+    held = held_bytes(ar)
     drawing = drawing_bytes(model, recipe.size, 1, recipe.cfg, previews=False)
     precision = model.transformer.precision
     lines = [
@@ -129,7 +138,7 @@ def about(ar: HostedModel) -> str:
         return "\n".join([*lines, "Runs on the CPU."])
     width, height = recipe.size
     need = f"A picture of {width}x{height} needs {size_text(held + drawing)}, this card has {size_text(card)}"
-    if fits(ar, drawing):
+    if fits_on_card(ar, drawing):
         return "\n".join([*lines, f"{need}: the model stays on it."])
     steps = model.protocol.layout(recipe.size).codes  # every step fetches what has no room
     seconds = steps * (held + drawing - card) / BUS

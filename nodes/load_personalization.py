@@ -8,8 +8,8 @@ from comfy_api.latest import io
 
 from ..ar_core import Personalization
 from ..ar_core.shipped import learned_subjects
-from .host.folders import RUNS, SUBJECTS, fingerprint, folders, inside
-from .host.progress import explained, show_text
+from .host.folders import RUNS, SUBJECTS, files_fingerprint, model_folders, path_inside
+from .host.progress import explain_on_node, show_text
 from .sockets import CATEGORY, PersonalizationSocket
 
 EXAMPLE = "example: "
@@ -27,7 +27,7 @@ class LoadPersonalization(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=[*examples(), *saved_subjects()],
+                    options=[*example_entries(), *saved_subjects()],
                     tooltip="Files in models/lumina_mgpt_subjects, and examples for the miniature. Press R after "
                     "saving or copying a file there.",
                 )
@@ -45,14 +45,14 @@ class LoadPersonalization(io.ComfyNode):
         if not file:
             return None
         try:
-            return fingerprint(path_of(file))
+            return files_fingerprint(personalization_path(file))
         except ValueError:
             return file  # execute says what is wrong
 
     @classmethod
-    @explained
+    @explain_on_node
     def execute(cls, file: str) -> io.NodeOutput:
-        loaded = Personalization.load(path_of(file))
+        loaded = Personalization.load(personalization_path(file))
         method = loaded.method
         if loaded.adapter is None:
             method = "embedding only"
@@ -65,7 +65,7 @@ class LoadPersonalization(io.ComfyNode):
 def saved_subjects() -> list[str]:
     """Files below `models/lumina_mgpt_subjects`, without the remembered trainings."""
     found = set()
-    for base in folders(SUBJECTS):
+    for base in model_folders(SUBJECTS):
         for path in base.glob("**/*.safetensors"):
             file = path.relative_to(base)
             if file.parts[0] != RUNS:
@@ -73,13 +73,13 @@ def saved_subjects() -> list[str]:
     return sorted(found)
 
 
-def examples() -> list[str]:
+def example_entries() -> list[str]:
     """Entries for the subjects that ship."""
     return [EXAMPLE + path.stem for path in sorted(EXAMPLES.glob("*.safetensors"))]
 
 
-def path_of(choice: str) -> Path:
+def personalization_path(choice: str) -> Path:
     """The file behind an entry of the list. Raises ValueError for anything else."""
-    if choice in examples():
+    if choice in example_entries():
         return EXAMPLES / f"{choice.removeprefix(EXAMPLE)}.safetensors"
-    return inside(choice, SUBJECTS)
+    return path_inside(choice, SUBJECTS)

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from ..ar_core.dreambench.dataset import PROMPT_FILE, SLOTS, read_prompts
 from ..ar_core.shipped import example_subjects
 from .host.folders import input_folder
-from .host.progress import explained
+from .host.progress import explain_on_node
 from .sockets import CATEGORY, check_choice
 
 LINES = "the lines above"
@@ -57,13 +57,13 @@ class Prompts(io.ComfyNode):
         return path.stat().st_mtime
 
     @classmethod
-    @explained
+    @explain_on_node
     def execute(cls, lines: str, source: str = LINES) -> io.NodeOutput:
         check_choice("source", source, (LINES, *DREAMBENCH, *DRAWN))
         if source in DRAWN:
-            return io.NodeOutput(prompts_of(example_subjects() / PROMPT_FILE, DRAWN[source]))
+            return io.NodeOutput(read_prompt_list(example_subjects() / PROMPT_FILE, DRAWN[source]))
         if source in DREAMBENCH:
-            return io.NodeOutput(prompts_of(dreambench_file(), DREAMBENCH[source]))
+            return io.NodeOutput(read_prompt_list(dreambench_file(), DREAMBENCH[source]))
         prompts = [line.strip() for line in lines.splitlines() if line.strip()]
         if not prompts:
             raise ValueError('There is no prompt: write one per line, for example "a photo of [V] on the beach".')
@@ -81,7 +81,7 @@ def dreambench_file() -> Path:
     return path
 
 
-def prompts_of(path: Path, which: int) -> list[str]:
+def read_prompt_list(path: Path, which: int) -> list[str]:
     """The object (0) or live (1) list of a data set's file, with [V] alone: the sampler adds the class word.
 
     Raises ValueError for an empty list.

@@ -11,8 +11,8 @@ from comfy_api.latest import io, ui
 from ..ar_core import Generated, SamplingSettings
 from ..ar_core.memory import drawing_bytes
 from ..ar_core.photos import unstack
-from .host.memory import affords, make_resident, pictures_device
-from .host.progress import Reporter, explained, show_text
+from .host.memory import affords_on_card, make_resident, pictures_device
+from .host.progress import Reporter, explain_on_node, show_text
 from .sockets import CATEGORY, ARModelSocket, HostedModel, check_choice
 
 SHAPES = {"1:1": (1, 1), "4:3": (4, 3), "3:4": (3, 4), "16:9": (16, 9), "9:16": (9, 16)}
@@ -46,8 +46,8 @@ class Sampler(io.ComfyNode):
                     default="1:1",
                     tooltip="Width to height; the nearest size the model was trained on is taken.",
                 ),
-                *rule_inputs(),
-                *run_inputs(),
+                *sampler_rule_inputs(),
+                *sampler_run_inputs(),
             ],
             outputs=[
                 io.Image.Output("images", display_name="IMAGE", is_output_list=True),
@@ -61,7 +61,7 @@ class Sampler(io.ComfyNode):
         )
 
     @classmethod
-    @explained
+    @explain_on_node
     def execute(
         cls,
         ar_model: list[HostedModel],
@@ -93,13 +93,13 @@ class Sampler(io.ComfyNode):
             batches.draw(prompt)
         except BaseException:  # stopped, or an error at a later prompt: what is drawn is kept
             for images in batches.drawn:
-                ui.ImageSaveHelper.save_images(pictures(images), UNFINISHED, io.FolderType.output, cls)
+                ui.ImageSaveHelper.save_images(as_image_batch(images), UNFINISHED, io.FolderType.output, cls)
             raise
         show_text(batches.describe(prompt))
-        return io.NodeOutput([pictures(images) for images in batches.drawn], finals)
+        return io.NodeOutput([as_image_batch(images) for images in batches.drawn], finals)
 
 
-def rule_inputs() -> list[io.Input]:
+def sampler_rule_inputs() -> list[io.Input]:
     """How each code is drawn."""
     return [
         io.Float.Input(
@@ -130,7 +130,7 @@ def rule_inputs() -> list[io.Input]:
     ]
 
 
-def run_inputs() -> list[io.Input]:
+def sampler_run_inputs() -> list[io.Input]:
     """How many pictures are drawn, and how."""
     return [
         io.Int.Input(
@@ -174,7 +174,7 @@ class Batches:
         sizes = (self.ar.model, self.settings.size, self.count, self.settings.cfg)
         without = drawing_bytes(*sizes, previews=False)
         needed = drawing_bytes(*sizes, previews=True)
-        self.previews = affords(self.ar, without, needed)
+        self.previews = affords_on_card(self.ar, without, needed)
         if not self.previews:
             needed = without
         make_resident(self.ar, needed)
@@ -223,6 +223,6 @@ class Batches:
         return "\n".join(lines)
 
 
-def pictures(drawn: list[Generated]) -> torch.Tensor:
+def as_image_batch(drawn: list[Generated]) -> torch.Tensor:
     """One IMAGE batch (B, H, W, 3)."""
     return torch.cat([image.images for image in drawn]).to(pictures_device())

@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ..ar_core import Personalization
 from ..ar_core.memory import size_text
 from .host.folders import subjects_folder
-from .host.progress import explained, show_text
+from .host.progress import explain_on_node, show_text
 from .sockets import CATEGORY, PersonalizationSocket, check_choice
 
 CONSENT = ("my object", "my pet", "a person who consented", "other")
@@ -49,18 +49,18 @@ class SavePersonalization(io.ComfyNode):
         )
 
     @classmethod
-    @explained
+    @explain_on_node
     def execute(cls, personalization: Personalization, name: str, consent: str) -> io.NodeOutput:
         check_choice("consent", consent, CONSENT)
-        name = file_name(name)
+        name = checked_file_name(name)
         recipe = {**personalization.recipe, "consent": consent}
-        path = replace(personalization, recipe=recipe, title=name).save(free_path(subjects_folder(), name))
+        path = replace(personalization, recipe=recipe, title=name).save(free_file_path(subjects_folder(), name))
         text = f"{path} ({size_text(path.stat().st_size)}). Press R to list it in Load Personalization."
         show_text(text)
         return io.NodeOutput(text)
 
 
-def file_name(name: str) -> str:
+def checked_file_name(name: str) -> str:
     """`name` as a file name without suffix. Raises ValueError for what could leave its folder or no system accepts."""
     name = name.strip().removesuffix(".safetensors")
     hidden = name.startswith(".")
@@ -71,7 +71,7 @@ def file_name(name: str) -> str:
     return name
 
 
-def free_path(folder: Path, name: str) -> Path:
+def free_file_path(folder: Path, name: str) -> Path:
     """`name`.safetensors, or `name`_2, _3 … where that exists."""
     path = folder / f"{name}.safetensors"
     for number in itertools.count(2):

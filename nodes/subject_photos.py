@@ -13,7 +13,7 @@ from ..ar_core import Photo, read_photos
 from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, tensor_photos
 from ..ar_core.shipped import example_subjects
 from .host.folders import input_folder
-from .host.progress import explained, show_text
+from .host.progress import explain_on_node, show_text
 from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket
 
 CONNECTED = "(connected images)"
@@ -36,8 +36,8 @@ class SubjectPhotos(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "folder",
-                    options=[CONNECTED, *examples(), *photo_folders()],
-                    default=[*examples(), CONNECTED][0],
+                    options=[CONNECTED, *example_entries(), *photo_folders()],
+                    default=[*example_entries(), CONNECTED][0],
                     tooltip="Where the photos are: the sockets on the left, a built-in example, or a subfolder of "
                     "ComfyUI's input folder.",
                 ),
@@ -66,23 +66,23 @@ class SubjectPhotos(io.ComfyNode):
         if not folder or folder[0] in (None, CONNECTED):
             return []
         try:
-            files = find_files(folder_of(str(folder[0])))
+            files = find_files(chosen_photo_folder(str(folder[0])))
         except ValueError:
             return folder  # execute says what is wrong
         return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
 
     @classmethod
-    @explained
+    @explain_on_node
     def execute(cls, folder: list[str], class_name: list[str], **photos: list[torch.Tensor]) -> io.NodeOutput:
         choice = folder[0]
         images = connected_images(photos)
-        found, report = photos_of(choice, images)
+        found, report = chosen_photos(choice, images)
         word = " ".join(class_name[0].split())
         if not word and not images:
             word = example_class(choice)
         if not word:
             raise ValueError('class_name is empty: write the word for what the photos show, for example "dog".')
-        report += remarks(found)
+        report += photo_remarks(found)
         text = "\n".join([f"{len(found)} photo(s) of one {word}", *report])
         show_text(text)
         shown = stack([centre_crop(photo.image, (SHOWN, SHOWN)) for photo in found])
@@ -105,7 +105,7 @@ def photo_folders() -> list[str]:
     return sorted(filled)
 
 
-def examples() -> list[str]:
+def example_entries() -> list[str]:
     """Entries for the subjects that ship."""
     return [EXAMPLE + folder.name for folder in sorted(EXAMPLES.iterdir()) if any(folder.glob("*.png"))]
 
@@ -118,12 +118,12 @@ def connected_images(photos: dict[str, list[torch.Tensor]]) -> list[torch.Tensor
     return images
 
 
-def photos_of(choice: str, images: list[torch.Tensor]) -> tuple[list[Photo], list[str]]:
+def chosen_photos(choice: str, images: list[torch.Tensor]) -> tuple[list[Photo], list[str]]:
     """The photos, with a line about each: those of the sockets, or of the chosen folder. Raises ValueError."""
     if not images and choice == CONNECTED:
         raise ValueError("No photo is connected: connect images to photo_1 to photo_5, or choose a folder.")
     if not images:
-        found, report = read_photos(folder_of(choice))
+        found, report = read_photos(chosen_photo_folder(choice))
         return found, list(report)
     found = tensor_photos(images)
     lines = [f"{photo.name}: {photo.image.width}x{photo.image.height}" for photo in found]
@@ -132,7 +132,7 @@ def photos_of(choice: str, images: list[torch.Tensor]) -> tuple[list[Photo], lis
     return found, lines
 
 
-def remarks(photos: list[Photo]) -> list[str]:
+def photo_remarks(photos: list[Photo]) -> list[str]:
     """What the user should know about these photos."""
     lines = []
     for photo in photos:
@@ -143,7 +143,7 @@ def remarks(photos: list[Photo]) -> list[str]:
     return lines
 
 
-def folder_of(choice: str) -> Path:
+def chosen_photo_folder(choice: str) -> Path:
     """The folder behind an entry of the list. Raises ValueError for anything outside the two places it lists."""
     base = input_folder()
     if choice.startswith(EXAMPLE):

@@ -14,12 +14,12 @@ from PIL import Image
 from ..ar_core import Personalization, StageResult, TrainingSettings, prepare_subject
 from ..ar_core.memory import layer_bytes, learning_bytes, sample_bytes
 from ..ar_core.photos import stack, unstack
-from ..ar_core.sheets import grid, loss_curves
+from ..ar_core.sheets import loss_curves, picture_grid
 from ..ar_core.training.settings import EMBEDDING
 from ..ar_core.training.stages import Stage
 from ..ar_core.training.trainable import adapter_parameters
 from .host.folders import runs_folder
-from .host.memory import affords, fits, make_resident, streamed
+from .host.memory import affords_on_card, fits_on_card, is_streamed, make_resident
 from .host.progress import PREVIEW, Reporter, show_text
 from .sockets import HostedModel, PersonalizationSocket, SubjectPhotosValue
 
@@ -53,7 +53,7 @@ TRAINING_SEED = io.Int.Input(
 )
 
 
-def outputs() -> list[io.Output]:
+def training_outputs() -> list[io.Output]:
     """What both training nodes give."""
     return [
         PersonalizationSocket.Output("personalization", display_name="PERSONALIZATION"),
@@ -64,7 +64,7 @@ def outputs() -> list[io.Output]:
     ]
 
 
-def train(
+def train_stage(
     ar: HostedModel,
     subject: SubjectPhotosValue,
     stage: str,
@@ -73,8 +73,8 @@ def train(
 ) -> io.NodeOutput:
     """Run one stage with everything a user sees of it. `start`: the result of the stage before."""
     view = TrainingView()
-    samples = make_room(ar, stage, settings)
-    if streamed(ar):  # otherwise backward would hold all layers; the same numbers either way
+    samples = make_room_for_training(ar, stage, settings)
+    if is_streamed(ar):  # otherwise backward would hold all layers; the same numbers either way
         settings = replace(settings, gradient_checkpointing=True)
     with view.interruptible():
         prepared = prepare_subject(
@@ -93,17 +93,17 @@ def train(
             on_sample=view.on_sample,
         )
         result = view.stage.train(settings.steps(stage))
-    show_text(summary(result, settings, stage))
-    return io.NodeOutput(result.personalization, {"loss": drawable(result.losses)}, labelled(ar, result))
+    show_text(training_summary(result, settings, stage))
+    return io.NodeOutput(result.personalization, {"loss": drawable_losses(result.losses)}, labelled_samples(ar, result))
 
 
-def make_room(ar: HostedModel, stage: str, settings: TrainingSettings) -> int:
+def make_room_for_training(ar: HostedModel, stage: str, settings: TrainingSettings) -> int:
     """Have the model loaded with room for the training; how many samples there is room to draw on the way."""
     learning, drawing = memory_needed(ar, stage, settings)
     samples = 0
-    if affords(ar, learning, drawing):
+    if affords_on_card(ar, learning, drawing):
         samples = SAMPLES
-    if not fits(ar, learning):
+    if not fits_on_card(ar, learning):
         learning += layer_bytes(ar.model.transformer)  # backward holds the layer that it is in
     if samples:
         learning = max(learning, drawing)
@@ -141,7 +141,7 @@ class TrainingView(Reporter):
 
     def on_sample(self, step: int, images: torch.Tensor) -> None:
         """Show a sample (1, H, W, 3) that was just drawn."""
-        self.sample = cell(images, f"step {step}")
+        self.sample = sample_cell(images, f"step {step}")
         self.show(self.sample)
         self.shown = time.monotonic()
 
@@ -151,23 +151,23 @@ class TrainingView(Reporter):
         return self.stage.losses
 
 
-def cell(images: torch.Tensor, label: str) -> Image.Image:
+def sample_cell(images: torch.Tensor, label: str) -> Image.Image:
     """A sample with a line below it."""
-    return grid([unstack(images)], cell=CELL, labels=[label])
+    return picture_grid([unstack(images)], cell=CELL, labels=[label])
 
 
-def labelled(ar: HostedModel, result: StageResult) -> torch.Tensor:
+def labelled_samples(ar: HostedModel, result: StageResult) -> torch.Tensor:
     """The samples as a batch (n, H, W, 3), each with its step below it.
 
     Where there was no room for any, a grey picture says so.
     """
-    cells = [cell(ar.model.decode(codes), f"step {step}") for step, codes in sorted(result.samples.items())]
+    cells = [sample_cell(ar.model.decode(codes), f"step {step}") for step, codes in sorted(result.samples.items())]
     if not cells:
-        cells = [cell(torch.full((1, CELL, CELL, 3), 0.5), "no room for samples")]
+        cells = [sample_cell(torch.full((1, CELL, CELL, 3), 0.5), "no room for samples")]
     return stack(cells)
 
 
-def drawable(losses: list[float]) -> list[float]:
+def drawable_losses(losses: list[float]) -> list[float]:
     """Losses as the core node can draw them: finite, and at least two different ones."""
     finite = [loss for loss in losses if math.isfinite(loss)] or [0.0]
     if min(finite) == max(finite):
@@ -175,7 +175,7 @@ def drawable(losses: list[float]) -> list[float]:
     return finite
 
 
-def summary(result: StageResult, settings: TrainingSettings, stage: str) -> str:
+def training_summary(result: StageResult, settings: TrainingSettings, stage: str) -> str:
     """Two lines: what was done, and the settings that mattered."""
     names = ["layer_learning_rate", "method", "rank", "seed"]
     if stage == EMBEDDING:

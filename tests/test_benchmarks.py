@@ -27,7 +27,7 @@ SUMMARY = {
 
 
 def test_the_plot_shows_every_ratio():
-    (_, naive), (_, jacobi), (_, steps) = plot.panels(SUMMARY)
+    (_, naive), (_, jacobi), (_, steps) = plot.ratio_panels(SUMMARY)
     assert naive["fp32, one at a time"] == 2.0 and naive["int8 over bf16, best exact setting"] == 3.0
     assert jacobi == {"fp32, window 16": 0.5} and steps == {"window 1": 1.0, "window 16": 3.2}
     image = plot.draw_ratios(SUMMARY)
@@ -37,13 +37,13 @@ def test_the_plot_shows_every_ratio():
 
 
 def test_a_12_gb_card_is_said_to_hold_pictures_in_int8_only():
-    assert memory.fitting(memory.CARDS[12], None) == "nothing"
-    assert "one picture up to 768 px" in memory.fitting(memory.CARDS[12], "int8")
+    assert memory.uses_that_fit(memory.CARDS[12], None) == "nothing"
+    assert "one picture up to 768 px" in memory.uses_that_fit(memory.CARDS[12], "int8")
 
 
 def test_an_8_gb_card_is_said_to_learn_and_draw_in_4_bits():
-    assert memory.fitting(memory.CARDS[8], "int8") == "nothing"
-    found = memory.fitting(memory.CARDS[8], "4-bit")
+    assert memory.uses_that_fit(memory.CARDS[8], "int8") == "nothing"
+    found = memory.uses_that_fit(memory.CARDS[8], "4-bit")
     assert all(use in found for use in ("one picture up to 768 px", "stage 1 up to", "stage 2, LoRA"))
 
 
@@ -54,16 +54,16 @@ def test_precisions_are_compared_code_by_code():
     other = precision.Seen(
         torch.tensor([1.5, 2.5]), torch.tensor([[1, 2], [3, 9]]), torch.tensor([[5, 6, 0, 8]]), 2**20
     )
-    found = precision.compared(other, reference)
+    found = precision.compare_precisions(other, reference)
     assert found["loss_difference"] == 0.5 and found["same_top_code"] == 0.75
     assert found["equal_codes"] == 0.75 and found["codes_before_first_difference"] == 2
 
 
 @pytest.mark.parametrize("window, most", [(1, 24), (64, 25)])
 def test_a_step_stays_on_the_device_and_a_layer_starts_few_operations(window, most):
-    seen = launches.step(replace(TransformerConfig(), num_hidden_layers=1), window)
+    seen = launches.launches_of_a_step(replace(TransformerConfig(), num_hidden_layers=1), window)
     assert not seen.elsewhere and seen.counted["linear.default"] == 8
-    assert launches.per_layer(window).total() <= most
+    assert launches.launches_per_layer(window).total() <= most
 
 
 def test_what_leaves_the_device_is_found():
@@ -75,7 +75,7 @@ def test_what_leaves_the_device_is_found():
 
 @pytest.mark.parametrize("precision", ["bf16", "4-bit"])
 def test_a_written_checkpoint_is_loaded_timed_and_trained(precision, tmp_path, monkeypatch):
-    random_checkpoint.write(tmp_path / "random", tiny.DIMENSIONS, tiny.VQ)
+    random_checkpoint.write_checkpoint(tmp_path / "random", tiny.DIMENSIONS, tiny.VQ)
     monkeypatch.setattr(full_size, "bandwidth", lambda device: 1e9)
     options = [
         "--precision",

@@ -18,13 +18,13 @@ from ar_core.commands.shared import Bar
 from ar_core.families.lumina_mgpt import PAPER_RECIPE
 from ar_core.families.miniature import MINIATURE
 from ar_core.model import MINIATURE_FOLDER
-from workshop.world.subjects import photos_of
+from workshop.world.subjects import drawn_photos
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("Dog ü 狗")
-    for number, (image, _) in enumerate(photos_of("lilac_dog", 3)):
+    for number, (image, _) in enumerate(drawn_photos("lilac_dog", 3)):
         image.save(folder / f"{number}.png")
     (folder / ".DS_Store").write_bytes(b"x")
     return folder

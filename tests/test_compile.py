@@ -11,7 +11,7 @@ import torch
 from toy import FAMILY, quantized_toy, toy_lora, toy_model
 
 from ar_core.sampling import SamplingSettings
-from ar_core.sampling.engine import through_compiler
+from ar_core.sampling.engine import compiled_once
 
 PROMPT = "a photo of [V] dog"
 
@@ -26,10 +26,10 @@ def traced(monkeypatch):
         return module.forward
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend, fullgraph=True))
-    through_compiler.cache_clear()
+    compiled_once.cache_clear()
     torch._dynamo.reset()
     yield graphs
-    through_compiler.cache_clear()
+    compiled_once.cache_clear()
     torch._dynamo.reset()
 
 

@@ -90,7 +90,7 @@ def test_steps_stay_plain_where_recording_fails():
 @pytest.mark.parametrize("window", [1, 4])
 def test_decoding_with_replayed_steps_gives_the_same_codes(window):
     chosen = settings(window=window)
-    decode = sequential.decode if window == 1 else jacobi.decode
+    decode = sequential.decode_sequentially if window == 1 else jacobi.decode_jacobi
     build = lambda: Engine(MODEL, PROTOCOL, PROMPTS, SIZE, chosen.cfg, spare=window)  # noqa: E731
     replaying, tape = build(), Tape((len(PROMPTS), window, PROTOCOL.codes))
     replaying.graphs = Graphs(MODEL.parameters, CPU, lambda step: shaped(tape, step))

@@ -19,9 +19,9 @@ from ar_core.dreambench import scores
 from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY, BenchPrompt, DataSetError
 from ar_core.dreambench.encoders import CLIP_INPUT, DINO_INPUT, PAPER, EncoderError, Encoders
 from ar_core.dreambench.pictures import PicturesError, find_pictures, without_identifier
-from ar_core.dreambench.report import as_json, as_markdown
-from ar_core.dreambench.scoring import score_subject, table
-from ar_core.dreambench.sheet import sheet
+from ar_core.dreambench.report import scores_as_json, scores_as_markdown
+from ar_core.dreambench.scoring import score_subject, score_table
+from ar_core.dreambench.sheet import score_sheet
 from ar_core.dreambench.statistics import bootstrap, number_text
 from ar_core.dreambench.suites import choose_suite
 
@@ -302,22 +302,22 @@ def test_a_subjects_scores_and_their_report(encoders):
     assert math.isclose(scored.mean("DINO"), sum(p.values[0] for p in scored.pictures) / 3)
     assert math.isclose(scored.mean("CLIP-T", PROPERTY), scored.pictures[2].values[2])
     assert math.isclose(scored.real["DINO"], scores.real_images(dino), abs_tol=1e-6) and not math.isnan(scored.prior)
-    rows = table([scored], "ours")
+    rows = score_table([scored], "ours")
     assert [row.title for row in rows] == [
         "real images (different photos of a subject)",
         "ours",
         f"ours: {PROPERTY}",
         f"ours: {PLACE}",
     ]
-    text = as_markdown([scored], rows, encoders.names)
+    text = scores_as_markdown([scored], rows, encoders.names)
     assert (
         "published: two-stage, Lumina-mGPT, full q/k/v | 0.671" in text
         and "raw cosines" in text.lower()
         and "dino@" in text
     )
-    whole = as_json([scored], rows, encoders.names)
+    whole = scores_as_json([scored], rows, encoders.names)
     assert whole["subjects"]["cup"]["pictures"][0]["prompt"] == "a cup at home" and whole["scale"] == "raw cosine"
-    drawn = sheet(scored, photos, lambda picture: images[int(picture.file)])
+    drawn = score_sheet(scored, photos, lambda picture: images[int(picture.file)])
     assert drawn.width > 600 and len(drawn.getcolors(1 << 24)) > 50
     with pytest.raises(ValueError, match="each picture needs a prompt"):
         score_subject(encoders, "cup", images, prompts[:2], photos)
@@ -497,14 +497,14 @@ def test_pictures_of_all_seeds_are_scored_together(data, folders, tmp_path):
 
 
 def test_differences_are_paired_by_subject(encoders):
-    from ar_core.dreambench.scoring import ScoredPicture, SubjectScores, difference
+    from ar_core.dreambench.scoring import ScoredPicture, SubjectScores, paired_difference
 
     def subject(name, *values):
         pictures = tuple(ScoredPicture(name, "a cup", "x", "", (value, 0.0, 0.0), 0.0, False) for value in values)
         return SubjectScores(name, PAPER.measures, pictures, {}, 0.0, 0.0)
 
     first, second = [subject("a", 0.9, 0.7), subject("b", 0.4)], [subject("b", 0.3), subject("a", 0.7)]
-    assert difference(first, second)["DINO"] == pytest.approx(
+    assert paired_difference(first, second)["DINO"] == pytest.approx(
         (0.1, 0.1, 0.1)
     )  # both by a tenth, though they lie far apart
 

@@ -19,8 +19,8 @@ from toy import toy_model
 from ar_core.control import Cancelled
 from ar_core.sampling import SamplingSettings, jacobi, sequential
 from ar_core.sampling.engine import Engine
-from ar_core.sampling.rule import draw, guide, probabilities
-from ar_core.sampling.settings import WINDOWS, auto_window, uniforms
+from ar_core.sampling.rule import code_probabilities, draw_code, guide
+from ar_core.sampling.settings import WINDOWS, auto_window, code_uniforms
 
 SIZE, CELLS, TOP_K = (16, 16), 4, 3  # 2 x 2 codes
 CHOSEN = SamplingSettings(cfg=2.0, top_k=TOP_K, temperature=1.2, size=SIZE, seed=1)
@@ -42,7 +42,7 @@ def exact(prompt) -> dict[tuple[int, ...], float]:
         for index, code in enumerate(codes):
             block += [PROTOCOL.code_base + code] + ([PROTOCOL.row_end] if index % 2 else [])
         logits = [MODEL.image_logits(MODEL(MODEL.embed(torch.tensor([ids]))))[0, -1] for ids in (prompt + block, block)]
-        return probabilities(guide(*logits, CHOSEN.cfg), TOP_K, CHOSEN.temperature)
+        return code_probabilities(guide(*logits, CHOSEN.cfg), TOP_K, CHOSEN.temperature)
 
     found = {(): 1.0}
     for _ in range(CELLS):
@@ -79,7 +79,7 @@ def p_value(counts, shares) -> float:
 def jacobi_pictures(window, coupling=jacobi.speculative):
     chosen = replace(CHOSEN, window=window)
     return lambda prompts, first: (
-        jacobi.decode(engine(prompts, window), chosen, first_image=first, coupling=coupling).codes
+        jacobi.decode_jacobi(engine(prompts, window), chosen, first_image=first, coupling=coupling).codes
     )
 
 
@@ -87,7 +87,8 @@ def test_sequential_decoding_fits_the_exact_distribution():
     assert (
         min(
             chi_squared(
-                lambda prompts, first: sequential.decode(engine(prompts), CHOSEN, first_image=first).codes, PROMPTS[:2]
+                lambda prompts, first: sequential.decode_sequentially(engine(prompts), CHOSEN, first_image=first).codes,
+                PROMPTS[:2],
             )
         )
         > 1e-3
@@ -111,11 +112,11 @@ def test_the_same_test_finds_the_stale_draft_distribution():
 
 def shared_noise(seed: int, images: int, columns: int, total: int):
     """The sequential sampler's own numbers, one per place: a guess is kept only where it is exactly what they give."""
-    numbers = torch.stack([uniforms(seed, k, total) for k in range(images)])
+    numbers = torch.stack([code_uniforms(seed, k, total) for k in range(images)])
 
     def coupling(p, q, guess, drawn, positions):
         place = (positions - positions // (columns + 1)).clamp_max(total - 1)
-        corrected = draw(p, numbers.gather(1, place))
+        corrected = draw_code(p, numbers.gather(1, place))
         return corrected, corrected == guess
 
     return coupling
@@ -125,17 +126,17 @@ def shared_noise(seed: int, images: int, columns: int, total: int):
 @pytest.mark.parametrize("window", [1, 3, 8, 64])
 def test_with_the_sequential_samplers_numbers_it_gives_the_same_codes(cfg, window):
     chosen = settings(cfg=cfg, window=window)
-    plain = sequential.decode(engine(PROMPTS, 1, chosen, PROTOCOL), chosen)
+    plain = sequential.decode_sequentially(engine(PROMPTS, 1, chosen, PROTOCOL), chosen)
     coupling = shared_noise(chosen.seed, len(PROMPTS), COLUMNS, ROWS * COLUMNS)
-    parallel = jacobi.decode(engine(PROMPTS, window, chosen, PROTOCOL), chosen, coupling=coupling)
+    parallel = jacobi.decode_jacobi(engine(PROMPTS, window, chosen, PROTOCOL), chosen, coupling=coupling)
     assert torch.equal(plain.codes, parallel.codes) and parallel.steps <= plain.steps + ROWS
 
 
 def test_an_image_does_not_depend_on_its_batch():
     chosen = settings(window=4)
-    batch = jacobi.decode(engine(PROMPTS, 4, chosen, PROTOCOL), chosen).codes
+    batch = jacobi.decode_jacobi(engine(PROMPTS, 4, chosen, PROTOCOL), chosen).codes
     for k, prompt in enumerate(PROMPTS):
-        alone = jacobi.decode(engine([prompt], 4, chosen, PROTOCOL), chosen, first_image=k).codes
+        alone = jacobi.decode_jacobi(engine([prompt], 4, chosen, PROTOCOL), chosen, first_image=k).codes
         assert torch.equal(alone[0], batch[k])
     assert len({tuple(codes.flatten().tolist()) for codes in batch}) == len(PROMPTS)
 
@@ -173,14 +174,14 @@ def test_the_host_reads_one_small_tensor_per_step(monkeypatch):
             name,
             lambda self, *a, original=original, name=name: (reads.append((name, self.numel())), original(self, *a))[1],
         )
-    decoded = jacobi.decode(engine(PROMPTS, 8, settings(window=8), PROTOCOL), settings(window=8))
+    decoded = jacobi.decode_jacobi(engine(PROMPTS, 8, settings(window=8), PROTOCOL), settings(window=8))
     expected = [("tolist", len(PROMPTS))] * decoded.steps + [("cpu", decoded.codes.numel())]
     assert reads == expected
 
 
 def test_previews_progress_and_cancel():
     chosen, rows, seen = settings(window=8), [], []
-    decoded = jacobi.decode(
+    decoded = jacobi.decode_jacobi(
         engine(PROMPTS, 8, chosen, PROTOCOL),
         chosen,
         progress=lambda done, total, _: seen.append((done, total)),
@@ -194,7 +195,7 @@ def test_previews_progress_and_cancel():
     )
     stops = itertools.count()
     with pytest.raises(Cancelled):
-        jacobi.decode(engine(PROMPTS, 8, chosen, PROTOCOL), chosen, cancel=lambda: next(stops) == 2)
+        jacobi.decode_jacobi(engine(PROMPTS, 8, chosen, PROTOCOL), chosen, cancel=lambda: next(stops) == 2)
 
 
 @pytest.mark.parametrize("window", WINDOWS)
@@ -220,7 +221,7 @@ def test_the_window_is_chosen_from_a_fixed_table():
 
 def test_a_picture_size_of_one_column_works():
     chosen = SamplingSettings(cfg=2.0, top_k=3, temperature=1.0, size=(8, 32), seed=1, window=4)
-    assert jacobi.decode(engine(PROMPTS, 4, chosen), chosen).codes.shape == (4, 4, 1)
+    assert jacobi.decode_jacobi(engine(PROMPTS, 4, chosen), chosen).codes.shape == (4, 4, 1)
 
 
 @pytest.mark.parametrize("window", [1, 3, 8])
@@ -232,12 +233,12 @@ def test_a_family_without_row_ends_is_decoded_as_plain_loops_would(window):
     expected = [_plain_loop(prompt, protocol, chosen, image) for image, prompt in enumerate(prompts)]
 
     def coupling(p, q, guess, drawn, positions):
-        numbers = torch.stack([uniforms(chosen.seed, k, ROWS * COLUMNS) for k in range(len(PROMPTS))])
-        corrected = draw(p, numbers.gather(1, positions.clamp_max(ROWS * COLUMNS - 1)))
+        numbers = torch.stack([code_uniforms(chosen.seed, k, ROWS * COLUMNS) for k in range(len(PROMPTS))])
+        corrected = draw_code(p, numbers.gather(1, positions.clamp_max(ROWS * COLUMNS - 1)))
         return corrected, corrected == guess
 
-    plain = sequential.decode(engine(PROMPTS, 1, chosen, protocol), chosen)
-    parallel = jacobi.decode(engine(PROMPTS, window, chosen, protocol), chosen, coupling=coupling)
+    plain = sequential.decode_sequentially(engine(PROMPTS, 1, chosen, protocol), chosen)
+    parallel = jacobi.decode_jacobi(engine(PROMPTS, window, chosen, protocol), chosen, coupling=coupling)
     assert plain.codes.flatten(1).tolist() == parallel.codes.flatten(1).tolist() == expected
     assert parallel.steps <= plain.steps == ROWS * COLUMNS
 
@@ -245,12 +246,12 @@ def test_a_family_without_row_ends_is_decoded_as_plain_loops_would(window):
 @torch.inference_mode()
 def _plain_loop(prompt, protocol, chosen, image) -> list[int]:
     """The codes of one picture, with neither cache nor batch."""
-    numbers = uniforms(chosen.seed, image, ROWS * COLUMNS)
+    numbers = code_uniforms(chosen.seed, image, ROWS * COLUMNS)
     codes: list[int] = []
     for number in numbers:
         block = [protocol.code_base + code for code in codes]
         both = [prompt + block, protocol.unguided(prompt) + block]
         logits = [MODEL.image_logits(MODEL(MODEL.embed(torch.tensor([ids]))))[0, -1] for ids in both]
-        p = probabilities(guide(*logits, chosen.cfg), chosen.top_k, chosen.temperature)
-        codes.append(int(draw(p, number)))
+        p = code_probabilities(guide(*logits, chosen.cfg), chosen.top_k, chosen.temperature)
+        codes.append(int(draw_code(p, number)))
     return codes

@@ -16,15 +16,15 @@ from ar_core.text import NEUTRAL_TEMPLATES, TextTokenizer
 from workshop.evaluation import evaluation as evaluating
 from workshop.evaluation import intervals, judges
 from workshop.making import decoder_training, lessons, scorer_training, scorers, vq_training
-from workshop.making.checkpointing import progress, save_training, trained_weights
+from workshop.making.checkpointing import checkpoint_progress, save_training, trained_weights
 from workshop.making.codebook import MovingAverageCodebook
-from workshop.making.export import export
-from workshop.world.captions import describe
-from workshop.world.drawing import draw
+from workshop.making.export import export_miniature
+from workshop.world.captions import describe_scene
+from workshop.world.drawing import draw_scene
 from workshop.world.scenes import is_held_out, random_scene, wild_scene
-from workshop.world.subjects import SUBJECTS, photos_of
+from workshop.world.subjects import SUBJECTS, drawn_photos
 from workshop.world.vocabulary import CLASSES, COLOURS, PATTERNS, PLACES
-from workshop.world.words import CONTROL_TOKENS, build_tokenizer, captions, control_tokens, known_words
+from workshop.world.words import CONTROL_TOKENS, build_tokenizer, control_tokens, known_words, training_captions
 
 SILENT = {"log": lambda message: None}
 tokenizer_of_the_words = functools.cache(build_tokenizer)
@@ -42,13 +42,15 @@ def test_the_world_is_as_large_as_promised():
 def test_scenes_and_drawings_repeat():
     assert scenes(5) == scenes(5)
     for scene in [*scenes(3), wild_scene(random.Random(1))]:
-        first, second = draw(scene, 64), draw(scene, 64)
+        first, second = draw_scene(scene, 64), draw_scene(scene, 64)
         assert first.tobytes() == second.tobytes() and first.size == (64, 64)
 
 
 def test_every_class_at_every_place_is_another_picture():
     rng = random.Random(0)
-    pictures = {draw(random_scene(rng, kind=kind, place=place), 32).tobytes() for kind in CLASSES for place in PLACES}
+    pictures = {
+        draw_scene(random_scene(rng, kind=kind, place=place), 32).tobytes() for kind in CLASSES for place in PLACES
+    }
     assert len(pictures) == len(CLASSES) * len(PLACES)
 
 
@@ -64,12 +66,12 @@ def test_held_out_combinations_never_occur_in_training():
 
 
 def test_captions_hold_every_neutral_template_and_describe_their_scene():
-    text = captions(3000)
+    text = training_captions(3000)
     for template in NEUTRAL_TEMPLATES:
         assert template.format("dog") in text
         assert sum(caption.startswith(template.split("{}")[0]) for caption in text) > 5
     for scene in scenes(30):
-        sentence = describe(scene)
+        sentence = describe_scene(scene)
         assert scene.subject.kind in sentence and PLACES[scene.place] in sentence and scene.subject.words in sentence
 
 
@@ -89,7 +91,7 @@ def test_the_tokenizer_keeps_to_the_protocol():
 def test_unseen_subjects_are_unseen():
     assert len(SUBJECTS) >= 6
     for name in SUBJECTS:
-        pictures = [image.tobytes() for image, _ in photos_of(name, 5, 32)]
+        pictures = [image.tobytes() for image, _ in drawn_photos(name, 5, 32)]
         assert len(set(pictures)) == 5
 
 
@@ -120,22 +122,22 @@ def decode_steps(folder, steps, stop=None):
             raise KeyboardInterrupt
         return batches(step)
 
-    decoder_training.train(folder, until, steps, **SILENT)
+    decoder_training.train_decoder(folder, until, steps, **SILENT)
 
 
 def test_the_decoders_training_goes_on_as_if_it_had_never_stopped(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(decoder_training, "falls_at", lambda steps: steps - 2)
+    monkeypatch.setattr(decoder_training, "rate_falls_at", lambda steps: steps - 2)
     decode_steps(tmp_path / "whole", 5)
     with pytest.raises(KeyboardInterrupt):
         decode_steps(tmp_path / "parts", 5, stop=4)  # past the plateau, whose state was kept at step 3
-    assert progress(tmp_path / "parts" / "decoder_plateau.safetensors") == (3, 5)
+    assert checkpoint_progress(tmp_path / "parts" / "decoder_plateau.safetensors") == (3, 5)
     decode_steps(tmp_path / "parts", 5)
     whole, parts = (trained_weights(tmp_path / name / "decoder_training.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
 
 
 def test_a_longer_training_starts_from_before_the_rate_fell(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(decoder_training, "falls_at", lambda steps: steps - 2)
+    monkeypatch.setattr(decoder_training, "rate_falls_at", lambda steps: steps - 2)
     decode_steps(tmp_path / "longer", 4)
     decode_steps(tmp_path / "longer", 6)
     decode_steps(tmp_path / "once", 6)
@@ -150,7 +152,7 @@ def test_what_a_training_can_go_on_from(tmp_path):
         save_training(path, step, 100, torch.nn.Linear(1, 1), [], {})
 
     def choose(steps):
-        return decoder_training.resumable(latest, plateau, steps)
+        return decoder_training.resumable_checkpoint(latest, plateau, steps)
 
     assert choose(100) is None
     keep(latest, 50)  # the rate falls from step 65 of 100 on
@@ -162,12 +164,12 @@ def test_what_a_training_can_go_on_from(tmp_path):
 def test_the_image_tokenizers_training_goes_on_as_if_it_had_never_stopped(small, tmp_path, monkeypatch):
     monkeypatch.setattr(vq_training, "UNQUANTISED", 0)
     monkeypatch.setattr(
-        vq_training, "schedule", lambda step, steps: 1.0
+        vq_training, "image_tokenizer_schedule", lambda step, steps: 1.0
     )  # else shorter trainings differ from the start
     monkeypatch.setattr(vq_training, "FINAL_CODES", 2)
-    vq_training.train(tmp_path / "whole", 8, **SILENT)
-    vq_training.train(tmp_path / "parts", 4, **SILENT)
-    vq_training.train(tmp_path / "parts", 8, **SILENT)
+    vq_training.train_image_tokenizer(tmp_path / "whole", 8, **SILENT)
+    vq_training.train_image_tokenizer(tmp_path / "parts", 4, **SILENT)
+    vq_training.train_image_tokenizer(tmp_path / "parts", 8, **SILENT)
     whole, parts = (trained_weights(tmp_path / name / "vq_training.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
 
@@ -176,7 +178,7 @@ def test_at_the_end_only_the_image_tokenizers_decoder_learns(small, tmp_path, mo
     """Codes of the scenes can be computed from there on."""
     monkeypatch.setattr(vq_training, "UNQUANTISED", 0)
     monkeypatch.setattr(vq_training, "FINAL_CODES", 0)
-    trained = vq_training.train(tmp_path, 8, seed=3, **SILENT)
+    trained = vq_training.train_image_tokenizer(tmp_path, 8, seed=3, **SILENT)
     torch.manual_seed(3)
     fresh = vq_training.ImageTokenizer(vq_training.CONFIG).state_dict()
     changed = {
@@ -191,9 +193,9 @@ def test_the_image_tokenizers_training_fills_its_codebook_and_exports(small, tmp
     monkeypatch.setattr(exporting, "VQ", vq_training.CONFIG)
     monkeypatch.setattr(exporting, "DECODER", decoder_training.CONFIG)
     monkeypatch.setattr(vq_training, "UNQUANTISED", 0.3)
-    vq_training.train(tmp_path, 20, **SILENT)
+    vq_training.train_image_tokenizer(tmp_path, 20, **SILENT)
     decode_steps(tmp_path, 1)
-    export(tmp_path, tmp_path / "out")
+    export_miniature(tmp_path, tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"config.json", "tokenizer.json", "model.safetensors", "vqgan.safetensors"}
     weights = load_file(tmp_path / "out" / "model.safetensors")
@@ -246,9 +248,9 @@ def test_the_judges_learn(judge, lesson, monkeypatch):
 
 def test_the_judges_training_goes_on_as_if_it_had_never_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(lessons, "BATCH", 8)
-    whole = judges.train(tmp_path / "whole", 4, **SILENT)
-    judges.train(tmp_path / "parts", 2, **SILENT)
-    parts = judges.train(tmp_path / "parts", 4, **SILENT)
+    whole = judges.train_judges(tmp_path / "whole", 4, **SILENT)
+    judges.train_judges(tmp_path / "parts", 2, **SILENT)
+    parts = judges.train_judges(tmp_path / "parts", 4, **SILENT)
     for one, other in zip(whole, parts, strict=True):
         assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
 
@@ -257,17 +259,17 @@ def test_the_pair_scorers_training_goes_on_with_its_own_tokenizer(tmp_path, monk
     """Learned anew, the tokenizer may number its tokens in another way."""
     monkeypatch.setattr(scorers, "BATCH", 8)
     monkeypatch.setattr(scorer_training, "warm_up_and_fall", lambda *_: 1.0)  # else a shorter training differs
-    scorer_training.train("pairs", tmp_path / "parts", 1, **SILENT)
+    scorer_training.train_scorer("pairs", tmp_path / "parts", 1, **SILENT)
     (tmp_path / "whole").mkdir()
     shutil.copy(tmp_path / "parts" / "pairs_tokenizer.json", tmp_path / "whole")
-    parts = scorer_training.train("pairs", tmp_path / "parts", 2, **SILENT).state_dict()
-    whole = scorer_training.train("pairs", tmp_path / "whole", 2, **SILENT).state_dict()
+    parts = scorer_training.train_scorer("pairs", tmp_path / "parts", 2, **SILENT).state_dict()
+    whole = scorer_training.train_scorer("pairs", tmp_path / "whole", 2, **SILENT).state_dict()
     assert all(torch.equal(whole[name], value) for name, value in parts.items())
 
 
 def test_an_identity_lesson_shows_pairs_of_few_classes_at_two_places(monkeypatch):
     drawn = []
-    monkeypatch.setattr(lessons, "draw", lambda scene, size: drawn.append(scene) or draw(scene, size))
+    monkeypatch.setattr(lessons, "draw_scene", lambda scene, size: drawn.append(scene) or draw_scene(scene, size))
     lessons.identity_lesson(0, 0)
     assert len({scene.subject.kind for scene in drawn}) == lessons.KINDS_AT_ONCE
     for one, other in zip(drawn[::2], drawn[1::2], strict=True):
@@ -310,15 +312,15 @@ def test_the_nearest_subject_is_the_one_retrieved(tmp_path):
 
 
 def test_a_summary_weighs_subjects_equally():
-    table = evaluating.summary({"purple_mug": [[1, 0], [1, 1]], "cream_cat": [[0, 1], [0, 1], [0, 1], [1, 1]]})
+    table = evaluating.summarize_hits({"purple_mug": [[1, 0], [1, 1]], "cream_cat": [[0, 1], [0, 1], [0, 1], [1, 1]]})
     assert table["subjects"]["purple_mug"] == {"identity": 1, "place": 0.5, "both": 0.5}
     assert table["in range"]["identity"] == [1, 1, 1] and table["out of range"]["both"][0] == 0.25
     assert table["all"]["identity"][0] == 0.625 and table["all"]["identity"][1:] == [0.25, 1]
 
 
 def test_intervals():
-    assert intervals.wilson(8, 10) == [0.8, 0.4902, 0.9433]  # Wilson's interval, by hand
-    assert intervals.wilson(0, 10)[1] == 0
+    assert intervals.wilson_interval(8, 10) == [0.8, 0.4902, 0.9433]  # Wilson's interval, by hand
+    assert intervals.wilson_interval(0, 10)[1] == 0
     mean, low, high = intervals.mean_interval([1.0, 2.0, 3.0])
     assert mean == 2 and 1 <= low < 2 < high <= 3
     assert (low, high) == (1, 3)  # three equal lots fall together in 1 of 27 draws, more often than 1 in 40
@@ -328,5 +330,5 @@ def test_intervals():
 def test_accuracies_count_all_three_together():
     truth = [{"class": "dog", "colour": "red", "place": "beach"}] * 4
     seen = [*truth[:2], {**truth[0], "colour": "blue"}, {**truth[0], "place": "snow"}]
-    table = evaluating.accuracies(truth, seen)
+    table = evaluating.judged_accuracies(truth, seen)
     assert table["class"][0] == 1 and table["colour"][0] == 0.75 and table["class & colour & place"][0] == 0.5

@@ -14,14 +14,14 @@ from ar_core import cli
 from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY, read_dataset
 from ar_core.dreambench.encoders import MINIATURE, MINIATURE_SCORERS, SCORER_INPUT, Encoders
 from ar_core.dreambench.scoring import ScoredPicture, SubjectScores
-from ar_core.dreambench.suites import drawings
+from ar_core.dreambench.suites import drawn_suite
 from ar_core.model import MINIATURE_FOLDER
 from workshop.evaluation import bench_page, claims, single_photo
-from workshop.evaluation.scorer_check import questions
-from workshop.making.lessons import anyone
-from workshop.making.scorers import BATCH, PairScorer, alike, caption, learn_tokenizer
+from workshop.evaluation.scorer_check import questions_about
+from workshop.making.lessons import any_subject
+from workshop.making.scorers import BATCH, PairScorer, learn_tokenizer, partial_caption, similar_scenes
 from workshop.world import bench_data
-from workshop.world.drawing import draw
+from workshop.world.drawing import draw_scene
 from workshop.world.scenes import random_scene
 from workshop.world.subjects import SUBJECTS
 from workshop.world.vocabulary import FIGURES, PLACES
@@ -32,8 +32,8 @@ from workshop.world.vocabulary import FIGURES, PLACES
 def test_the_shipped_data_set_is_what_the_workshop_draws(tmp_path):
     """Pixel for pixel, and read like the real one."""
     bench_data.draw_data_set(tmp_path)
-    shipped = drawings().read()
-    drawn = read_dataset(tmp_path, drawings().live_classes)
+    shipped = drawn_suite().read()
+    drawn = read_dataset(tmp_path, drawn_suite().live_classes)
     assert [subject.name for subject in shipped.subjects] == list(SUBJECTS)
     for ours, theirs in zip(shipped.subjects, drawn.subjects, strict=True):
         assert (ours.name, ours.class_name, ours.live) == (theirs.name, theirs.class_name, theirs.live)
@@ -44,7 +44,7 @@ def test_the_shipped_data_set_is_what_the_workshop_draws(tmp_path):
 
 
 def test_figures_and_objects_have_their_own_prompts():
-    data = drawings().read()
+    data = drawn_suite().read()
     mug = data.subject("purple_mug")
     cat = data.subject("cream_cat")
     assert (mug.class_name, len(mug.photos), mug.live) == ("mug", 5, False) and cat.live
@@ -53,12 +53,12 @@ def test_figures_and_objects_have_their_own_prompts():
 
 
 def test_the_whole_list_is_large_enough_and_in_words_the_miniature_knows():
-    data = drawings().read()
+    data = drawn_suite().read()
     assert len(data.subjects) >= 8 and len(data.object_prompts) == len(data.live_prompts) == 10
     known = set(json.loads((MINIATURE_FOLDER / "config.json").read_text(encoding="utf-8"))["known_words"])
     for prompt in (*data.object_prompts, *data.live_prompts):
         assert set(re.findall("[a-z]+", prompt.template)) <= known, prompt
-    assert {subject.kind for subject in SUBJECTS.values() if subject.kind in FIGURES} <= set(drawings().live_classes)
+    assert {subject.kind for subject in SUBJECTS.values() if subject.kind in FIGURES} <= set(drawn_suite().live_classes)
 
 
 # ---------------------------------------------------------------- scorers
@@ -71,15 +71,15 @@ def test_a_caption_that_is_true_of_another_picture_is_no_negative():
     assert pictures.shape == (BATCH, 3, 64, 64) and ids.shape == mask.shape and bool(true.diagonal().all())
     assert 0 < int((true & ~torch.eye(BATCH, dtype=torch.bool)).sum()) < BATCH * BATCH // 4
     rng = random.Random(1)
-    for scene in alike(rng):
-        sentence, facts = caption(rng, scene)
+    for scene in similar_scenes(rng):
+        sentence, facts = partial_caption(rng, scene)
         assert facts["class"] == scene.subject.kind and scene.subject.kind in sentence
         assert ("place" in facts) == (PLACES[scene.place] in sentence)
         assert ("accessory" in facts) == ("wearing" in sentence)
 
 
 def test_an_input_is_scaled_as_the_scorers_were_trained():
-    picture = draw(random_scene(random.Random(0)), 96)
+    picture = draw_scene(random_scene(random.Random(0)), 96)
     assert torch.allclose(SCORER_INPUT([picture])[0], SCORER_INPUT.pixels(picture) * 2 - 1, atol=1e-6)
 
 
@@ -91,14 +91,14 @@ def scorers():
 def test_the_shipped_scorers_know_a_subject_from_a_copied_backdrop(scorers):
     rng, right = random.Random("test subjects"), 0
     for _ in range(40):
-        someone = anyone(rng)
+        someone = any_subject(rng)
         here, there = rng.sample(list(PLACES), 2)
         scenes = (
             random_scene(rng, someone, here),
             random_scene(rng, someone, there),
-            random_scene(rng, anyone(rng, someone.kind), here),
+            random_scene(rng, any_subject(rng, someone.kind), here),
         )
-        picture, same, other = scorers.embed_images([draw(scene, 96) for scene in scenes])[0]
+        picture, same, other = scorers.embed_images([draw_scene(scene, 96) for scene in scenes])[0]
         right += float(picture @ same) > float(picture @ other)
     assert right >= 36  # chance 20
 
@@ -107,8 +107,8 @@ def test_the_shipped_scorers_read_places_colours_and_classes(scorers):
     rng, found = random.Random("test sentences"), {}
     for _ in range(40):
         scene = random_scene(rng, held_out=True)
-        picture = scorers.embed_images([draw(scene, 96)])[1][0]
-        for name, (sentences, right) in questions(scene).items():
+        picture = scorers.embed_images([draw_scene(scene, 96)])[1][0]
+        for name, (sentences, right) in questions_about(scene).items():
             found.setdefault(name, []).append(int((scorers.embed_texts(sentences) @ picture).argmax()) == right)
     rates = {name: sum(hits) / len(hits) for name, hits in found.items()}
     assert min(rates["class"], rates["place"], rates["colour"]) >= 0.8, rates  # chance 1/12
@@ -140,9 +140,9 @@ def scores(name: str, value: float) -> SubjectScores:
 )
 def test_a_claim_is_judged_by_its_interval(two_stage, joint, said):
     scored = {way: [scores("a", v[0]), scores("b", v[1])] for way, v in (("two_stage", two_stage), ("joint", joint))}
-    claim = claims.answerable(scored)[0]
-    assert (claim.more, claim.less) == ("two_stage", "joint") and claims.verdict(scored, claim) == said
-    assert len(claims.answerable(scored)) == 2  # the others need ways that were not run
+    claim = claims.answerable_claims(scored)[0]
+    assert (claim.more, claim.less) == ("two_stage", "joint") and claims.verdict_on_claim(scored, claim) == said
+    assert len(claims.answerable_claims(scored)) == 2  # the others need ways that were not run
 
 
 def test_seeds_spread():
@@ -152,13 +152,16 @@ def test_seeds_spread():
 
 
 def test_what_falls_late_is_seen():
-    steady, early = single_photo.fall([6.0, 5.0, 4.0, 3.0, 2.0, 1.0]), single_photo.fall([6.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    steady, early = (
+        single_photo.fall_of_losses([6.0, 5.0, 4.0, 3.0, 2.0, 1.0]),
+        single_photo.fall_of_losses([6.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
+    )
     assert (steady.first, steady.middle, steady.last) == (6, 3, 1) and (early.middle, early.last) == (1, 1)
 
 
 def test_a_folder_of_pictures_is_scored_with_the_shipped_data_set(tmp_path, capsys):
     (tmp_path / "made" / "purple_mug").mkdir(parents=True)
-    picture = draw(random_scene(random.Random(0), SUBJECTS["purple_mug"], "jungle"), 96)
+    picture = draw_scene(random_scene(random.Random(0), SUBJECTS["purple_mug"], "jungle"), 96)
     picture.save(tmp_path / "made" / "purple_mug" / "a_mug_in_the_jungle__0.png")
     options = ["score", "--images", str(tmp_path / "made"), "--data", "miniature", "--out", str(tmp_path / "scores")]
     assert cli.main(options) == 0

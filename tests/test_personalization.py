@@ -6,7 +6,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from toy import FAMILY, toy_model
 
-from ar_core.adapters import DeltaAdapter, LowRankAdapter, attached, merged
+from ar_core.adapters import DeltaAdapter, LowRankAdapter, attach_adapter, merge_adapters
 from ar_core.personalization import Personalization, PersonalizationError
 from ar_core.sampling import SamplingSettings
 
@@ -73,9 +73,9 @@ def test_attached_while_learning_equals_merged_afterwards(method):
     model = toy_model()
     p = learned(model, method)
     x = torch.randn(1, 5, 16)
-    with attached(model.transformer, p.adapter):
+    with attach_adapter(model.transformer, p.adapter):
         beside = model.transformer(x)
-    torch.testing.assert_close(beside, merged(model.transformer, [(p.adapter, 1.0)])(x), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(beside, merge_adapters(model.transformer, [(p.adapter, 1.0)])(x), atol=1e-5, rtol=1e-5)
     assert not torch.allclose(model.transformer(x), beside, atol=1e-3)
 
 
@@ -131,7 +131,7 @@ def test_a_host_that_changes_the_weights_itself_draws_the_same(method):
     p = learned(model, method)
     named = model.with_identifier(p)
     assert named.transformer is model.transformer and [i.name for i in named.identifiers] == ["[V]"]
-    with attached(model.transformer, p.adapter):
+    with attach_adapter(model.transformer, p.adapter):
         beside = named.generate(["a photo of [V] dog"], SETTINGS)[0].codes
     assert torch.equal(beside, codes(model.personalized(p)))
 

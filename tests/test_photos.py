@@ -11,7 +11,7 @@ import torch
 from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from ar_core import photos
-from ar_core.photos import PhotoError, centre_crop, pixel_hash, read_photos, stack, unstack, views
+from ar_core.photos import PhotoError, centre_crop, photo_views, pixel_hash, read_photos, stack, unstack
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -320,7 +320,7 @@ def test_centre_crop_averages_blocks_of_a_much_larger_photo():
 
 
 def draw(image, count=12, size=(40, 40), seed=3, shift=0.1, scale=0.8, flip=False):
-    return views(image, size, count, seed, shift, scale, flip)
+    return photo_views(image, size, count, seed, shift, scale, flip)
 
 
 def test_views_depend_on_seed_and_number_alone():

@@ -10,7 +10,7 @@ from tiny import write_chameleon, write_lumina
 from toy import FAMILY, quantized_toy, toy_lora, toy_model, toy_subject
 
 from ar_core import ARModel, TrainingSettings, cli, personalize
-from ar_core.adapters import DeltaAdapter, attached, merged
+from ar_core.adapters import DeltaAdapter, attach_adapter, merge_adapters
 from ar_core.architecture import TransformerConfig
 from ar_core.memory import quantized_bytes, weight_bytes
 from ar_core.model import MINIATURE_FOLDER
@@ -83,7 +83,7 @@ def test_lora_beside_the_weights_is_lora_merged_into_what_they_stand_for(scheme)
     x, plain = torch.randn(1, 5, 16), as_floats(model.transformer)
     with known.personalizing():
         beside = known.transformer(x)
-    torch.testing.assert_close(beside, merged(plain, [(toy_lora(model).adapter, 0.7)])(x), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(beside, merge_adapters(plain, [(toy_lora(model).adapter, 0.7)])(x), atol=1e-4, rtol=1e-4)
     assert not torch.allclose(model.transformer(x), beside, atol=1e-3)
 
 
@@ -93,7 +93,7 @@ def test_two_subjects_and_strength_zero(scheme):
     first, second = toy_lora(model, 1), toy_lora(model, 2)
     both = model.personalized(first).personalized(second, 0.5, name="W")
     x = torch.randn(1, 5, 16)
-    expected = merged(as_floats(model.transformer), [(first.adapter, 1.0), (second.adapter, 0.5)])(x)
+    expected = merge_adapters(as_floats(model.transformer), [(first.adapter, 1.0), (second.adapter, 0.5)])(x)
     with both.personalizing():
         torch.testing.assert_close(both.transformer(x), expected, atol=1e-4, rtol=1e-4)
     draw = lambda m, prompt: m.generate([prompt], SETTINGS)[0].codes  # noqa: E731
@@ -157,7 +157,7 @@ def test_every_part_of_a_lora_learns(scheme):
     model = quantized_toy(scheme)
     adapter = toy_lora(model).adapter
     x = torch.randn(1, 5, 16)
-    with attached(model.transformer, adapter):
+    with attach_adapter(model.transformer, adapter):
         model.transformer(x).square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in adapter.parameters())
 

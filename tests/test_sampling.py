@@ -16,14 +16,16 @@ from ar_core.families.lumina_mgpt import LUMINA_768, LUMINA_1024
 from ar_core.families.miniature import MINIATURE
 from ar_core.sampling import SamplingSettings
 from ar_core.sampling.engine import Engine
-from ar_core.sampling.rule import draw, guide, keep_top_k, probabilities
-from ar_core.sampling.sequential import decode
-from ar_core.sampling.settings import uniforms
+from ar_core.sampling.rule import code_probabilities, draw_code, guide, keep_top_k
+from ar_core.sampling.sequential import decode_sequentially
+from ar_core.sampling.settings import code_uniforms
 
 
 def sample(prompts, chosen=None, rows=None, **options):
     chosen = chosen or settings()
-    return decode(Engine(MODEL, PROTOCOL, with_header(prompts), SIZE, chosen.cfg, rows), chosen, **options).codes
+    return decode_sequentially(
+        Engine(MODEL, PROTOCOL, with_header(prompts), SIZE, chosen.cfg, rows), chosen, **options
+    ).codes
 
 
 # --- the reference ---------------------------------------------------------------------------------------------
@@ -52,7 +54,7 @@ def reference_decode(prompt, chosen, image):
     """No cache, no batch: for every code two forward passes over the whole explicit sequence so far."""
     width, height = SIZE
     header = [PROTOCOL.image_start, PROTOCOL.size_base + height // 8, PROTOCOL.size_base + width // 8]
-    random_numbers = uniforms(chosen.seed, image, ROWS * COLUMNS).tolist()
+    random_numbers = code_uniforms(chosen.seed, image, ROWS * COLUMNS).tolist()
     block, codes = list(header), []
     for row in range(ROWS):
         for column in range(COLUMNS):
@@ -88,12 +90,12 @@ def test_the_rule_is_guidance_then_codes_then_top_k_then_temperature_then_invers
         uniform = numbers.random(dtype=np.float32)
         expected = reference_probabilities(*whole.tolist(), cfg, top_k, temperature, range(first, last))
         conditional, unconditional = torch.from_numpy(whole[:, first:last])
-        p = probabilities(guide(conditional, unconditional, cfg), top_k, temperature)
+        p = code_probabilities(guide(conditional, unconditional, cfg), top_k, temperature)
         assert expected[:first] == [0.0] * first and expected[last:] == [0.0] * (60 - last)
         torch.testing.assert_close(
             p.double(), torch.tensor(expected[first:last], dtype=torch.float64), atol=2e-6, rtol=1e-5
         )
-        assert first + int(draw(p, torch.tensor(uniform))) == reference_draw(expected, float(uniform))
+        assert first + int(draw_code(p, torch.tensor(uniform))) == reference_draw(expected, float(uniform))
 
 
 def test_everything_that_ties_with_the_kth_code_is_kept():
@@ -108,31 +110,31 @@ def test_everything_that_ties_with_the_kth_code_is_kept():
     ]:
         assert keep_top_k(logits, k).isfinite().nonzero().flatten().tolist() == list(kept)
         expected = reference_probabilities(logits.tolist(), [0.0] * 6, 1.0, k, 1.0, range(6))
-        torch.testing.assert_close(probabilities(logits, k, 1.0), torch.tensor(expected))
-    assert probabilities(torch.zeros(6), 1, 1.0).tolist() == pytest.approx([1 / 6] * 6)
+        torch.testing.assert_close(code_probabilities(logits, k, 1.0), torch.tensor(expected))
+    assert code_probabilities(torch.zeros(6), 1, 1.0).tolist() == pytest.approx([1 / 6] * 6)
 
 
 def test_top_k_1_is_the_largest_whatever_the_uniform():
     logits = torch.randn(50, 12, generator=torch.Generator().manual_seed(0))
     for uniform in (0.0, 0.3, LARGEST):
-        assert torch.equal(draw(probabilities(logits, 1, 1.3), torch.full((50,), uniform)), logits.argmax(-1))
+        assert torch.equal(draw_code(code_probabilities(logits, 1, 1.3), torch.full((50,), uniform)), logits.argmax(-1))
 
 
 def test_top_k_of_all_codes_or_more_drops_none():
     logits = torch.randn(5, 12, generator=torch.Generator().manual_seed(0))
     for k in (12, 13, 10**6):
-        torch.testing.assert_close(probabilities(logits, k, 1.0), logits.softmax(-1))
+        torch.testing.assert_close(code_probabilities(logits, k, 1.0), logits.softmax(-1))
 
 
 def test_low_precision_logits_are_widened_before_anything_else():
     logits = torch.randn(3, 12, generator=torch.Generator().manual_seed(0)).bfloat16()
-    assert torch.equal(probabilities(logits, 5, 0.7), probabilities(logits.float(), 5, 0.7))
+    assert torch.equal(code_probabilities(logits, 5, 0.7), code_probabilities(logits.float(), 5, 0.7))
 
 
 def test_every_code_owns_an_interval_closed_below_and_open_above():
     p = torch.tensor([0.0, 0.25, 0.0, 0.5, 0.25, 0.0])
     numbers = torch.tensor([0.0, 0.25 - 2**-24, 0.25, 0.75 - 2**-24, 0.75, LARGEST])
-    assert draw(p.expand(6, -1), numbers).tolist() == [1, 1, 3, 3, 4, 4]
+    assert draw_code(p.expand(6, -1), numbers).tolist() == [1, 1, 3, 3, 4, 4]
 
 
 @pytest.mark.parametrize("codes", [2, 12, 8192])
@@ -145,7 +147,7 @@ def test_a_code_of_probability_zero_is_never_drawn(codes):
         logits = torch.randn(codes, generator=generator) * (1, 20)[trial % 2]
         p = torch.softmax(logits.masked_fill(~possible, -math.inf), -1)
         numbers = torch.cat([edges, p.cumsum(-1)[:20].clamp(max=LARGEST), torch.rand(20, generator=generator)])
-        drawn = draw(p.expand(len(numbers), -1), numbers)
+        drawn = draw_code(p.expand(len(numbers), -1), numbers)
         assert (p[drawn] > 0).all()
 
 
@@ -155,21 +157,21 @@ def test_draw_survives_a_cumulative_sum_that_is_not_monotone(monkeypatch):
     rising = torch.tensor([0.25, 0.25 + 2**-24, 0.75, 0.75 - 2**-24, 1.0 - 2**-24, 1.0])
     monkeypatch.setattr(torch.Tensor, "cumsum", lambda self, dim: rising)
     for uniform in (0.0, 0.25, 0.75 - 2**-24, 0.75, 1 - 2**-23, LARGEST):
-        assert p[draw(p, torch.tensor(uniform))] > 0
+        assert p[draw_code(p, torch.tensor(uniform))] > 0
 
 
 def test_draw_follows_the_distribution():
     """Chi-square over the very numbers that images use; one in a million right samplers would fail."""
     logits = torch.randn(40, generator=torch.Generator().manual_seed(1)) * 1.5
-    p = probabilities(logits, 30, 0.8)
-    numbers = torch.stack([uniforms(3, image, 2000) for image in range(200)])
-    counts = draw(p.expand(*numbers.shape, -1), numbers).flatten().bincount(minlength=40).double()
+    p = code_probabilities(logits, 30, 0.8)
+    numbers = torch.stack([code_uniforms(3, image, 2000) for image in range(200)])
+    counts = draw_code(p.expand(*numbers.shape, -1), numbers).flatten().bincount(minlength=40).double()
     expected = p.double() * numbers.numel()
     possible = p > 0
     assert int(possible.sum()) == 30 and counts[~possible].sum() == 0
     assert expected[possible].min() > 20
     assert chi_square(counts[possible], expected[possible]) < critical(29)
-    wrong = probabilities(logits, 30, 0.82).double() * numbers.numel()  # the test would notice this temperature
+    wrong = code_probabilities(logits, 30, 0.82).double() * numbers.numel()  # the test would notice this temperature
     assert chi_square(counts[possible], wrong[possible]) > critical(29)
 
 
@@ -213,9 +215,9 @@ def test_an_image_does_not_depend_on_its_batch():
 
 def test_an_engine_may_decode_again():
     engine = Engine(MODEL, PROTOCOL, with_header(PROMPTS), SIZE, 4.0)
-    first = decode(engine, settings()).codes
-    assert torch.equal(decode(engine, settings(seed=8)).codes, sample(PROMPTS, settings(seed=8)))
-    assert torch.equal(decode(engine, settings()).codes, first)
+    first = decode_sequentially(engine, settings()).codes
+    assert torch.equal(decode_sequentially(engine, settings(seed=8)).codes, sample(PROMPTS, settings(seed=8)))
+    assert torch.equal(decode_sequentially(engine, settings()).codes, first)
 
 
 def test_more_than_one_bucket_of_cache_is_read():
@@ -223,14 +225,16 @@ def test_more_than_one_bucket_of_cache_is_read():
     size = (56, 264)
     protocol = replace(PROTOCOL, size_base=20, identifier_base=55)
     chosen = settings(size=size)
-    batch = decode(Engine(MODEL, protocol, with_header(PROMPTS[:2], size, protocol), size, 4.0), chosen).codes
+    batch = decode_sequentially(
+        Engine(MODEL, protocol, with_header(PROMPTS[:2], size, protocol), size, 4.0), chosen
+    ).codes
     block = protocol.header(size) + protocol.image_block(batch[1].tolist(), size)[:-2]
     last = protocol.code_base + protocol.codes
     hidden = [MODEL(MODEL.embed(torch.tensor([ids])))[0] for ids in (PROMPTS[1] + block, block)]
     conditional, unconditional = map(MODEL.image_logits, hidden)
-    p = probabilities(guide(conditional[-len(block) :], unconditional, 4.0), chosen.top_k, chosen.temperature)
+    p = code_probabilities(guide(conditional[-len(block) :], unconditional, 4.0), chosen.top_k, chosen.temperature)
     before_code = [index for index, token in enumerate(block[1:]) if index >= 2 and protocol.code_base <= token < last]
-    assert torch.equal(draw(p[before_code], uniforms(chosen.seed, 1, 231)), batch[1].flatten())
+    assert torch.equal(draw_code(p[before_code], code_uniforms(chosen.seed, 1, 231)), batch[1].flatten())
 
 
 def test_row_ends_cost_no_forward_pass():
@@ -330,20 +334,20 @@ def test_a_bad_value_is_named(bad, sentence):
 
 def test_uniforms_depend_on_seed_and_image_alone():
     torch.manual_seed(1)
-    first = uniforms(7, 3, 100)
+    first = code_uniforms(7, 3, 100)
     torch.manual_seed(2)
-    assert torch.equal(uniforms(7, 3, 100), first)
+    assert torch.equal(code_uniforms(7, 3, 100), first)
     assert first.min() >= 0 and first.max() < 1
-    others = [uniforms(7, 4, 100), uniforms(8, 3, 100), uniforms(73, 0, 100), uniforms(-7, 3, 100)]
+    others = [code_uniforms(7, 4, 100), code_uniforms(8, 3, 100), code_uniforms(73, 0, 100), code_uniforms(-7, 3, 100)]
     assert len(torch.stack([first, *others]).unique(dim=0)) == 5
     global_state = torch.get_rng_state()
-    uniforms(0, 0, 10)
+    code_uniforms(0, 0, 10)
     assert torch.equal(torch.get_rng_state(), global_state)
 
 
 @pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 100, 2304])
 def test_a_longer_list_of_uniforms_begins_with_the_shorter(count):
-    assert torch.equal(uniforms(7, 3, 4096)[:count], uniforms(7, 3, count))
+    assert torch.equal(code_uniforms(7, 3, 4096)[:count], code_uniforms(7, 3, count))
 
 
 def test_previews_grow_from_the_top_and_are_grey_below(monkeypatch):

@@ -1,7 +1,7 @@
 import pytest
 from toy import toy_protocol
 
-from ar_core.text import Identifier, TextError, check_identifier_name, resolve, split_at_identifiers
+from ar_core.text import Identifier, TextError, check_identifier_name, resolve_prompt, split_at_identifiers
 
 V = Identifier("[V]", "dog", 1040, 2)
 W = Identifier("[W]", "red hat", 1042, 1)
@@ -21,19 +21,19 @@ SIZE = (96, 96)
     ],
 )
 def test_the_class_word_follows_every_identifier(text, final):
-    assert resolve(text, (V, W)) == final
+    assert resolve_prompt(text, (V, W)) == final
 
 
 def test_an_unknown_bracketed_word_lists_those_available():
     with pytest.raises(TextError, match=r"\[X\], .*available: \[V\], \[W\]"):
-        resolve("a photo of [X] dog", (V, W))
+        resolve_prompt("a photo of [X] dog", (V, W))
     with pytest.raises(TextError, match="not personalized"):
-        resolve("a photo of [V] dog", ())
+        resolve_prompt("a photo of [V] dog", ())
 
 
 def test_a_dropped_identifier_leaves_the_class_word():
     dropped = Identifier("[V]", "dog", 1040, 2, dropped=True)
-    assert resolve("a photo of [V] on the beach", (dropped,)) == "a photo of dog on the beach"
+    assert resolve_prompt("a photo of [V] on the beach", (dropped,)) == "a photo of dog on the beach"
 
 
 def test_identifier_tokens_replace_the_name_and_nothing_else():

@@ -16,7 +16,7 @@ from ar_core.text import Identifier
 from ar_core.training import TrainingSettings, identity, personalize, prepare_subject
 from ar_core.training.examples import Examples
 from ar_core.training.loop import Loop, TrainingDiverged
-from ar_core.training.runs import Run, forget
+from ar_core.training.runs import Run, forget_runs
 from ar_core.training.settings import EMBEDDING, JOINT, LAYERS, STAGES, STRATEGIES
 from ar_core.training.stages import Stage, sampled_steps
 from ar_core.training.trainable import initial_vectors, median_norm
@@ -251,7 +251,7 @@ def test_codes_are_remembered_and_forgotten_with_the_runs(tmp_path):
     first = prepare_subject(model, photos, "dog", runs=tmp_path, progress=lambda *a: calls.append(a))
     again = prepare_subject(model, photos, "cat", runs=tmp_path, progress=lambda *a: calls.append(a))
     assert len(calls) == len(first.codes) == 2 and torch.equal(first.codes, again.codes)
-    assert forget(tmp_path) == 1
+    assert forget_runs(tmp_path) == 1
 
 
 def test_a_damaged_state_falls_back_to_the_one_before(tmp_path):
@@ -411,7 +411,7 @@ def test_what_is_too_large_is_refused_before_the_start(tmp_path, monkeypatch):
 def test_forget_deletes_runs_and_nothing_else(tmp_path):
     run(tmp_path)
     (tmp_path / "my notes").mkdir()
-    assert forget(tmp_path) == 1
+    assert forget_runs(tmp_path) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["my notes"]
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from ar_core.architecture import ImageTokenizerConfig
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
 from benchmarks import random_checkpoint
-from benchmarks.random_checkpoint import Dimensions, tensors, tokenizer_text
+from benchmarks.random_checkpoint import Dimensions, random_tensors, tokenizer_text
 
 DIMENSIONS = Dimensions(hidden=32, layers=2, heads=4, inner=48)
 VQ = ImageTokenizerConfig(ch=32, ch_mult=(1, 1, 1, 1, 2), num_res_blocks=1, z_channels=8, embed_dim=4, n_embed=8192)
@@ -21,7 +21,7 @@ VQ = ImageTokenizerConfig(ch=32, ch_mult=(1, 1, 1, 1, 2), num_res_blocks=1, z_ch
 @functools.cache
 def transformer_weights(seed: int = 0) -> dict[str, torch.Tensor]:
     """As in format (a); values that bfloat16 holds exactly."""
-    return dict(tensors(DIMENSIONS, seed, std=0.1))
+    return dict(random_tensors(DIMENSIONS, seed, std=0.1))
 
 
 @functools.cache
@@ -33,7 +33,7 @@ def vq_weights() -> dict[str, torch.Tensor]:
 
 def config() -> dict[str, object]:
     """config.json."""
-    return random_checkpoint.config(DIMENSIONS)
+    return random_checkpoint.checkpoint_config(DIMENSIONS)
 
 
 def write_lumina(folder: Path, *, dtype=torch.bfloat16, shards: int = 1, seed: int = 0) -> Path:

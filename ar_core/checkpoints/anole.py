@@ -7,13 +7,13 @@ from torch import Tensor
 from .find import Files
 from .formats import ImageTokenizerFormat
 from .reader import stored_tensors
-from .vqgan import build_vqgan, own_tensors
+from .vqgan import build_vqgan, vqgan_tensors
 
 
 def image_tokenizer_tensors(files: Files) -> dict[str, Tensor]:
     """The image tokenizer's tensors by our names. Raises CheckpointError."""
     assert files.image_tokenizer is not None
-    return own_tensors({stored.key: stored.read() for stored in stored_tensors([files.image_tokenizer])}, files)
+    return vqgan_tensors({stored.key: stored.read() for stored in stored_tensors([files.image_tokenizer])}, files)
 
 
 IMAGE_TOKENIZER = ImageTokenizerFormat(

@@ -14,28 +14,30 @@ from . import lumina
 from .find import Files
 from .formats import ImageTokenizerFormat, TransformerFormat
 from .reader import Entry, stored_tensors
-from .vqgan import build_vqgan, own_tensors
+from .vqgan import build_vqgan, vqgan_tensors
 
 IMAGE_TOKENIZER = "model.vqmodel."
 
 
-def is_image_tokenizers(key: str) -> bool:
+def belongs_to_image_tokenizer(key: str) -> bool:
     return key.startswith(IMAGE_TOKENIZER)
 
 
 def has_image_tokenizer(files: Files) -> bool:
-    return any(is_image_tokenizers(key) for key in files.tensor_names())
+    return any(belongs_to_image_tokenizer(key) for key in files.tensor_names())
 
 
 def transformer_entries(files: Files, config: TransformerConfig) -> Iterator[Entry]:
     """Every tensor of the transformer."""
-    return lumina.transformer_entries(files, config, skipped=is_image_tokenizers)
+    return lumina.transformer_entries(files, config, skipped=belongs_to_image_tokenizer)
 
 
 def image_tokenizer_tensors(files: Files) -> dict[str, Tensor]:
     """The image tokenizer's tensors by our names. Raises CheckpointError."""
-    found = {stored.key: stored.read() for stored in stored_tensors(files.weights) if is_image_tokenizers(stored.key)}
-    return own_tensors(found, files)
+    found = {
+        stored.key: stored.read() for stored in stored_tensors(files.weights) if belongs_to_image_tokenizer(stored.key)
+    }
+    return vqgan_tensors(found, files)
 
 
 TRANSFORMER = TransformerFormat(

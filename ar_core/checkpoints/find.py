@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError
-from .reader import keys_of
+from .reader import stored_keys
 
 DECODER = "decoder.conv_in.weight"  # how the key of the decoder's first layer ends, wherever an image tokenizer lies
 
@@ -48,7 +48,7 @@ class ModelFolder:
     def tensor_names(self) -> Iterator[str]:
         """The keys in all weight files. Raises CheckpointError for a damaged file."""
         for path in self.weights:
-            yield from keys_of(path)
+            yield from stored_keys(path)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _image_tokenizer_file(folder: ModelFolder, sources: Sources) -> Path:
     for path in found:
         if path.suffix == ".ckpt":  # opening a pickle takes seconds, and all that are published have a decoder
             return path
-        if any(key.endswith(DECODER) for key in keys_of(path)):
+        if any(key.endswith(DECODER) for key in stored_keys(path)):
             return path
     problem = "The image tokenizer is missing"
     if found:

@@ -20,7 +20,7 @@ from .errors import CheckpointError
 from .find import Files
 from .fingerprint import Fingerprint
 from .formats import ImageTokenizerFormat, TransformerFormat
-from .reader import Entry, filled, reported
+from .reader import Entry, fill_module, report_progress
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,8 @@ def load_transformer(
     if quantized:
         quantize(model, quantized)
     named = Fingerprint(model.config)
-    entries = reported(form.entries(files, model.config), count, progress, cancel)
-    filled(model, named.noting(entries), files.path, device, dtype)
+    entries = report_progress(form.entries(files, model.config), count, progress, cancel)
+    fill_module(model, named.noting(entries), files.path, device, dtype)
     log.info("Read the transformer from %s (%s)", _names(files), form.name)
     return model, named.text()
 
@@ -76,7 +76,7 @@ def load_image_tokenizer(files: Files, *, device: torch.device | str | None = No
         model = form.build(tensors, files)
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{path} does not hold a whole image tokenizer ({error}). Copy it again.") from error
-    filled(model, (Entry(path, key, key, value) for key, value in tensors.items()), path, device, torch.float32)
+    fill_module(model, (Entry(path, key, key, value) for key, value in tensors.items()), path, device, torch.float32)
     log.info("Read the image tokenizer from %s (%s)", path, form.name)
     return model
 

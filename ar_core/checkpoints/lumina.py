@@ -14,7 +14,7 @@ from ..families.protocol import Protocol
 from .errors import CheckpointError
 from .find import Files
 from .formats import TransformerFormat
-from .reader import Entry, check_shape, stored_tensors
+from .reader import Entry, check_stored_shape, stored_tensors
 
 DERIVED = ("rotary_emb.inv_freq", "position_ids")  # values that follow from the config; some files carry them along
 TABLE = "model.embed_tokens.weight"
@@ -88,7 +88,7 @@ def transformer_entries(
         if stored.key.endswith(DERIVED) or skipped(stored.key):
             continue
         if stored.key == head:
-            check_shape(stored.path, stored.key, stored.shape(), (config.vocab_size, config.hidden_size))
+            check_stored_shape(stored.path, stored.key, stored.shape(), (config.vocab_size, config.hidden_size))
             rows = stored.read_rows(config.head_first, config.head_first + config.head_size)
             # A copy, which has no memory in common with a tied table.
             yield Entry(stored.path, stored.key, "image_head.weight", rows.clone())

@@ -11,13 +11,13 @@ from torch import Tensor
 from .find import Files
 from .formats import ImageTokenizerFormat
 from .reader import read_pickle
-from .vqgan import build_vqgan, own_tensors
+from .vqgan import build_vqgan, vqgan_tensors
 
 
 def image_tokenizer_tensors(files: Files) -> dict[str, Tensor]:
     """The image tokenizer's tensors by our names. Raises CheckpointError."""
     assert files.image_tokenizer is not None
-    return own_tensors(read_pickle(files.image_tokenizer), files)
+    return vqgan_tensors(read_pickle(files.image_tokenizer), files)
 
 
 IMAGE_TOKENIZER = ImageTokenizerFormat(

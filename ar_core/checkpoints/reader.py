@@ -61,7 +61,7 @@ def _named(path: Path) -> Iterator[None]:
         raise CheckpointError(f"{path} is damaged or incomplete ({error}). Copy it again.") from error
 
 
-def keys_of(path: Path) -> list[str]:
+def stored_keys(path: Path) -> list[str]:
     """The names of a file's tensors. Raises CheckpointError."""
     with _named(path), safe_open(path, "pt") as file:
         return list(file.keys())
@@ -70,7 +70,7 @@ def keys_of(path: Path) -> list[str]:
 def stored_tensors(paths: Iterable[Path]) -> Iterator[Stored]:
     """Every tensor of safetensors files, one file open at a time. Raises CheckpointError."""
     for path in paths:
-        keys = keys_of(path)
+        keys = stored_keys(path)
         with safe_open(path, "pt") as file:
             for key in keys:
                 yield Stored(path, key, file)
@@ -95,7 +95,7 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     return content["state_dict"]
 
 
-def reported(entries: Iterable[Entry], count: int, progress: Progress, cancel: Cancel) -> Iterator[Entry]:
+def report_progress(entries: Iterable[Entry], count: int, progress: Progress, cancel: Cancel) -> Iterator[Entry]:
     """`entries`, with the progress of `count` parameters. Raises Cancelled."""
     for done, entry in enumerate(entries, 1):
         stop_if(cancel)
@@ -103,7 +103,7 @@ def reported(entries: Iterable[Entry], count: int, progress: Progress, cancel: C
         progress(min(done, count), count, "reading weights")  # files may hold more than belongs to the model
 
 
-def filled(
+def fill_module(
     model: ModuleType,
     entries: Iterable[Entry],
     source: Path,
@@ -128,13 +128,13 @@ def filled(
         module = model.get_submodule(module_name)
         parameter = missing.pop(entry.name)
         if isinstance(module, QuantizedLinear):
-            check_shape(entry.path, entry.key, entry.value.shape, module.weight_shape)
-            check_finite(entry, dtype)
+            check_stored_shape(entry.path, entry.key, entry.value.shape, module.weight_shape)
+            check_finite_weights(entry, dtype)
             module.store(entry.value.to(device, dtype))
             missing.pop(f"{module_name}.{module.scale_name}")
         else:
-            check_shape(entry.path, entry.key, entry.value.shape, parameter.shape)
-            check_finite(entry, dtype)
+            check_stored_shape(entry.path, entry.key, entry.value.shape, parameter.shape)
+            check_finite_weights(entry, dtype)
             # Without a copy the parameter is a view that keeps the whole file in memory. That is right where all of the
             # file is used so, but wrong where most of it is rounded to fewer bits.
             value = entry.value.to(device, dtype, copy=quantised)
@@ -145,7 +145,7 @@ def filled(
     return model.requires_grad_(False).eval()
 
 
-def check_shape(path: Path, key: str, shape: Iterable[int], expected: Iterable[int]) -> None:
+def check_stored_shape(path: Path, key: str, shape: Iterable[int], expected: Iterable[int]) -> None:
     """Raise CheckpointError unless the shapes are equal."""
     if tuple(shape) != tuple(expected):
         raise CheckpointError(
@@ -154,7 +154,7 @@ def check_shape(path: Path, key: str, shape: Iterable[int], expected: Iterable[i
         )
 
 
-def check_finite(entry: Entry, dtype: torch.dtype | None) -> None:
+def check_finite_weights(entry: Entry, dtype: torch.dtype | None) -> None:
     """Raise CheckpointError unless every number is finite in `dtype` (None: as it is stored)."""
     extremes = torch.stack(torch.aminmax(entry.value))  # NaN where any number is
     if dtype is not None:

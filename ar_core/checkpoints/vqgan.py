@@ -16,7 +16,7 @@ PARTS = ("encoder", "quant_conv", "quantize", "post_quant_conv", "decoder")
 CODEBOOK = "quantize.embedding.weight"
 
 
-def own_tensors(found: Mapping[str, Tensor], files: Files) -> dict[str, Tensor]:
+def vqgan_tensors(found: Mapping[str, Tensor], files: Files) -> dict[str, Tensor]:
     """The VQGAN's tensors by our names: the prefix of their keys and the training's losses are left out.
 
     Raises CheckpointError where there are none.

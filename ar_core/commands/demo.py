@@ -13,7 +13,7 @@ from ..model import ARModel
 from ..personalization import Personalization
 from ..photos import Photo, centre_crop, read_photos, unstack
 from ..sampling import SamplingSettings
-from ..sheets import grid, loss_curves
+from ..sheets import loss_curves, picture_grid
 from ..shipped import example_subjects
 from ..training import TrainingSettings, personalize, prepare_subject
 from .shared import Bar
@@ -60,12 +60,12 @@ def demonstrate(folder: Path, class_name: str, out: Path, progress: Progress) ->
     learned["layers"].save(out / "subject.safetensors")
 
     prompts = [prompt.format(class_name) for prompt in PROMPTS]
-    before = sample(model.personalized(learned["layers"], strength=0.0), prompts, progress)
+    before = sample_prompts(model.personalized(learned["layers"], strength=0.0), prompts, progress)
     columns = {
         "before": before,
-        "embedding only": sample(model.personalized(learned["embedding"]), prompts, progress),
-        "joint": sample(model.personalized(learned["joint"]), prompts, progress),
-        "two-stage": sample(model.personalized(learned["layers"]), prompts, progress),
+        "embedding only": sample_prompts(model.personalized(learned["embedding"]), prompts, progress),
+        "joint": sample_prompts(model.personalized(learned["joint"]), prompts, progress),
+        "two-stage": sample_prompts(model.personalized(learned["layers"]), prompts, progress),
     }
     save_sheet(out / "result.png", photos, {"before": before, "after": columns["two-stage"]}, prompts)
     save_sheet(out / "strategies.png", photos, columns, prompts)
@@ -73,7 +73,7 @@ def demonstrate(folder: Path, class_name: str, out: Path, progress: Progress) ->
     print(f"Look at {out / 'result.png'}, {out / 'strategies.png'} and {out / 'losses.png'}.")
 
 
-def sample(model: ARModel, prompts: Sequence[str], progress: Progress) -> list[Image.Image]:
+def sample_prompts(model: ARModel, prompts: Sequence[str], progress: Progress) -> list[Image.Image]:
     """One picture per prompt, always from the same seed."""
     settings = SamplingSettings.resolve(model.family, seed=SEED)
     generated = model.generate(prompts, settings, progress=progress)
@@ -90,4 +90,4 @@ def save_sheet(
         row = [centre_crop(photo.image, (CELL, CELL))]
         row += [pictures[number] for pictures in columns.values()]
         cells.append(row)
-    grid(cells, cell=CELL, columns=["photos", *columns], labels=prompts, note=NOTE).save(path)
+    picture_grid(cells, cell=CELL, columns=["photos", *columns], labels=prompts, note=NOTE).save(path)

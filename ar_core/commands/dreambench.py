@@ -11,10 +11,10 @@ import torch
 from ..control import Cancel, Progress
 from ..dreambench.benchmark import Benchmark, Plan
 from ..dreambench.dataset import DataSet
-from ..dreambench.estimate import estimate
+from ..dreambench.estimate import estimate_benchmark
 from ..dreambench.pictures import find_pictures
-from ..dreambench.processes import share_of
-from ..dreambench.report import comparison, write_comparison
+from ..dreambench.processes import share_of_subjects
+from ..dreambench.report import comparison_as_markdown, write_comparison
 from ..dreambench.scoring import SubjectScores
 from ..dreambench.suites import Suite
 from ..dreambench.variants import VARIANTS
@@ -81,12 +81,12 @@ def run_benchmark(options: argparse.Namespace, model: ARModel, progress: Progres
     if options.subjects:
         data = replace(whole, subjects=tuple(whole.subject(name) for name in options.subjects.split(",")))
     if options.dry_run:
-        print(estimate(model, data, plan, options.out))
+        print(estimate_benchmark(model, data, plan, options.out))
         return None
     encoders = None
     if not options.no_scores:
         encoders = load_encoders(options, suite.encoders)  # a missing one is said before days of work
-    share = share_of(data.subjects)
+    share = share_of_subjects(data.subjects)
     bench = Benchmark(model, data, plan, options.out, progress=progress, cancel=cancel)
     failed = bench.run(share.subjects, processes=share.processes)
     share.wait_for_others()
@@ -99,7 +99,7 @@ def run_benchmark(options: argparse.Namespace, model: ARModel, progress: Progres
         pictures = find_pictures(options.out / variant)
         scored[variant] = score_all(encoders, pictures, whole, variant, options.out / "scores" / variant)
     write_comparison(options.out / "scores", scored, encoders.names)
-    print(comparison(scored, encoders.names))
+    print(comparison_as_markdown(scored, encoders.names))
     return Outcome(data, plan, scored, encoders.names)
 
 

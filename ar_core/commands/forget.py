@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..training.runs import forget
+from ..training.runs import forget_runs
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -13,5 +13,5 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    count = forget(options.runs)
+    count = forget_runs(options.runs)
     print(f"deleted {count} remembered training(s) in {options.runs}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..families.miniature import MINIATURE
 from ..photos import read_photos
 from ..training import StageResult, TrainingSettings, personalize, prepare_subject
-from ..training.loop import mean_of_last
+from ..training.loop import mean_of_last_losses
 from .options import add_settings, chosen_settings, image_size
 from .shared import Bar, Interruption, load_model, model_options, print_values
 
@@ -48,14 +48,14 @@ def run(options: argparse.Namespace) -> None:
     subject = prepare_subject(model, photos, options.class_name, size, runs=runs, progress=bar, cancel=cancel)
     results = personalize(model, subject, settings, runs, identifier=options.identifier, progress=bar, cancel=cancel)
     for result in results:
-        print(describe(result))
+        print(describe_stage(result))
     path = results[-1].personalization.save(options.out)
     print(f"wrote {path} ({path.stat().st_size / 2**20:.2f} MiB). Trainings are remembered in {runs}.")
 
 
-def describe(result: StageResult) -> str:
+def describe_stage(result: StageResult) -> str:
     """One line about a finished stage."""
     text = f"{result.personalization.recipe['stage']}: {result.step} steps, {result.note}"
     if result.losses:
-        text += f"; loss {result.losses[0]:.3f} -> {mean_of_last(result.losses):.3f}"
+        text += f"; loss {result.losses[0]:.3f} -> {mean_of_last_losses(result.losses):.3f}"
     return text

@@ -12,9 +12,9 @@ from PIL import Image
 from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import MINIATURE, PAPER, EncoderChoice, Encoders
 from ..dreambench.pictures import Picture
-from ..dreambench.report import as_markdown, write_report
-from ..dreambench.scoring import SubjectScores, score_subject, table
-from ..dreambench.sheet import sheet
+from ..dreambench.report import scores_as_markdown, write_report
+from ..dreambench.scoring import SubjectScores, score_subject, score_table
+from ..dreambench.sheet import score_sheet
 from ..dreambench.suites import DRAWINGS, Suite, choose_suite
 from ..photos import read_photos
 
@@ -126,12 +126,12 @@ def score_all(
                 class_images=class_images,
             )
             found.append(scored)
-            sheets[name] = sheet(scored, reference.photos, lambda picture: opened[picture.file].open())
+            sheets[name] = score_sheet(scored, reference.photos, lambda picture: opened[picture.file].open())
     finally:
         if len(found) < len(names):
             print(f"Stopped: {len(found)} of {len(names)} subjects are scored.")
         if found:
             paths = write_report(out, found, encoders.names, title, sheets)
-            print(as_markdown(found, table(found, title), encoders.names))
+            print(scores_as_markdown(found, score_table(found, title), encoders.names))
             print(f"wrote {', '.join(path.name for path in paths)} in {out}")
     return found

@@ -14,7 +14,7 @@ from .dataset import DataSet
 PIXEL_BYTES = 2  # of a PNG, about
 
 
-def estimate(model: ARModel, data: DataSet, plan: Plan, out: Path) -> str:
+def estimate_benchmark(model: ARModel, data: DataSet, plan: Plan, out: Path) -> str:
     """Some lines: what is to be done, what is finished, disk, and time where earlier units tell."""
     bench = Benchmark(model, data, plan, out)
     units = bench.units(data.subjects)

@@ -11,7 +11,7 @@ import torch
 from .dataset import BenchSubject
 
 
-def alone() -> None:
+def wait_for_nobody() -> None:
     """There are no other processes to wait for."""
 
 
@@ -22,10 +22,10 @@ class Share:
     subjects: list[BenchSubject]
     rank: int = 0
     processes: int = 1
-    wait_for_others: Callable[[], None] = alone
+    wait_for_others: Callable[[], None] = wait_for_nobody
 
 
-def share_of(subjects: Sequence[BenchSubject]) -> Share:
+def share_of_subjects(subjects: Sequence[BenchSubject]) -> Share:
     """Every process gets its own subjects; all of them where there is one process."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return Share(list(subjects))

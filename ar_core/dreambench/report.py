@@ -14,7 +14,16 @@ from ..files import json_value, write_image, write_json, write_text
 from ..tables import markdown_row, markdown_table
 from .encoders import PAPER
 from .published import PUBLISHED
-from .scoring import REAL, Row, ScoredPicture, SubjectScores, difference, over, real_images, table
+from .scoring import (
+    REAL,
+    Row,
+    ScoredPicture,
+    SubjectScores,
+    paired_difference,
+    real_images_over_subjects,
+    score_table,
+    scores_over_subjects,
+)
 from .statistics import Interval, number_text
 
 Scored = Mapping[str, Sequence[SubjectScores]]  # by variant
@@ -28,11 +37,11 @@ def write_report(
     `names`: of the encoders. `title`: what the table calls the pictures. `sheets`: by subject.
     """
     out.mkdir(parents=True, exist_ok=True)
-    rows = table(subjects, title)
+    rows = score_table(subjects, title)
     paths = [
-        write_json(out / "scores.json", as_json(subjects, rows, names)),
-        write_text(out / "scores.md", as_markdown(subjects, rows, names)),
-        write_text(out / "scores.csv", as_csv(subjects)),
+        write_json(out / "scores.json", scores_as_json(subjects, rows, names)),
+        write_text(out / "scores.md", scores_as_markdown(subjects, rows, names)),
+        write_text(out / "scores.csv", scores_as_csv(subjects)),
     ]
     for name, picture in sheets.items():
         paths.append(write_image(out / f"{name}.png", picture))
@@ -45,33 +54,33 @@ def write_comparison(out: Path, scored: Scored, names: dict[str, str]) -> list[P
     found = {
         "encoders": names,
         "scale": "raw cosine",
-        "real images": real_images(scored[first]),
-        "variants": {variant: over(subjects) for variant, subjects in scored.items()},
-        f"{first} minus": {variant: difference(scored[first], scored[variant]) for variant in others},
+        "real images": real_images_over_subjects(scored[first]),
+        "variants": {variant: scores_over_subjects(subjects) for variant, subjects in scored.items()},
+        f"{first} minus": {variant: paired_difference(scored[first], scored[variant]) for variant in others},
     }
     out.mkdir(parents=True, exist_ok=True)
     return [
         write_json(out / "comparison.json", found),
-        write_text(out / "comparison.md", comparison(scored, names)),
+        write_text(out / "comparison.md", comparison_as_markdown(scored, names)),
     ]
 
 
-def comparison(scored: Scored, names: dict[str, str]) -> str:
+def comparison_as_markdown(scored: Scored, names: dict[str, str]) -> str:
     """All variants in one Markdown table, then the differences of the first to the others, paired by subject."""
     first, *others = scored
     subjects = scored[first]
     measures = subjects[0].measures
-    rows = [_cells(REAL, real_images(subjects), measures)]
-    rows += [_cells(variant, over(results), measures) for variant, results in scored.items()]
+    rows = [_cells(REAL, real_images_over_subjects(subjects), measures)]
+    rows += [_cells(variant, scores_over_subjects(results), measures) for variant, results in scored.items()]
     lines = [*_introduction(subjects, names), *markdown_table(["", *measures], rows), *_published(measures)]
     if others:
-        differences = {variant: difference(subjects, scored[variant]) for variant in others}
+        differences = {variant: paired_difference(subjects, scored[variant]) for variant in others}
         rows = [_cells(variant, values, measures) for variant, values in differences.items()]
         lines += ["", *markdown_table([f"{first} minus …", *measures], rows)]
     return "\n".join(lines)
 
 
-def as_csv(subjects: Sequence[SubjectScores]) -> str:
+def scores_as_csv(subjects: Sequence[SubjectScores]) -> str:
     """A line for every picture."""
     lines = [picture_fields(picture, subject.measures) for subject in subjects for picture in subject.pictures]
     text = io.StringIO()
@@ -94,7 +103,7 @@ def picture_fields(picture: ScoredPicture, measures: Sequence[str]) -> dict[str,
     }
 
 
-def as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: dict[str, str]) -> dict[str, Any]:
+def scores_as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: dict[str, str]) -> dict[str, Any]:
     """Everything; numbers that do not exist are null."""
     measures = subjects[0].measures
     published = {}
@@ -122,7 +131,7 @@ def subject_fields(subject: SubjectScores) -> dict[str, object]:
     }
 
 
-def as_markdown(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: dict[str, str]) -> str:
+def scores_as_markdown(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: dict[str, str]) -> str:
     """The table, what papers report, and a line for every subject."""
     measures = subjects[0].measures
     cells = [_cells(row.title, row.values, measures) for row in rows]

@@ -109,27 +109,27 @@ class Row:
     values: dict[str, Interval]
 
 
-def table(subjects: Sequence[SubjectScores], title: str = "these pictures") -> list[Row]:
+def score_table(subjects: Sequence[SubjectScores], title: str = "these pictures") -> list[Row]:
     """The real-images bound, the pictures, and the pictures of each kind of prompt."""
-    rows = [Row(REAL, real_images(subjects)), Row(title, over(subjects))]
+    rows = [Row(REAL, real_images_over_subjects(subjects)), Row(title, scores_over_subjects(subjects))]
     kinds = sorted({picture.capability for subject in subjects for picture in subject.pictures} - {""})
     if len(kinds) > 1:
-        rows += [Row(f"{title}: {kind}", over(subjects, kind)) for kind in kinds]
+        rows += [Row(f"{title}: {kind}", scores_over_subjects(subjects, kind)) for kind in kinds]
     return rows
 
 
-def real_images(subjects: Sequence[SubjectScores]) -> dict[str, Interval]:
+def real_images_over_subjects(subjects: Sequence[SubjectScores]) -> dict[str, Interval]:
     """What photos of a subject reach among themselves, over subjects."""
     return {measure: bootstrap([subject.real[measure] for subject in subjects]) for measure in subjects[0].real}
 
 
-def over(subjects: Sequence[SubjectScores], kind: str = "") -> dict[str, Interval]:
+def scores_over_subjects(subjects: Sequence[SubjectScores], kind: str = "") -> dict[str, Interval]:
     """Every measure: per subject first, then over subjects; of one kind of prompt where given."""
     measures = subjects[0].measures
     return {measure: bootstrap([subject.mean(measure, kind) for subject in subjects]) for measure in measures}
 
 
-def difference(first: Sequence[SubjectScores], second: Sequence[SubjectScores]) -> dict[str, Interval]:
+def paired_difference(first: Sequence[SubjectScores], second: Sequence[SubjectScores]) -> dict[str, Interval]:
     """first - second, paired by subject.
 
     An interval without zero is an effect beyond the subjects' spread.

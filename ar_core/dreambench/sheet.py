@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from PIL import Image, ImageDraw
 
-from ..sheets import BACKGROUND, GAP, INK, enlarged, font
+from ..sheets import BACKGROUND, GAP, INK, fit_into_cell, sheet_font
 from .scoring import ScoredPicture, SubjectScores
 
 CELL = 192  # pixels
@@ -19,7 +19,7 @@ BEST = (46, 160, 67)  # colour of the frame
 WORST = (207, 34, 46)
 
 
-def sheet(
+def score_sheet(
     subject: SubjectScores, photos: Sequence[Image.Image], open_picture: Callable[[ScoredPicture], Image.Image]
 ) -> Image.Image:
     """Photos in the first row; below, pictures by prompt with their scores.
@@ -32,22 +32,24 @@ def sheet(
     height = HEAD + CELL + GAP + rows * (CELL + TEXT + GAP)
     canvas = Image.new("RGB", (across * (CELL + GAP) + GAP, height), BACKGROUND)
     pen = ImageDraw.Draw(canvas)
-    pen.text((GAP, GAP), f"{subject.subject}: photos, then pictures with {' | '.join(subject.measures)}", INK, font(18))
+    pen.text(
+        (GAP, GAP), f"{subject.subject}: photos, then pictures with {' | '.join(subject.measures)}", INK, sheet_font(18)
+    )
     for column, photo in enumerate(photos[:across]):
-        canvas.paste(enlarged(photo, CELL), (GAP + column * (CELL + GAP), HEAD))
-    frames = framed(pictures)
+        canvas.paste(fit_into_cell(photo, CELL), (GAP + column * (CELL + GAP), HEAD))
+    frames = frame_colours(pictures)
     for index, picture in enumerate(pictures):
         row, column = divmod(index, across)
         x = GAP + column * (CELL + GAP)
         y = HEAD + CELL + GAP + row * (CELL + TEXT + GAP)
-        canvas.paste(enlarged(open_picture(picture), CELL), (x, y))
+        canvas.paste(fit_into_cell(open_picture(picture), CELL), (x, y))
         if index in frames:
             pen.rectangle((x - 3, y - 3, x + CELL + 2, y + CELL + 2), outline=frames[index], width=4)
         write_scores(pen, x, y + CELL, picture)
     return canvas
 
 
-def framed(pictures: Sequence[ScoredPicture]) -> dict[int, tuple[int, int, int]]:
+def frame_colours(pictures: Sequence[ScoredPicture]) -> dict[int, tuple[int, int, int]]:
     """The colours of the best and of the worst picture's frame; none where they are the same."""
     ranked = sorted(range(len(pictures)), key=lambda index: pictures[index].values[0] + pictures[index].values[2])
     if len(ranked) < 2:
@@ -60,12 +62,12 @@ def write_scores(pen: ImageDraw.ImageDraw, x: int, y: int, picture: ScoredPictur
     numbers = " | ".join(f"{value:.2f}" for value in picture.values)
     if picture.copied:
         numbers += "  copy?"
-    pen.text((x, y + 2), numbers, INK, font(14))
-    for line, words in enumerate(in_lines(picture.prompt, LETTERS)[:2]):
-        pen.text((x, y + 20 + 18 * line), words, INK, font(13))
+    pen.text((x, y + 2), numbers, INK, sheet_font(14))
+    for line, words in enumerate(wrap_prompt(picture.prompt, LETTERS)[:2]):
+        pen.text((x, y + 20 + 18 * line), words, INK, sheet_font(13))
 
 
-def in_lines(text: str, letters: int) -> list[str]:
+def wrap_prompt(text: str, letters: int) -> list[str]:
     """`text` in lines of fewer than `letters` where its words allow."""
     lines = [""]
     for word in text.split():

@@ -41,7 +41,7 @@ class Suite:
         return read_dataset(self.folder, self.live_classes, self.subjects, self.prompts)
 
 
-def drawings() -> Suite:
+def drawn_suite() -> Suite:
     """The drawn subjects that ship, for the miniature."""
     return Suite(
         "the drawn subjects",
@@ -63,12 +63,12 @@ def drawings() -> Suite:
     )
 
 
-def dreambench(folder: Path) -> Suite:
+def dreambench_suite(folder: Path) -> Suite:
     """The user's copy of the real data set, which has 30 subjects and 25 prompts of each kind."""
     return Suite("DreamBench", folder, DREAMBENCH_LIVE, PAPER, subjects=30, prompts=25)
 
 
-def own_folder(folder: Path, live_classes: Sequence[str]) -> Suite:
+def own_suite(folder: Path, live_classes: Sequence[str]) -> Suite:
     """A user's own subjects and prompts in DreamBench's layout."""
     return Suite(folder.name, folder, tuple(live_classes), PAPER)
 
@@ -79,7 +79,7 @@ def choose_suite(data: Path | str, live_classes: Sequence[str] | None = None) ->
     A folder is taken for a copy of DreamBench unless its live classes are given.
     """
     if str(data) == DRAWINGS:
-        return drawings()
+        return drawn_suite()
     if live_classes is not None:
-        return own_folder(Path(data), live_classes)
-    return dreambench(Path(data))
+        return own_suite(Path(data), live_classes)
+    return dreambench_suite(Path(data))

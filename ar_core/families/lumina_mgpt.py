@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ..checkpoints.find import ModelFolder, Sources
 from ..text import TextTokenizer
 from .family import Family, Recipe
-from .protocol import Protocol, frontier
+from .protocol import Protocol, size_frontier
 
 SIZE_UNIT = 32  # pixels; there is a token for every multiple
 CONTROL = re.compile(r"IMGIMG[A-J]+Z|<reserved\d+>|<image>")  # control tokens, whether a file marks them or not
@@ -136,7 +136,7 @@ LUMINA_768 = LuminaFamily(
     title="Lumina-mGPT 7B, 768 px",
     licence="Chameleon research licence (non-commercial)",
     recipe=PAPER_RECIPE,
-    sizes=frontier(768),
+    sizes=size_frontier(768),
     codes=8192,
     factor=16,
     identifiers=128,
@@ -159,13 +159,13 @@ LUMINA_512 = replace(
     LUMINA_768,
     name="lumina-mgpt-512",
     title="Lumina-mGPT 7B, 512 px",
-    sizes=frontier(512),
+    sizes=size_frontier(512),
     recipe=replace(PAPER_RECIPE, size=(512, 512)),
 )
 LUMINA_1024 = replace(
     LUMINA_768,
     name="lumina-mgpt-1024",
     title="Lumina-mGPT 7B, 1024 px",
-    sizes=frontier(1024),
+    sizes=size_frontier(1024),
     recipe=replace(PAPER_RECIPE, size=(1024, 1024)),
 )

@@ -62,7 +62,7 @@ class Protocol:
     def prompt(self, text: str, size: Size, identifiers: Sequence[Identifier] = ()) -> list[int]:
         """All ids before the first code: the begin token, the human turn around `text`, the picture's header.
 
-        The name of each identifier in `text` becomes its reserved tokens. `text` must be final (see `text.resolve`).
+        The name of each identifier in `text` becomes its reserved tokens. `text` must be final (see `text.resolve_prompt`).
         Raises TextError where it spells a control token.
         """
         width, height = size
@@ -145,7 +145,7 @@ def nearest_size(sizes: Sequence[Size], width: int, height: int) -> Size:
     return min(sizes, key=distance)
 
 
-def frontier(target: int, unit: int = 32, max_aspect: float = 4.0) -> tuple[Size, ...]:
+def size_frontier(target: int, unit: int = 32, max_aspect: float = 4.0) -> tuple[Size, ...]:
     """Every (width, height) on the staircase of largest areas not above target², for aspects up to `max_aspect`.
 
     49, 73 and 97 sizes for 512, 768 and 1024, as upstream trains on.

@@ -16,38 +16,38 @@ from torch.nn import functional as F
 STRIP = 2**23  # numbers per strip, 32 MiB in float32; a map up to this size is computed at once
 
 
-def activated(norm: nn.GroupNorm, conv: nn.Conv2d, x: Tensor, onto: Tensor | None = None) -> Tensor:
+def convolve_activated(norm: nn.GroupNorm, conv: nn.Conv2d, x: Tensor, onto: Tensor | None = None) -> Tensor:
     """conv(silu(norm(x))) for a 3x3 `conv`; added to `onto`, in place, where given."""
-    if at_once(x):
+    if fits_in_one_strip(x):
         result = conv(F.silu(norm(x)))
         if onto is None:
             return result
         return onto + result
-    scale, shift = as_scale_and_shift(norm, x)
+    scale, shift = group_norm_as_scale_and_shift(norm, x)
 
     def make(rows: Tensor) -> Tensor:
         return conv(F.silu(torch.addcmul(shift, rows, scale), inplace=True))
 
-    return by_strips(make, x, onto)
+    return strip_by_strip(make, x, onto)
 
 
-def enlarged(conv: nn.Conv2d, x: Tensor) -> Tensor:
+def convolve_enlarged(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """conv of x at twice the size, nearest neighbour."""
 
     def make(rows: Tensor) -> Tensor:
         return conv(F.interpolate(rows, scale_factor=2.0, mode="nearest"))
 
-    if at_once(x):
+    if fits_in_one_strip(x):
         return make(x)
-    return by_strips(make, x, times=2)
+    return strip_by_strip(make, x, times=2)
 
 
-def at_once(x: Tensor) -> bool:
+def fits_in_one_strip(x: Tensor) -> bool:
     """Whether a map is small enough to be computed as a whole, or has to be because it is trained through."""
     return torch.is_grad_enabled() or x.numel() <= STRIP
 
 
-def as_scale_and_shift(norm: nn.GroupNorm, x: Tensor) -> tuple[Tensor, Tensor]:
+def group_norm_as_scale_and_shift(norm: nn.GroupNorm, x: Tensor) -> tuple[Tensor, Tensor]:
     """The group norm of x (B, C, H, W) as x * scale + shift, both (B, C, 1, 1)."""
     batch, channels = x.shape[:2]
     variance, mean = torch.var_mean(x.reshape(batch, norm.num_groups, -1), dim=-1, correction=0, keepdim=True)
@@ -57,7 +57,7 @@ def as_scale_and_shift(norm: nn.GroupNorm, x: Tensor) -> tuple[Tensor, Tensor]:
     return scale.reshape(batch, channels, 1, 1), shift.reshape(batch, channels, 1, 1)
 
 
-def by_strips(make: Callable[[Tensor], Tensor], x: Tensor, onto: Tensor | None = None, times: int = 1) -> Tensor:
+def strip_by_strip(make: Callable[[Tensor], Tensor], x: Tensor, onto: Tensor | None = None, times: int = 1) -> Tensor:
     """make(x), added to `onto` where given. `make` looks one row far and gives `times` as many rows and columns."""
     height = x.shape[2]
     step = max(1, STRIP // (times**2 * x[:, :, 0].numel()))

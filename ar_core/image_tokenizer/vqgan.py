@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..architecture import ImageTokenizerConfig
-from .strips import activated, enlarged
+from .strips import convolve_activated, convolve_enlarged
 
 log = logging.getLogger(__name__)
 
@@ -128,10 +128,10 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """May write over x while nothing is trained: two maps of this size are all that is held at a time."""
-        h = activated(self.norm1, self.conv1, x)
+        h = convolve_activated(self.norm1, self.conv1, x)
         if self.nin_shortcut is not None:
             x = self.nin_shortcut(x)
-        return activated(self.norm2, self.conv2, h, onto=x)
+        return convolve_activated(self.norm2, self.conv2, h, onto=x)
 
 
 class Attention(nn.Module):
@@ -186,7 +186,7 @@ class Upsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1, **to)
 
     def forward(self, x: Tensor) -> Tensor:
-        return enlarged(self.conv, x)
+        return convolve_enlarged(self.conv, x)
 
 
 class Level(nn.Module):
@@ -232,7 +232,7 @@ class Encoder(nn.Module):
         x = self.conv_in(F.pixel_unshuffle(pixels, self.patch))
         for level in self.down:
             x = level(x)
-        return activated(self.norm_out, self.conv_out, self.mid(x))
+        return convolve_activated(self.norm_out, self.conv_out, self.mid(x))
 
 
 class Decoder(nn.Module):
@@ -259,4 +259,4 @@ class Decoder(nn.Module):
         x = self.mid(self.conv_in(z))
         for level in reversed(self.up):
             x = level(x)
-        return F.pixel_shuffle(activated(self.norm_out, self.conv_out, x), self.patch)
+        return F.pixel_shuffle(convolve_activated(self.norm_out, self.conv_out, x), self.patch)

@@ -2,7 +2,7 @@
 
 Only the layers' projections are stored so (93 % of the 7B); embeddings, norms and the head of image codes are not, and
 activations keep their type. The weights stay as they are: whatever is learned on top of them is computed beside them
-(`adapters.attached`).
+(`adapters.attach_adapter`).
 """
 
 from __future__ import annotations

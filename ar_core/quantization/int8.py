@@ -41,16 +41,16 @@ class Int8(QuantizedLinear):
         scale = self.scale.to(x)
         if torch.is_grad_enabled():
             return Product.apply(x, weight, scale)
-        return product(x, weight, scale)
+        return int8_product(x, weight, scale)
 
 
 class Product(torch.autograd.Function):
-    """`product` whose backward keeps the int8 weights and not their 16-bit copy."""
+    """`int8_product` whose backward keeps the int8 weights and not their 16-bit copy."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
         ctx.save_for_backward(weight, scale)
-        return product(x, weight, scale)
+        return int8_product(x, weight, scale)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
@@ -58,14 +58,14 @@ class Product(torch.autograd.Function):
         return gradients[0] @ (weight * scale[:, None]), None, None
 
 
-def product(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+def int8_product(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
     """x (..., in), weight (out, in) int8, scale (out) of x's type -> (..., out)."""
     if x.device.type != "cpu" or x.dtype == torch.float16:  # float16 would overflow before an output is scaled
         return F.linear(x, weight * scale[:, None])
-    return on_cpu(x.reshape(-1, x.shape[-1]), weight, scale).reshape(*x.shape[:-1], -1)
+    return int8_product_on_cpu(x.reshape(-1, x.shape[-1]), weight, scale).reshape(*x.shape[:-1], -1)
 
 
-def on_cpu(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+def int8_product_on_cpu(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
     """The product for rows x (rows, in)."""
     if PACKED and x.dtype == torch.bfloat16 and len(x) <= PACKED_ROWS and x.shape[1] % PACKED_INPUTS == 0:
         return PACKED(x.contiguous(), weight, scale)

@@ -55,7 +55,7 @@ class Engine:
         self.device = transformer.device
         self.dtype = transformer.dtype
         slots = max(map(len, self.sequences)) + self.layout.padded_length + spare
-        slots = up_to(slots, ALIGNED)
+        slots = next_multiple(slots, ALIGNED)
         self.cache = KVCache(transformer.config, len(self.sequences), slots, self.device, self.dtype)
         self.compiled = compiled
         self.graphs: Graphs | None = None
@@ -113,10 +113,10 @@ class Engine:
 
     def _step(self, ids: Tensor, positions: Tensor, longest: int) -> Tensor:
         """Guided logits after each token; no sequence is longer than `longest` with them."""
-        slots = min(up_to(longest, BUCKET), self.cache.slots)
+        slots = min(next_multiple(longest, BUCKET), self.cache.slots)
         logits = self._logits
         if self.compiled:
-            logits = partial(through_compiler(Engine._logits), self)
+            logits = partial(compiled_once(Engine._logits), self)
         if self.graphs:
             return self.graphs(logits, ids, positions, slots)
         return logits(ids, positions, slots)
@@ -138,12 +138,12 @@ class Engine:
         return guide(conditional, unconditional, self.cfg)
 
 
-def up_to(number: int, step: int) -> int:
+def next_multiple(number: int, step: int) -> int:
     """The next multiple of `step`."""
     return -(-number // step) * step
 
 
 @cache
-def through_compiler(function: Callable) -> Callable:
+def compiled_once(function: Callable) -> Callable:
     """`function` through torch.compile: once for all engines, which share what was compiled for a shape."""
     return torch.compile(function)

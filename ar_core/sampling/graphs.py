@@ -53,7 +53,7 @@ class Graphs:
         """
         key = (*ids.shape, slots)
         if self._resident() and key in self.seen and self._recorded(key, step, ids, positions, slots):
-            return replayed(self.recordings[key], ids, positions)
+            return replay_recording(self.recordings[key], ids, positions)
         self.seen.add(key)
         return step(ids, positions, slots)
 
@@ -82,7 +82,7 @@ class Graphs:
         return key in self.recordings
 
 
-def replayed(recording: Recording, ids: Tensor, positions: Tensor) -> Tensor:
+def replay_recording(recording: Recording, ids: Tensor, positions: Tensor) -> Tensor:
     recording.ids.copy_(ids)
     recording.positions.copy_(positions)
     recording.replay()

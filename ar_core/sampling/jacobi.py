@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..control import Cancel, Progress, never, silent, stop_if
 from .engine import Engine
-from .rule import draw, probabilities
+from .rule import code_probabilities, draw_code
 from .sequential import Decoded, OnRow
 from .settings import SamplingSettings
 
@@ -40,7 +40,7 @@ def speculative(p: Tensor, q: Tensor, guess: Tensor, numbers: Tensor, positions:
     kept = numbers[..., 0] * q_of_guess < p_of_guess
     residual = (p - q).clamp_min(0)
     residual = torch.where(residual.sum(-1, keepdim=True) > 0, residual, p)
-    return torch.where(kept, guess, draw(residual, numbers[..., 1])), kept
+    return torch.where(kept, guess, draw_code(residual, numbers[..., 1])), kept
 
 
 @dataclass(eq=False)
@@ -54,7 +54,7 @@ class Window:
     def uniform(cls, images: int, window: int, codes: int, numbers: Tensor) -> Window:
         """Nothing is known yet: every code is equally likely. `numbers`: (images, window), in [0, 1)."""
         q = torch.full((images, window, codes), 1 / codes, device=numbers.device)
-        return cls(draw(q, numbers), q)
+        return cls(draw_code(q, numbers), q)
 
     def shifted(self, p: Tensor, corrected: Tensor, accepted: Tensor, numbers: Tensor) -> Window:
         """The window `accepted` (images,) positions later.
@@ -67,12 +67,12 @@ class Window:
         inside = source < window
         source = source.clamp_max(window - 1)
         q = p.gather(1, source[..., None].expand_as(p))
-        guess = torch.where(inside, corrected.gather(1, source), draw(q, numbers))
+        guess = torch.where(inside, corrected.gather(1, source), draw_code(q, numbers))
         return Window(guess, q)
 
 
 @torch.inference_mode()
-def decode(
+def decode_jacobi(
     engine: Engine,
     settings: SamplingSettings,
     *,
@@ -82,7 +82,7 @@ def decode(
     on_row: OnRow | None = None,
     coupling: Coupling = speculative,
 ) -> Decoded:
-    """As `sequential.decode`, in fewer forward passes. `settings.window` positions are guessed at a time.
+    """As `decode_sequentially`, in fewer forward passes. `settings.window` positions are guessed at a time.
 
     `engine` must have been made with as many spare slots. The tokens are counted with the forced row ends among them:
     those are certain, take part in the window and cost no forward pass of their own.
@@ -108,7 +108,7 @@ def decode(
         # Step 1: one forward pass over the newest final token and all guesses but the last gives p for each guess.
         fed = torch.cat([newest, token_ids(engine, window.guess, positions)[:, :-1]], 1)
         logits = engine.look_ahead(fed, done, max(done_on_host))
-        p = probabilities(logits, settings.top_k, settings.temperature)
+        p = code_probabilities(logits, settings.top_k, settings.temperature)
 
         # Step 2: turn guesses, which are draws from q, into draws from p.
         corrected, kept = coupling(p, window.q, window.guess, drawn, positions)

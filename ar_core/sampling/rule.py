@@ -22,12 +22,12 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
     return logits.masked_fill(logits < threshold, float("-inf"))
 
 
-def probabilities(logits: Tensor, top_k: int, temperature: float) -> Tensor:
+def code_probabilities(logits: Tensor, top_k: int, temperature: float) -> Tensor:
     """The distribution (..., codes), float32, from which a code is drawn."""
     return torch.softmax(keep_top_k(logits.float(), top_k) / temperature, dim=-1)
 
 
-def draw(p: Tensor, uniform: Tensor) -> Tensor:
+def draw_code(p: Tensor, uniform: Tensor) -> Tensor:
     """The code at which the cumulative distribution of p (..., codes) passes `uniform` (...) in [0, 1).
 
     Inverse CDF: no synchronisation with the device, and the same number always means the same code. A code of

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..control import Cancel, Progress, never, silent, stop_if
 from .engine import Engine
-from .rule import draw, probabilities
-from .settings import SamplingSettings, uniforms
+from .rule import code_probabilities, draw_code
+from .settings import SamplingSettings, code_uniforms
 
 OnRow = Callable[[Tensor, int], None]  # codes (images, rows, columns), of which so many rows are final
 
@@ -25,7 +25,7 @@ class Decoded:
 
 
 @torch.inference_mode()
-def decode(
+def decode_sequentially(
     engine: Engine,
     settings: SamplingSettings,
     *,
@@ -41,14 +41,14 @@ def decode(
     """
     layout = engine.layout
     total = layout.codes
-    numbers = torch.stack([uniforms(settings.seed, first_image + k, total) for k in range(engine.images)])
+    numbers = torch.stack([code_uniforms(settings.seed, first_image + k, total) for k in range(engine.images)])
     numbers = numbers.to(engine.device)  # (images, codes of a picture)
     codes = torch.zeros(engine.images, total, dtype=torch.long, device=engine.device)
     picture = codes.view(-1, layout.rows, layout.columns)
     logits = engine.prefill()  # (images, codes of the vocabulary)
     for index in range(total):
         stop_if(cancel)
-        codes[:, index] = draw(probabilities(logits, settings.top_k, settings.temperature), numbers[:, index])
+        codes[:, index] = draw_code(code_probabilities(logits, settings.top_k, settings.temperature), numbers[:, index])
         done = index + 1
         progress(done, total, "sampling")
         row_is_full = done % layout.columns == 0

@@ -89,7 +89,7 @@ class SamplingSettings:
         return {**asdict(self), "size": f"{self.size[0]}x{self.size[1]}"}
 
 
-def uniforms(seed: int, image: int, count: int) -> Tensor:
+def code_uniforms(seed: int, image: int, count: int) -> Tensor:
     """The numbers in [0, 1) that image number `image` uses, in order: they depend on nothing but (seed, image)."""
     key = hashlib.sha256(f"{seed} {image}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)

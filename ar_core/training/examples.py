@@ -66,7 +66,7 @@ class Examples:
             if self.photo_prompts and rng.random() < 0.5:
                 prompts = self.photo_prompts[self.subject.photo_of[picture]]
             pairs.append((rng.choice(prompts), self.subject.codes[picture]))
-        return make_batch(pairs, self.protocol, self.subject.size)
+        return make_training_batch(pairs, self.protocol, self.subject.size)
 
     def _pictures(self, rng: random.Random, step: int) -> list[int]:
         """`batch_size` pictures: the photos take turns, each shown as itself or as one of its views."""
@@ -93,10 +93,10 @@ class PriorExamples:
     def __call__(self, step: int) -> Batch:
         rng = random.Random(f"prior {self.seed} {step}")
         chosen = [rng.randrange(len(self.codes)) for _ in range(self.batch_size)]
-        return make_batch([(self.prompt, self.codes[i]) for i in chosen], self.protocol, self.size)
+        return make_training_batch([(self.prompt, self.codes[i]) for i in chosen], self.protocol, self.size)
 
 
-def make_batch(pairs: Sequence[Pair], protocol: Protocol, size: Size) -> Batch:
+def make_training_batch(pairs: Sequence[Pair], protocol: Protocol, size: Size) -> Batch:
     """Prompts and pictures of one size as one padded batch."""
     ids = [prompt + protocol.image_block(codes.tolist(), size) for prompt, codes in pairs]
     width = max(len(sequence) for sequence in ids)

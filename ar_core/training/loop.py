@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import nn
 
-from ..adapters import attached
+from ..adapters import attach_adapter
 from ..control import Cancel, Cancelled, Progress
 from ..transformer import Transformer
 from .examples import Batch
@@ -111,7 +111,7 @@ class Loop:
                 self._save()
                 self.run.keep(self.step, self.trainable.state_dict())
                 on_keep(self.step)
-            progress(self.step, steps, f"loss {mean_of_last(self.losses):.3f}")
+            progress(self.step, steps, f"loss {mean_of_last_losses(self.losses):.3f}")
 
     def _gradients_or_save(self) -> float:
         try:
@@ -124,7 +124,7 @@ class Loop:
         """Forward and backward of one step; its loss. Changes gradients alone: it can be interrupted anywhere."""
         self.optimizer.zero_grad()
         total = 0.0
-        with attached(self.transformer, self.trainable.adapter):
+        with attach_adapter(self.transformer, self.trainable.adapter):
             for batch, weight in self.batches(self.step):
                 for part in batch.split(self.settings.micro_batch):
                     share = weight * len(part.ids) / len(batch.ids)
@@ -173,7 +173,7 @@ def _parameters(part: nn.Module | nn.Parameter) -> Iterable[nn.Parameter]:
     return [part]
 
 
-def mean_of_last(losses: Sequence[float], count: int = 20) -> float:
+def mean_of_last_losses(losses: Sequence[float], count: int = 20) -> float:
     """Mean of the last `count` losses, without those of skipped steps; NaN where nothing is left."""
     finite = [loss for loss in losses[-count:] if not math.isnan(loss)]
     if not finite:

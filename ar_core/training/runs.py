@@ -154,7 +154,7 @@ def _losses(state: TensorFile) -> list[float]:
     return state.tensors["losses"].tolist()
 
 
-def collected(run: Run | None, name: str, parts: Callable[[int], Iterator[Tensor]]) -> Tensor:
+def collect_remembered(run: Run | None, name: str, parts: Callable[[int], Iterator[Tensor]]) -> Tensor:
     """All of `parts(done)`, joined along their first dimension and remembered in `run` as `name`.
 
     Whatever ends this early, the parts made so far are remembered, and the next call asks only for those after the
@@ -184,7 +184,7 @@ def collected(run: Run | None, name: str, parts: Callable[[int], Iterator[Tensor
     return whole
 
 
-def forget(root: Path) -> int:
+def forget_runs(root: Path) -> int:
     """Delete every remembered training below `root` (and nothing else); returns how many there were."""
     runs = [path.parent for path in Path(root).glob("*/run.json")]
     for folder in runs:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..adapters import attached
+from ..adapters import attach_adapter
 from ..control import Cancel, Progress, never, silent
 from ..memory import check_budget
 from ..model import ARModel
@@ -20,7 +20,7 @@ from ..text import Identifier, check_identifier_name
 from .examples import Examples, PriorExamples
 from .identity import run_fields
 from .loop import Batches, Loop
-from .runs import Run, collected
+from .runs import Run, collect_remembered
 from .settings import EMBEDDING, JOINT, LAYERS, STAGES, TrainingSettings
 from .subject import Subject
 from .trainable import Trainable, initial_vectors, new_adapter
@@ -276,7 +276,7 @@ class Stage:
                 yield torch.cat([image.codes for image in images]).clone()
                 self.progress(first + len(batch), count, "drawing class images")
 
-        return collected(self.run, "prior", drawn)
+        return collect_remembered(self.run, "prior", drawn)
 
     # ------------------------------------------------------------ what is shown and handed on
 
@@ -301,7 +301,7 @@ class Stage:
         model = self.model.with_identifier(self._personalization(trainable, step))
         settings = SamplingSettings.resolve(model.family, size=self.subject.size, seed=SAMPLE_SEED)
         prompt = SAMPLED.format(self.identifier, self.subject.class_name)
-        with attached(model.transformer, trainable.adapter):
+        with attach_adapter(model.transformer, trainable.adapter):
             image = model.generate(prompt, settings, cancel=self.cancel)[0]
         return image.codes.clone()
 

@@ -16,8 +16,8 @@ from ..families.family import Recipe
 from ..families.protocol import Size
 from ..files import json_hash, tensor_hash
 from ..model import ARModel
-from ..photos import Photo, centre_crop, pixel_hash, stack, views
-from .runs import Run, collected
+from ..photos import Photo, centre_crop, photo_views, pixel_hash, stack
+from .runs import Run, collect_remembered
 
 VIEW_SEED = 0  # the views belong to the photos, not to one training
 
@@ -104,14 +104,14 @@ def _encode(
             yield model.encode(stack([picture]))
             progress(number, total, "reading photos")
 
-    return collected(run, "codes", encoded)
+    return collect_remembered(run, "codes", encoded)
 
 
 def _pictures(photos: Sequence[Photo], size: Size, recipe: Recipe) -> Iterator[Image.Image]:
     """Each photo's centre crop, followed by its views."""
     for number, photo in enumerate(photos):
         yield centre_crop(photo.image, size)
-        yield from views(
+        yield from photo_views(
             photo.image,
             size,
             recipe.views,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PIL import Image, ImageDraw
 
 from ar_core.quantization import SCHEMES
-from ar_core.sheets import BACKGROUND, FAINT, GAP, INK, LINES, font, wrapped
+from ar_core.sheets import BACKGROUND, FAINT, GAP, INK, LINES, sheet_font, wrap_text
 
 WIDTH = 900  # pixels, as the others
 BAR = 22
@@ -13,7 +13,7 @@ LABEL = 300
 Panel = tuple[str, dict[str, float]]  # title, ratio by label
 
 
-def panels(summary: dict) -> list[Panel]:
+def ratio_panels(summary: dict) -> list[Panel]:
     """What a result of `benchmarks.decode` says, question by question."""
     precisions = {
         name: value for name, value in summary.items() if isinstance(value, dict) and "sequential_over_naive" in value
@@ -38,30 +38,30 @@ def panels(summary: dict) -> list[Panel]:
 
 def draw_ratios(summary: dict) -> Image.Image:
     """A sheet with every panel that has a bar."""
-    shown = [(title, values) for title, values in panels(summary) if values]
+    shown = [(title, values) for title, values in ratio_panels(summary) if values]
     note = f"{summary['machine']}; {summary['tokens']} codes of {summary['size']}, {summary['repetitions']} repetitions"
-    foot = wrapped(note, WIDTH - 2 * GAP, font(14))
+    foot = wrap_text(note, WIDTH - 2 * GAP, sheet_font(14))
     height = sum(46 + BAR * len(values) for _, values in shown) + 20 * len(foot) + 2 * GAP
     sheet = Image.new("RGB", (WIDTH, height), BACKGROUND)
     pen = ImageDraw.Draw(sheet)
     y: float = GAP
     for index, (title, values) in enumerate(shown):
-        pen.text((GAP, y), title, INK, font(18))
-        y = bars(pen, y + 28, values, LINES[index]) + 18
+        pen.text((GAP, y), title, INK, sheet_font(18))
+        y = draw_bars(pen, y + 28, values, LINES[index]) + 18
     for line in foot:
-        pen.text((GAP, y), line, FAINT, font(14))
+        pen.text((GAP, y), line, FAINT, sheet_font(14))
         y += 20
     return sheet
 
 
-def bars(pen: ImageDraw.ImageDraw, y: float, values: dict[str, float], colour: tuple[int, int, int]) -> float:
+def draw_bars(pen: ImageDraw.ImageDraw, y: float, values: dict[str, float], colour: tuple[int, int, int]) -> float:
     """One bar per value from `y` on, with a line at 1; returns where it ends."""
     unit = (WIDTH - LABEL - 80) / max(1.0, *values.values())
     end = y + BAR * len(values)
     for place, (label, value) in enumerate(values.items()):
         top = y + BAR * place
-        pen.text((GAP, top + 2), label, INK, font(14))
+        pen.text((GAP, top + 2), label, INK, sheet_font(14))
         pen.rectangle((LABEL, top + 3, LABEL + unit * value, top + BAR - 3), fill=colour)
-        pen.text((LABEL + unit * value + 8, top + 2), f"{value:.2f}x", INK, font(14))
+        pen.text((LABEL + unit * value + 8, top + 2), f"{value:.2f}x", INK, sheet_font(14))
     pen.line((LABEL + unit, y, LABEL + unit, end), FAINT)
     return end

@@ -58,7 +58,7 @@ def time_ours(model: Model, count: int, *, graphs: bool = False, compiled: bool 
     watch = Stopwatch(model.device, count)
     engine = model.engine(graphs=graphs, compiled=compiled)
     with suppress(Cancelled):  # the measurement ends before the image
-        sequential.decode(engine, model.settings, progress=watch.tick, cancel=watch.finished)
+        sequential.decode_sequentially(engine, model.settings, progress=watch.tick, cancel=watch.finished)
     return watch
 
 
@@ -72,7 +72,7 @@ def time_jacobi(model: Model, window: int, count: int, *, graphs: bool = False, 
         ticks.append((time.perf_counter(), done))
 
     with suppress(Cancelled):
-        jacobi.decode(
+        jacobi.decode_jacobi(
             model.engine(window, graphs=graphs, compiled=compiled),
             settings,
             progress=tick,

@@ -17,7 +17,7 @@ from ar_core import layers
 from ar_core.architecture import TransformerConfig
 from ar_core.attention import Attention, causal_mask, scaled_dot_product
 from ar_core.families.lumina_mgpt import LUMINA_512
-from ar_core.families.protocol import frontier
+from ar_core.families.protocol import size_frontier
 from ar_core.quantization import quantize
 from ar_core.sampling import SamplingSettings
 from ar_core.sampling.engine import Engine
@@ -45,7 +45,7 @@ class Model:
         transformer = Transformer(CONFIG, operations=layers, device=device).requires_grad_(False).eval()
         head = nn.Linear(CONFIG.hidden_size, CONFIG.vocab_size, bias=False, device=device).requires_grad_(False)
         head.weight[CONFIG.head_first : CONFIG.head_first + CONFIG.head_size] = transformer.image_head.weight
-        family = replace(LUMINA_512, sizes=frontier(pixels))
+        family = replace(LUMINA_512, sizes=size_frontier(pixels))
         settings = SamplingSettings.resolve(family, size=(pixels, pixels), seed=seed)
         return cls(transformer, head, settings)
 

@@ -20,7 +20,7 @@ def register_folders() -> None:
         folder_paths.add_model_folder_path(name, str(folder))
 
 
-def folders(name: str) -> list[Path]:
+def model_folders(name: str) -> list[Path]:
     """The existing folders of one kind, where users may have configured several."""
     return [Path(folder) for folder in folder_paths.get_folder_paths(name) if Path(folder).is_dir()]
 
@@ -40,18 +40,18 @@ def input_folder() -> Path:
     return Path(folder_paths.get_input_directory())
 
 
-def inside(name: str, kind: str) -> Path:
+def path_inside(name: str, kind: str) -> Path:
     """The file or folder `name` below one of the folders of `kind`. Raises ValueError for anything elsewhere."""
-    for base in folders(kind):
+    for base in model_folders(kind):
         path = (base / name).resolve()
         if path.is_relative_to(base.resolve()) and path.exists():
             return path
     raise ValueError(
-        f'There is no "{name}" in {folders(kind)[0]}. Press R to read the folder again and choose from the list.'
+        f'There is no "{name}" in {model_folders(kind)[0]}. Press R to read the folder again and choose from the list.'
     )
 
 
-def fingerprint(path: Path) -> str:
+def files_fingerprint(path: Path) -> str:
     """Changes when a file below `path` does."""
     files = [path]
     if path.is_dir():

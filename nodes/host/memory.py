@@ -95,12 +95,12 @@ class Layers(comfy.ops.disable_weight_init):
             return torch.nn.functional.rms_norm(x, self.normalized_shape, self.weight.to(x), self.eps)
 
 
-def operations() -> type[Layers]:
+def comfyui_operations() -> type[Layers]:
     """The layers to build a transformer of."""
     return Layers
 
 
-def citizen(model: ARModel) -> HostedModel:
+def hand_to_comfyui(model: ARModel) -> HostedModel:
     """Hand both parts to ComfyUI's memory management."""
     return HostedModel(
         model,
@@ -143,20 +143,20 @@ def card_bytes() -> int | None:
     return memory.get_total_memory(device) - memory.extra_reserved_memory()
 
 
-def weights(ar: HostedModel) -> int:
+def held_bytes(ar: HostedModel) -> int:
     """Bytes of both parts."""
     return weight_bytes(ar.model.transformer) + weight_bytes(ar.model.image_tokenizer)
 
 
-def fits(ar: HostedModel, needed: int) -> bool:
+def fits_on_card(ar: HostedModel, needed: int) -> bool:
     """Whether both parts and `needed` bytes beside them are on the card at once: else layers would be streamed."""
     total = card_bytes()
-    return total is None or weights(ar) + needed <= total
+    return total is None or held_bytes(ar) + needed <= total
 
 
-def affords(ar: HostedModel, least: int, more: int) -> bool:
+def affords_on_card(ar: HostedModel, least: int, more: int) -> bool:
     """Whether to ask for `more` bytes where `least` would do: not if only that would have layers streamed."""
-    return fits(ar, more) or not fits(ar, least)
+    return fits_on_card(ar, more) or not fits_on_card(ar, least)
 
 
 def fitting_precisions(ar: HostedModel, needed: int) -> str:
@@ -168,6 +168,6 @@ def fitting_precisions(ar: HostedModel, needed: int) -> str:
     return " or ".join(scheme for scheme in SCHEMES if quantized_bytes(ar.model.transformer, scheme) <= free)
 
 
-def streamed(ar: HostedModel) -> bool:
+def is_streamed(ar: HostedModel) -> bool:
     """Whether ComfyUI keeps some layers of the transformer off the card and copies them there whenever they run."""
     return getattr(ar.model.transformer, "model_lowvram", False)

@@ -10,7 +10,9 @@ from ...ar_core.adapters import Adapter, LowRankAdapter
 from ..sockets import HostedModel
 
 
-def applied(ar: HostedModel, personalization: Personalization, strength: float, name: str | None) -> HostedModel:
+def apply_as_patches(
+    ar: HostedModel, personalization: Personalization, strength: float, name: str | None
+) -> HostedModel:
     """`ar` with a personalization applied; every other branch of the graph keeps what it has.
 
     `name`: what prompts call it; None is the saved identifier. Raises PersonalizationError, and ValueError for an

@@ -73,7 +73,7 @@ class Reporter:
             raise
 
 
-def explained(execute: Callable) -> Callable:
+def explain_on_node(execute: Callable) -> Callable:
     """A node's `execute` whose errors also stand on the node: what pops up in the browser leaves the sentence out."""
 
     @functools.wraps(execute)

@@ -22,26 +22,26 @@ from ar_core.commands.shared import Bar, Interruption, load_model
 from ar_core.control import Cancel, Progress
 from ar_core.dreambench.benchmark import RUNS, Plan
 from ar_core.dreambench.dataset import BenchSubject, DataSet
-from ar_core.dreambench.report import Scored, comparison
-from ar_core.dreambench.scoring import over
+from ar_core.dreambench.report import Scored, comparison_as_markdown
+from ar_core.dreambench.scoring import scores_over_subjects
 from ar_core.dreambench.statistics import NAN, number_text
 from ar_core.dreambench.suites import DRAWINGS
 from ar_core.dreambench.variants import VARIANTS
 from ar_core.files import write_image, write_json, write_text
 from ar_core.model import ARModel
-from ar_core.sheets import grid, loss_curves
+from ar_core.sheets import loss_curves, picture_grid
 from ar_core.tables import markdown_table
 from ar_core.training import TrainingSettings
 
 from ..machine import machine
 from . import single_photo
-from .claims import answerable, measure_name, measured, verdict
+from .claims import answerable_claims, claimed_measure, measured_difference, verdict_on_claim
 
 CELL = 112  # pixels
 Falls = Mapping[str, Mapping[str, single_photo.Fall]]  # by subject and kind of training
 
 
-def write(page: Path, model: ARModel, outcome: Outcome, out: Path, progress: Progress, cancel: Cancel) -> None:
+def write_page(page: Path, model: ARModel, outcome: Outcome, out: Path, progress: Progress, cancel: Cancel) -> None:
     """Write `page`, the same as JSON beside it, and pictures into a folder of its name."""
     data = outcome.data
     plan = outcome.plan
@@ -50,15 +50,16 @@ def write(page: Path, model: ARModel, outcome: Outcome, out: Path, progress: Pro
     sheets.mkdir(parents=True, exist_ok=True)
     chosen = (data.subjects[0], data.subjects[-1])  # one that captions could name, one that they could not
     steps = single_steps(model, plan)
-    losses = single_photo.curves(model, chosen, steps, out / RUNS, progress, cancel)
+    losses = single_photo.single_photo_losses(model, chosen, steps, out / RUNS, progress, cancel)
     write_image(sheets / "single_photo.png", loss_curves(losses[chosen[0].name]))
     falls = {
-        name: {kind: single_photo.fall(values) for kind, values in kinds.items()} for name, kinds in losses.items()
+        name: {kind: single_photo.fall_of_losses(values) for kind, values in kinds.items()}
+        for name, kinds in losses.items()
     }
     lines = [
-        *introduction(model, data, plan),
+        *page_introduction(model, data, plan),
         "",
-        comparison(scored, outcome.encoders),
+        comparison_as_markdown(scored, outcome.encoders),
         "",
         *between_seeds(scored),
         "",
@@ -73,23 +74,23 @@ def write(page: Path, model: ARModel, outcome: Outcome, out: Path, progress: Pro
         name = f"{subject.name}.jpg"
         write_image(sheets / name, contact_sheet(data, subject, plan, out), quality=88)
         lines += [f"### {subject.name}", f"![{subject.name}: a row for every variant]({sheets.name}/{name})", ""]
-    write_json(page.with_suffix(".json"), as_json(model, outcome, falls))
+    write_json(page.with_suffix(".json"), page_as_json(model, outcome, falls))
     write_text(page, "\n".join(lines).rstrip())
 
 
-def as_json(model: ARModel, outcome: Outcome, falls: Falls) -> dict[str, object]:
+def page_as_json(model: ARModel, outcome: Outcome, falls: Falls) -> dict[str, object]:
     """The page's numbers."""
     scored = outcome.scored
     claims = [
-        {**asdict(claim), "difference": measured(scored, claim), "verdict": verdict(scored, claim)}
-        for claim in answerable(scored)
+        {**asdict(claim), "difference": measured_difference(scored, claim), "verdict": verdict_on_claim(scored, claim)}
+        for claim in answerable_claims(scored)
     ]
     return {
         "machine": machine(),
         "model": model.fingerprint,
         "encoders": outcome.encoders,
         "seeds": outcome.plan.seeds,
-        "variants": {variant: over(results) for variant, results in scored.items()},
+        "variants": {variant: scores_over_subjects(results) for variant, results in scored.items()},
         "claims": claims,
         "single photo": {name: {kind: asdict(value) for kind, value in kinds.items()} for name, kinds in falls.items()},
     }
@@ -100,7 +101,7 @@ def single_steps(model: ARModel, plan: Plan) -> int:
     return 2 * (plan.training.get("embedding_steps") or model.family.recipe.embedding_steps)
 
 
-def introduction(model: ARModel, data: DataSet, plan: Plan) -> list[str]:
+def page_introduction(model: ARModel, data: DataSet, plan: Plan) -> list[str]:
     """What was compared, with how much effort."""
     steps = []
     for variant in plan.variants:
@@ -159,10 +160,12 @@ def between_seeds(scored: Scored) -> list[str]:
 def claims_section(scored: Scored) -> list[str]:
     """The paper's claims, what was measured, and whether they agree."""
     rows = []
-    for claim in answerable(scored):
-        mean, low, high = measured(scored, claim)
-        found = f"{claim.more} − {claim.less}, {measure_name(scored, claim)}: {mean:+.3f} ({low:+.3f} to {high:+.3f})"
-        rows.append([claim.text, found, verdict(scored, claim)])
+    for claim in answerable_claims(scored):
+        mean, low, high = measured_difference(scored, claim)
+        found = (
+            f"{claim.more} − {claim.less}, {claimed_measure(scored, claim)}: {mean:+.3f} ({low:+.3f} to {high:+.3f})"
+        )
+        rows.append([claim.text, found, verdict_on_claim(scored, claim)])
     table = markdown_table(["the paper (numbers on the 7B)", "difference here", ""], rows)
     return ["## What the paper says, and what the miniature shows", "", *table]
 
@@ -173,7 +176,7 @@ def single_section(falls: Falls, steps: int, folder: str) -> list[str]:
     for name, kinds in falls.items():
         for kind, fall in kinds.items():
             losses = [f"{value:.2f}" for value in (fall.first, fall.middle, fall.last)]
-            rows.append([name, kind, *losses, share_text(late_share(fall))])
+            rows.append([name, kind, *losses, share_text(late_share_of_fall(fall))])
     head = ["", "photos", "first", "middle", "last", "share of the fall after the middle"]
     return [
         "## Stage 1 on a single photo",
@@ -188,7 +191,7 @@ def single_section(falls: Falls, steps: int, folder: str) -> list[str]:
     ]
 
 
-def late_share(fall: single_photo.Fall) -> float:
+def late_share_of_fall(fall: single_photo.Fall) -> float:
     """How much of the fall came after the middle; NaN where losses did not fall."""
     if fall.first <= fall.last:
         return NAN
@@ -207,16 +210,16 @@ def contact_sheet(data: DataSet, subject: BenchSubject, plan: Plan, out: Path) -
     rows = []
     for number, variant in enumerate(plan.variants):
         folder = out / variant / subject.name
-        row = [opened(subject.photos[number % len(subject.photos)])]
+        row = [open_picture(subject.photos[number % len(subject.photos)])]
         for index in range(len(prompts)):
-            row.append(opened(folder / f"{index:02d}_{plan.seeds[0]}_00.png"))
+            row.append(open_picture(folder / f"{index:02d}_{plan.seeds[0]}_00.png"))
         rows.append(row)
     short = [prompt.removeprefix(f"a {subject.class_name} ")[:14] for prompt in prompts]
     labels = [f"{variant}: {VARIANTS[variant].meaning}" for variant in plan.variants]
-    return grid(rows, cell=CELL, columns=["photo", *short], labels=labels, title=subject.name)
+    return picture_grid(rows, cell=CELL, columns=["photo", *short], labels=labels, title=subject.name)
 
 
-def opened(path: Path) -> Image.Image:
+def open_picture(path: Path) -> Image.Image:
     with Image.open(path) as image:
         return image.convert("RGB")
 
@@ -239,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     outcome = run_benchmark(options, model, progress, cancel)
     if outcome is not None:
         page = options.page or options.out / "miniature.md"
-        write(page, model, outcome, options.out, progress, cancel)
+        write_page(page, model, outcome, options.out, progress, cancel)
         print(f"wrote {page}")
 
 

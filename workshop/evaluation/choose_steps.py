@@ -17,7 +17,7 @@ from ar_core.training.settings import METHODS
 
 from ..world.subjects import TUNING
 from .evaluation import MEASURES, Effort, Evaluation
-from .judges import train
+from .judges import train_judges
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--judge-steps", type=int, default=Effort.judge_steps)
     arguments = parser.parse_args()
     model = ARModel.load(arguments.model)
-    judges = train(arguments.folder, arguments.judge_steps)
+    judges = train_judges(arguments.folder, arguments.judge_steps)
     for line in markdown_table([f"{arguments.strategy}, {arguments.method}: steps", *MEASURES], []):
         print(line)
     for steps in arguments.steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ar_core.dreambench.report import Scored
-from ar_core.dreambench.scoring import difference
+from ar_core.dreambench.scoring import paired_difference
 from ar_core.dreambench.statistics import Interval
 
 
@@ -60,24 +60,24 @@ CLAIMS = (
 )
 
 
-def answerable(scored: Scored) -> list[Claim]:
+def answerable_claims(scored: Scored) -> list[Claim]:
     """Those whose two variants were run."""
     return [claim for claim in CLAIMS if claim.more in scored and claim.less in scored]
 
 
-def measured(scored: Scored, claim: Claim) -> Interval:
+def measured_difference(scored: Scored, claim: Claim) -> Interval:
     """The difference that the claim is about."""
-    return difference(scored[claim.more], scored[claim.less])[measure_name(scored, claim)]
+    return paired_difference(scored[claim.more], scored[claim.less])[claimed_measure(scored, claim)]
 
 
-def measure_name(scored: Scored, claim: Claim) -> str:
+def claimed_measure(scored: Scored, claim: Claim) -> str:
     """Of the scorers that were used."""
     return scored[claim.more][0].measures[claim.measure]
 
 
-def verdict(scored: Scored, claim: Claim) -> str:
+def verdict_on_claim(scored: Scored, claim: Claim) -> str:
     """Whether the interval lies on the claim's side of zero."""
-    found = measured(scored, claim)
+    found = measured_difference(scored, claim)
     if found.low > 0:
         return "**agrees**"
     if found.high < 0:

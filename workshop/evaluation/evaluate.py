@@ -18,14 +18,14 @@ from ar_core.model import MINIATURE_FOLDER, ARModel
 from ..making.loop import timed_log
 from ..world.subjects import SUBJECTS
 from .evaluation import Effort, Evaluation
-from .judges import train
+from .judges import train_judges
 from .model_card import write_card
 
 QUICK = Effort(16, 20, 4, ("purple_mug", "cream_cat"), (0,), 2, {"embedding_steps": 2, "layer_steps": 2})
 
 
 def main() -> None:
-    parser = options()
+    parser = evaluation_options()
     arguments = parser.parse_args()
     folder = arguments.folder
     out = arguments.out or arguments.model
@@ -42,14 +42,14 @@ def main() -> None:
         effort = Effort(arguments.images, arguments.judge_steps, subjects=subjects, seeds=seeds)
     log = timed_log()
     model = ARModel.load(arguments.model)
-    attributes, identity = train(folder, effort.judge_steps, log=log)
+    attributes, identity = train_judges(folder, effort.judge_steps, log=log)
     evaluation = Evaluation(model, attributes, identity, effort, folder, arguments.sheets or folder / "sheets", log)
     table = evaluation.run()
     write_card(out, arguments.folder, model, effort, table)
     log(f"wrote {out / 'table.json'} and {out / 'MODEL_CARD.md'}; sheets lie in {evaluation.sheets}")
 
 
-def options() -> argparse.ArgumentParser:
+def evaluation_options() -> argparse.ArgumentParser:
     """What the command takes."""
     parser = argparse.ArgumentParser(
         prog="python -m workshop.evaluation.evaluate",

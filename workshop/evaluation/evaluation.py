@@ -18,20 +18,20 @@ from ar_core.files import atomic_write, json_value, read_json, weights_hash, wri
 from ar_core.model import ARModel
 from ar_core.photos import Photo, unstack
 from ar_core.sampling import SamplingSettings
-from ar_core.sheets import grid
+from ar_core.sheets import picture_grid
 from ar_core.training import Subject, TrainingSettings, personalize, prepare_subject
 
-from ..making.lessons import SIDE, answers, anyone
+from ..making.lessons import SIDE, any_subject, scene_attributes
 from ..making.loop import Log
-from ..world.captions import describe
-from ..world.drawing import draw
+from ..world.captions import describe_scene
+from ..world.drawing import draw_scene
 from ..world.scenes import Scene, random_scene
 from ..world.scenes import Subject as DrawnSubject
-from ..world.subjects import IN_RANGE, SUBJECTS, TUNING, photos_of
+from ..world.subjects import IN_RANGE, SUBJECTS, TUNING, drawn_photos
 from ..world.vocabulary import PLACES
-from .intervals import Numbers, mean_interval, wilson
+from .intervals import Numbers, mean_interval, wilson_interval
 from .judges import AttributeJudge, IdentityJudge
-from .pictures import BATCH, decibels, held_out_scenes, reconstructed, same_class
+from .pictures import BATCH, distractors_of_class, held_out_scenes, reconstructed_pictures, reconstruction_psnr
 
 SIZE = 96  # pixels of the miniature's pictures
 CELL = 144  # pixels of a sheet's pictures
@@ -95,7 +95,7 @@ class Evaluation:
         self.effort = effort
         self.log = log
         recipe = json.dumps([asdict(model.family.recipe), effort.training], sort_keys=True)
-        self.folder = folder / f"evaluation-{digest([model.transformer, model.image_tokenizer], recipe)}"
+        self.folder = folder / f"evaluation-{weights_digest([model.transformer, model.image_tokenizer], recipe)}"
         self.sheets = sheets
         self.trainings = folder / "evaluation_runs"
         for path in (self.folder, sheets):
@@ -112,7 +112,7 @@ class Evaluation:
         """The numbers kept from before where they answer the same question, else new ones."""
         path = self.folder / f"{part.__name__}.json"
         effort = {name: value for name, value in asdict(self.effort).items() if name in ASKS[part.__name__]}
-        asked = json_value({"judges": digest([self.attributes, self.identity]), **effort})
+        asked = json_value({"judges": weights_digest([self.attributes, self.identity]), **effort})
         kept = read_json(path) if path.exists() else {}
         if kept.get("asked") != asked:
             kept = {"asked": asked, "found": part()}
@@ -125,11 +125,13 @@ class Evaluation:
     def judges(self) -> dict[str, Any]:
         """How right the judges are about drawings, and about drawings that went through the image tokenizer."""
         scenes = held_out_scenes(self.effort.images, "judged scenes")
-        truth = [answers(scene) for scene in scenes]
-        drawings = [draw(scene, SIZE) for scene in scenes]
+        truth = [scene_attributes(scene) for scene in scenes]
+        drawings = [draw_scene(scene, SIZE) for scene in scenes]
         return {
-            "drawings": accuracies(truth, self.attributes.answers(drawings)),
-            "reconstructions": accuracies(truth, self.attributes.answers(reconstructed(self.model, drawings))),
+            "drawings": judged_accuracies(truth, self.attributes.answers(drawings)),
+            "reconstructions": judged_accuracies(
+                truth, self.attributes.answers(reconstructed_pictures(self.model, drawings))
+            ),
             "retrieval": self._retrieval(),
         }
 
@@ -138,23 +140,23 @@ class Evaluation:
         rng = random.Random("judged identities")
         hits = {"drawings": 0, "reconstructions": 0}
         for _ in range(self.effort.galleries):
-            subject = anyone(rng)
+            subject = any_subject(rng)
             places = rng.sample(list(PLACES), REFERENCES + 1)
-            picture = draw(random_scene(rng, subject, places[-1]), SIZE)
-            gallery = self._gallery(rng, [subject, *same_class(rng, subject.kind)], places[:-1])
+            picture = draw_scene(random_scene(rng, subject, places[-1]), SIZE)
+            gallery = self._gallery(rng, [subject, *distractors_of_class(rng, subject.kind)], places[:-1])
             hits["drawings"] += self._retrieved(picture, gallery)
-            hits["reconstructions"] += self._retrieved(reconstructed(self.model, [picture])[0], gallery)
-        return {name: wilson(count, self.effort.galleries) for name, count in hits.items()}
+            hits["reconstructions"] += self._retrieved(reconstructed_pictures(self.model, [picture])[0], gallery)
+        return {name: wilson_interval(count, self.effort.galleries) for name, count in hits.items()}
 
     # ---------------------------------------------------------------- the image tokenizer
 
     def reconstruction(self) -> dict[str, Numbers]:
         """Decibels of held-out scenes and of the unseen subjects' photos after encoding and decoding."""
-        scenes = [draw(scene, SIZE) for scene in held_out_scenes(self.effort.images, "reconstructed scenes")]
-        unseen = [image for name in SUBJECTS for image, _ in photos_of(name, PHOTOS, SIZE)]
+        scenes = [draw_scene(scene, SIZE) for scene in held_out_scenes(self.effort.images, "reconstructed scenes")]
+        unseen = [image for name in SUBJECTS for image, _ in drawn_photos(name, PHOTOS, SIZE)]
         return {
-            "held-out scenes": mean_interval(decibels(self.model, scenes)),
-            "unseen subjects": mean_interval(decibels(self.model, unseen)),
+            "held-out scenes": mean_interval(reconstruction_psnr(self.model, scenes)),
+            "unseen subjects": mean_interval(reconstruction_psnr(self.model, unseen)),
         }
 
     # ---------------------------------------------------------------- the base model
@@ -162,25 +164,25 @@ class Evaluation:
     def samples(self) -> dict[str, dict[str, Numbers]]:
         """Samples of combinations that training left out, at two strengths of guidance."""
         scenes = held_out_scenes(self.effort.images, "sampled scenes")
-        truth = [answers(scene) for scene in scenes]
+        truth = [scene_attributes(scene) for scene in scenes]
         found = {}
         rows = []
         labels = []
         for cfg in dict.fromkeys((BASE_CFG, self.model.family.recipe.cfg)):
             pictures = self._held_out(scenes, cfg)
-            found[f"cfg {cfg:g}"] = accuracies(truth, self.attributes.answers(pictures))
+            found[f"cfg {cfg:g}"] = judged_accuracies(truth, self.attributes.answers(pictures))
             for start in range(0, min(32, len(scenes)), 8):
                 rows.append(pictures[start : start + 8])
-                sentences = [describe(scene) for scene in scenes[start : start + 8]]
+                sentences = [describe_scene(scene) for scene in scenes[start : start + 8]]
                 labels.append(f"cfg {cfg:g}: " + "  |  ".join(sentences))
-        write_image(self.sheets / "samples.png", grid(rows, cell=CELL, labels=labels))
+        write_image(self.sheets / "samples.png", picture_grid(rows, cell=CELL, labels=labels))
         return found
 
     def _held_out(self, scenes: Sequence[Scene], cfg: float) -> list[Image.Image]:
         settings = SamplingSettings.resolve(self.model.family, seed=0, cfg=cfg)
         pictures: list[Image.Image] = []
         for first in range(0, len(scenes), BATCH):
-            prompts = [describe(scene) for scene in scenes[first : first + BATCH]]
+            prompts = [describe_scene(scene) for scene in scenes[first : first + BATCH]]
             name = f"held-out-{cfg:g}-{first:05d}-{len(prompts)}"
             pictures += self._sampled(name, self.model, prompts, settings, first)
             self.log(f"sampled {len(pictures)}/{len(scenes)} at cfg {cfg:g}")
@@ -196,12 +198,12 @@ class Evaluation:
                 found[condition][name] = hits
                 both = np.mean([identity and place for identity, place in hits])
                 self.log(f"{name}, {condition}: identity and place right in {both:.2f}")
-        return {condition: summary(by_subject) for condition, by_subject in found.items()}
+        return {condition: summarize_hits(by_subject) for condition, by_subject in found.items()}
 
     def _subject(self, name: str, conditions: Sequence[str]) -> dict[str, list[Hit]]:
         """By condition, what was right for every training seed and place."""
         drawn = {**SUBJECTS, **TUNING}[name]
-        shown = photos_of(name, PHOTOS)
+        shown = drawn_photos(name, PHOTOS)
         photos = [image for image, _ in shown]
         seen = [scene.place for _, scene in shown]
         places = [place for place in PLACES if place not in seen][: self.effort.places]
@@ -209,7 +211,7 @@ class Evaluation:
             self.model, [Photo(str(i), image) for i, image in enumerate(photos)], drawn.kind, runs=self.trainings
         )
         rng = random.Random(f"gallery {name}")
-        others = [*same_class(rng, drawn.kind), *(other for key, other in SUBJECTS.items() if key != name)]
+        others = [*distractors_of_class(rng, drawn.kind), *(other for key, other in SUBJECTS.items() if key != name)]
         gallery = [self.identity.vectors(photos[:REFERENCES]), *self._gallery(rng, others, seen[:REFERENCES])]
         pictures: dict[str, list[list[Image.Image]]] = {condition: [] for condition in conditions}
         for seed in self.effort.seeds:
@@ -244,12 +246,12 @@ class Evaluation:
                 rows.append([photos[number % PHOTOS], *row])
                 meaning = CONDITIONS.get(condition, condition)
                 labels.append(f"{condition}: {meaning}; training seed {self.effort.seeds[number]}")
-        sheet = grid(rows, cell=CELL, columns=["photo", *places], labels=labels, title=name)
+        sheet = picture_grid(rows, cell=CELL, columns=["photo", *places], labels=labels, title=name)
         write_image(self.sheets / f"{name}.png", sheet)
 
     def _drawn(self, rng: random.Random, subject: DrawnSubject, places: Sequence[str]) -> list[Image.Image]:
-        drawings = [draw(random_scene(rng, subject, place), SIZE) for place in places]
-        return reconstructed(self.model, drawings)
+        drawings = [draw_scene(random_scene(rng, subject, place), SIZE) for place in places]
+        return reconstructed_pictures(self.model, drawings)
 
     def _personalized(
         self, name: str, subject: Subject, condition: str, seed: int, places: Sequence[str]
@@ -283,7 +285,7 @@ class Evaluation:
     def _gallery(self, rng: random.Random, subjects: Sequence[DrawnSubject], places: Sequence[str]) -> list[Tensor]:
         """Each subject's reference pictures as vectors, all at the same places so that no place speaks for anyone."""
         return [
-            self.identity.vectors([draw(random_scene(rng, subject, place), SIDE) for place in places])
+            self.identity.vectors([draw_scene(random_scene(rng, subject, place), SIDE) for place in places])
             for subject in subjects
         ]
 
@@ -294,24 +296,24 @@ class Evaluation:
         return int(similarities.argmax()) == 0
 
 
-def digest(modules: Sequence[nn.Module], more: str = "") -> str:
+def weights_digest(modules: Sequence[nn.Module], more: str = "") -> str:
     """A name for these weights."""
     return weights_hash(modules, more)[:12]
 
 
-def accuracies(truth: list[dict[str, str]], seen: list[dict[str, str]]) -> dict[str, Numbers]:
+def judged_accuracies(truth: list[dict[str, str]], seen: list[dict[str, str]]) -> dict[str, Numbers]:
     """Share of right answers by attribute, and of pictures with class, colour and place all right, with intervals."""
     pairs = list(zip(truth, seen, strict=True))
     result = {}
     for name in truth[0]:
-        result[name] = wilson(sum(true[name] == said[name] for true, said in pairs), len(pairs))
+        result[name] = wilson_interval(sum(true[name] == said[name] for true, said in pairs), len(pairs))
     all_three = 0
     for true, said in pairs:
         all_three += all(true[name] == said[name] for name in ("class", "colour", "place"))
-    return {**result, "class & colour & place": wilson(all_three, len(pairs))}
+    return {**result, "class & colour & place": wilson_interval(all_three, len(pairs))}
 
 
-def summary(by_subject: dict[str, list[Hit]]) -> dict[str, Any]:
+def summarize_hits(by_subject: dict[str, list[Hit]]) -> dict[str, Any]:
     """Identity, place and both, per subject and over groups of subjects (intervals: bootstrap over subjects)."""
     rates = {}
     for name, hits in by_subject.items():

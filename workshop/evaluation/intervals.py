@@ -11,7 +11,7 @@ DRAWS = 2000  # of a bootstrap
 Numbers = list[float]  # value, low, high
 
 
-def wilson(hits: int, count: int, z: float = 1.96) -> Numbers:
+def wilson_interval(hits: int, count: int, z: float = 1.96) -> Numbers:
     """A proportion with Wilson's interval."""
     share = hits / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
@@ -24,7 +24,7 @@ def mean_interval(values: Sequence[float]) -> Numbers:
     return [round(value, 4) for value in bootstrap(values, DRAWS)]
 
 
-def shown(numbers: Numbers) -> str:
+def interval_text(numbers: Numbers) -> str:
     """ "0.52 (0.48–0.56)"."""
     value, low, high = numbers
     digits = 2
@@ -36,5 +36,5 @@ def shown(numbers: Numbers) -> str:
 def interval_table(rows: dict[str, dict[str, Numbers]]) -> list[str]:
     """A Markdown table: `rows` by title, each with the same columns."""
     columns = list(next(iter(rows.values())))
-    cells = [[title, *(shown(row[column]) for column in columns)] for title, row in rows.items()]
+    cells = [[title, *(interval_text(row[column]) for column in columns)] for title, row in rows.items()]
     return markdown_table(["", *columns], cells)

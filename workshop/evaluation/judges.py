@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..making.lessons import ATTRIBUTES, as_input, attribute_lesson, identity_lesson
+from ..making.lessons import ATTRIBUTES, attribute_lesson, identity_lesson, pictures_as_input
 from ..making.loop import Lesson, Log, Step, Training, with_peak
 from ..making.losses import pair_loss
 from ..making.schedules import warm_up_and_fall
@@ -55,8 +55,8 @@ class AttributeJudge(nn.Module):
 
     @torch.no_grad()
     def answers(self, images: list[Image.Image]) -> list[dict[str, str]]:
-        """What each picture shows, in the words of `answers`."""
-        chosen = {name: logits.argmax(1).tolist() for name, logits in self(as_input(images)).items()}
+        """What each picture shows, in the words of `scene_attributes`."""
+        chosen = {name: logits.argmax(1).tolist() for name, logits in self(pictures_as_input(images)).items()}
         return [{name: ATTRIBUTES[name][indices[i]] for name, indices in chosen.items()} for i in range(len(images))]
 
 
@@ -78,10 +78,10 @@ class IdentityJudge(nn.Module):
     @torch.no_grad()
     def vectors(self, images: list[Image.Image]) -> Tensor:
         """Of pictures of any size (n, 64)."""
-        return self(as_input(images))
+        return self(pictures_as_input(images))
 
 
-def train(folder: Path, steps: int, seed: int = 0, log: Log = print) -> tuple[AttributeJudge, IdentityJudge]:
+def train_judges(folder: Path, steps: int, seed: int = 0, log: Log = print) -> tuple[AttributeJudge, IdentityJudge]:
     """Train the attribute judge for `steps` steps and the identity judge, which learns sooner, for half as many.
 
     Checkpoints into `folder`, and goes on from checkpoints there.

@@ -13,7 +13,7 @@ from ar_core.tables import markdown_table
 from ..machine import machine
 from ..world.subjects import SUBJECTS
 from .evaluation import CONDITIONS, MEASURES, PHOTOS, REFERENCES, Effort
-from .intervals import interval_table, shown
+from .intervals import interval_table, interval_text
 from .pictures import DISTRACTORS
 
 UNRECORDED = {"settings, seed, steps, time, machine": "not recorded"}
@@ -28,12 +28,12 @@ def write_card(out: Path, training: Path, model: ARModel, effort: Effort, table:
     recorded = read_json(record) if record.exists() else UNRECORDED
     personalized = NOT_PERSONALIZED
     if effort.subjects:
-        personalized = learned(model, effort, table["personalization"])
-    lines = [*introduction(model, effort, recorded), *judged(table), *personalized, *LIMITS]
+        personalized = personalization_section(model, effort, table["personalization"])
+    lines = [*card_introduction(model, effort, recorded), *judges_section(table), *personalized, *LIMITS]
     write_text(out / "MODEL_CARD.md", "\n".join(lines))
 
 
-def introduction(model: ARModel, effort: Effort, recorded: dict[str, Any]) -> list[str]:
+def card_introduction(model: ARModel, effort: Effort, recorded: dict[str, Any]) -> list[str]:
     """What the model is, and how it was trained."""
     trial = []
     if effort.training:
@@ -63,10 +63,10 @@ def introduction(model: ARModel, effort: Effort, recorded: dict[str, Any]) -> li
     ]
 
 
-def judged(table: dict[str, Any]) -> list[str]:
+def judges_section(table: dict[str, Any]) -> list[str]:
     """The sections on judges, image tokenizer and samples."""
-    fidelity = [f"- {name}: {shown(value)}" for name, value in table["reconstruction"].items()]
-    retrieval = "; ".join(f"{name} {shown(value)}" for name, value in table["judges"]["retrieval"].items())
+    fidelity = [f"- {name}: {interval_text(value)}" for name, value in table["reconstruction"].items()]
+    retrieval = "; ".join(f"{name} {interval_text(value)}" for name, value in table["judges"]["retrieval"].items())
     return [
         "## The judges",
         "",
@@ -93,7 +93,7 @@ def judged(table: dict[str, Any]) -> list[str]:
     ]
 
 
-def learned(model: ARModel, effort: Effort, table: dict[str, Any]) -> list[str]:
+def personalization_section(model: ARModel, effort: Effort, table: dict[str, Any]) -> list[str]:
     """The section on personalization."""
     recipe = model.family.recipe
     others = DISTRACTORS + len(SUBJECTS) - 1

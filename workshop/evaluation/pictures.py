@@ -9,7 +9,7 @@ from PIL import Image
 from ar_core.model import ARModel
 from ar_core.photos import stack, unstack
 
-from ..making.lessons import anyone
+from ..making.lessons import any_subject
 from ..world.scenes import Scene, Subject, random_scene
 
 BATCH = 16  # pictures at once
@@ -22,12 +22,12 @@ def held_out_scenes(count: int, seed: str) -> list[Scene]:
     return [random_scene(rng, held_out=True) for _ in range(count)]
 
 
-def same_class(rng: random.Random, kind: str) -> list[Subject]:
+def distractors_of_class(rng: random.Random, kind: str) -> list[Subject]:
     """Others that a subject of this class must be told from."""
-    return [anyone(rng, kind) for _ in range(DISTRACTORS)]
+    return [any_subject(rng, kind) for _ in range(DISTRACTORS)]
 
 
-def reconstructed(model: ARModel, images: list[Image.Image]) -> list[Image.Image]:
+def reconstructed_pictures(model: ARModel, images: list[Image.Image]) -> list[Image.Image]:
     """Every picture after encoding and decoding."""
     pictures = []
     for start in range(0, len(images), BATCH):
@@ -36,7 +36,7 @@ def reconstructed(model: ARModel, images: list[Image.Image]) -> list[Image.Image
     return pictures
 
 
-def decibels(model: ARModel, images: list[Image.Image]) -> list[float]:
+def reconstruction_psnr(model: ARModel, images: list[Image.Image]) -> list[float]:
     """PSNR of each picture after encoding and decoding."""
-    errors = (stack(reconstructed(model, images)) - stack(images)).square().mean((1, 2, 3))
+    errors = (stack(reconstructed_pictures(model, images)) - stack(images)).square().mean((1, 2, 3))
     return (-10 * errors.clamp_min(1e-10).log10()).tolist()

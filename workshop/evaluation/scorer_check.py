@@ -17,14 +17,14 @@ from ar_core.files import write_json, write_text
 from ar_core.model import ARModel
 
 from ..machine import machine
-from ..making.lessons import anyone
+from ..making.lessons import any_subject
 from ..world.captions import with_article
-from ..world.drawing import draw
+from ..world.drawing import draw_scene
 from ..world.scenes import Scene, Subject, in_colour, random_scene
 from ..world.vocabulary import ACCESSORIES, CLASSES, COLOURS, PATTERNS, PLACES
 from .evaluation import REFERENCES, SIZE
-from .intervals import Numbers, interval_table, wilson
-from .pictures import held_out_scenes, reconstructed, same_class
+from .intervals import Numbers, interval_table, wilson_interval
+from .pictures import distractors_of_class, held_out_scenes, reconstructed_pictures
 
 Table = dict[str, dict[str, Numbers]]
 
@@ -73,26 +73,31 @@ def main() -> None:
     choice = replace(MINIATURE, vit=arguments.folder / "identity", clip=arguments.folder / "pairs")
     encoders = Encoders.load(choice)
     model = ARModel.load()
-    table = {"subjects": subjects(encoders, model, arguments.images), "shown": shown(encoders, model, arguments.images)}
+    table = {
+        "subjects": check_subjects(encoders, model, arguments.images),
+        "shown": check_sentences(encoders, model, arguments.images),
+    }
     write_json(arguments.folder / "table.json", {"images": arguments.images, "machine": machine(), **table})
     texts = {name: "\n".join(interval_table(rows)) for name, rows in table.items()}
     write_text(arguments.folder / "SCORER_CARD.md", CARD.format(machine=machine(), images=arguments.images, **texts))
     print(texts["subjects"], texts["shown"], sep="\n\n")
 
 
-def subjects(encoders: Encoders, model: ARModel, count: int) -> Table:
+def check_subjects(encoders: Encoders, model: ARModel, count: int) -> Table:
     """Retrieval and subject-over-place, for the ViT and for the CLIP, as drawn and through the image tokenizer."""
     rng = random.Random("scored identities")
     retrieved: dict[str, int] = {}
     rather_subject: dict[str, int] = {}
     for _ in range(count):
-        subject = anyone(rng)
-        others = same_class(rng, subject.kind)
+        subject = any_subject(rng)
+        others = distractors_of_class(rng, subject.kind)
         places = rng.sample(list(PLACES), REFERENCES + 1)
-        drawing = draw(random_scene(rng, subject, places[-1]), SIZE)
-        gallery = [draw(random_scene(rng, who, place), SIZE) for who in (subject, *others) for place in places[:-1]]
-        backdrop = draw(random_scene(rng, others[0], places[-1]), SIZE)
-        versions = {"drawings": drawing, "reconstructions": reconstructed(model, [drawing])[0]}
+        drawing = draw_scene(random_scene(rng, subject, places[-1]), SIZE)
+        gallery = [
+            draw_scene(random_scene(rng, who, place), SIZE) for who in (subject, *others) for place in places[:-1]
+        ]
+        backdrop = draw_scene(random_scene(rng, others[0], places[-1]), SIZE)
+        versions = {"drawings": drawing, "reconstructions": reconstructed_pictures(model, [drawing])[0]}
         for version, picture in versions.items():
             by_vit, by_clip = encoders.embed_images([picture, backdrop, *gallery])
             for encoder, vectors in (("identity", by_vit), ("pairs", by_clip)):
@@ -105,18 +110,18 @@ def subjects(encoders: Encoders, model: ARModel, count: int) -> Table:
                 rather_subject[name] = rather_subject.get(name, 0) + (to_subject > to_place)
     return {
         name: {
-            "retrieved": wilson(retrieved[name], count),
-            "rather the subject than the place": wilson(rather_subject[name], count),
+            "retrieved": wilson_interval(retrieved[name], count),
+            "rather the subject than the place": wilson_interval(rather_subject[name], count),
         }
         for name in retrieved
     }
 
 
-def shown(encoders: Encoders, model: ARModel, count: int) -> Table:
+def check_sentences(encoders: Encoders, model: ARModel, count: int) -> Table:
     """Share of right sentences by what they differ in."""
     scenes = held_out_scenes(count, "scored scenes")
-    drawings = [draw(scene, SIZE) for scene in scenes]
-    versions = {"drawings": drawings, "reconstructions": reconstructed(model, drawings)}
+    drawings = [draw_scene(scene, SIZE) for scene in scenes]
+    versions = {"drawings": drawings, "reconstructions": reconstructed_pictures(model, drawings)}
     return {version: right_sentences(encoders, scenes, pictures) for version, pictures in versions.items()}
 
 
@@ -124,13 +129,13 @@ def right_sentences(encoders: Encoders, scenes: list[Scene], pictures: list[Imag
     """By attribute, how often the true sentence is the nearest to the picture."""
     hits: dict[str, list[bool]] = {}
     for scene, vector in zip(scenes, encoders.embed_images(pictures)[1], strict=True):
-        for name, (sentences, right) in questions(scene).items():
+        for name, (sentences, right) in questions_about(scene).items():
             chosen = int((encoders.embed_texts(sentences) @ vector).argmax())
             hits.setdefault(name, []).append(chosen == right)
-    return {name: wilson(sum(found), len(found)) for name, found in hits.items()}
+    return {name: wilson_interval(sum(found), len(found)) for name, found in hits.items()}
 
 
-def questions(scene: Scene) -> dict[str, tuple[list[str], int]]:
+def questions_about(scene: Scene) -> dict[str, tuple[list[str], int]]:
     """By attribute: sentences that differ in it alone, and which of them is true."""
     subject = scene.subject
     kind = subject.kind

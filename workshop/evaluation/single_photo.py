@@ -23,7 +23,7 @@ class Fall:
     last: float
 
 
-def curves(
+def single_photo_losses(
     model: ARModel, subjects: Sequence[BenchSubject], steps: int, runs: Path, progress: Progress, cancel: Cancel
 ) -> dict[str, dict[str, list[float]]]:
     """Losses of stage 1 by subject, on its first photo alone and on all of them.
@@ -44,7 +44,7 @@ def curves(
     return found
 
 
-def fall(losses: Sequence[float]) -> Fall:
+def fall_of_losses(losses: Sequence[float]) -> Fall:
     """How far losses came by the middle and by the end."""
     sixth = max(1, len(losses) // 6)
     start = len(losses) // 2 - sixth // 2

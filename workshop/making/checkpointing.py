@@ -40,7 +40,7 @@ def trained_weights(path: Path) -> dict[str, Tensor]:
     return read_tensors(path).part("model.")
 
 
-def progress(path: Path) -> tuple[int, int]:
+def checkpoint_progress(path: Path) -> tuple[int, int]:
     """(steps done, steps planned) of a checkpoint."""
     with safe_open(path, "pt") as file:
         return int(file.metadata()["step"]), int(file.metadata().get("total", 0))

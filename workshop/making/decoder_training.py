@@ -20,14 +20,14 @@ from ar_core.families.miniature import MINIATURE
 from ar_core.families.protocol import Protocol
 from ar_core.files import atomic_write
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
-from ar_core.training.examples import make_batch
+from ar_core.training.examples import make_training_batch
 from ar_core.transformer import Transformer
 
 from ..world.captions import random_caption
-from ..world.drawing import draw
+from ..world.drawing import draw_scene
 from ..world.scenes import Scene, random_scene
 from ..world.words import FIRST_CODE
-from .checkpointing import progress
+from .checkpointing import checkpoint_progress
 from .loop import Log, Step, Training, with_peak
 from .schedules import warm_up_and_fall
 
@@ -51,7 +51,7 @@ def training_scene(index: int, seed: int) -> Scene:
     return random_scene(random.Random(f"decoder {seed} {index}"))
 
 
-def tokenise(tokenizer: ImageTokenizer, folder: Path, count: int, seed: int = 0, log: Log = print) -> np.ndarray:
+def tokenise_scenes(tokenizer: ImageTokenizer, folder: Path, count: int, seed: int = 0, log: Log = print) -> np.ndarray:
     """Codes (count, 16, 16), uint16, of the training scenes; kept in `folder` and extended when more are asked for."""
     path = folder / "codes.npy"
     done = np.zeros((0, 16, 16), np.uint16)
@@ -61,7 +61,7 @@ def tokenise(tokenizer: ImageTokenizer, folder: Path, count: int, seed: int = 0,
         block = range(len(done), min(count, len(done) + 2048))
         codes = []
         for start in range(block.start, block.stop, 32):
-            images = [np.array(draw(training_scene(i, seed))) for i in range(start, min(start + 32, block.stop))]
+            images = [np.array(draw_scene(training_scene(i, seed))) for i in range(start, min(start + 32, block.stop))]
             with torch.autocast("cpu", torch.bfloat16):
                 codes.append(tokenizer.encode(torch.from_numpy(np.stack(images)).float() / 255))
         done = np.concatenate([done, torch.cat(codes).numpy().astype(np.uint16)])
@@ -71,7 +71,7 @@ def tokenise(tokenizer: ImageTokenizer, folder: Path, count: int, seed: int = 0,
     return done[:count]
 
 
-def initialise(model: Transformer, seed: int) -> None:
+def initialise_decoder(model: Transformer, seed: int) -> None:
     """Normal weights; those that write into the residual stream are smaller (Radford et al. 2019)."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
@@ -103,11 +103,11 @@ class Batches:
             if rng.random() < UNCAPTIONED:
                 prompt = protocol.unguided(prompt)
             sequences.append((prompt, self.codes[index]))
-        batch = make_batch(sequences, protocol, size)
+        batch = make_training_batch(sequences, protocol, size)
         return batch.ids, batch.targets
 
 
-def train(
+def train_decoder(
     folder: Path,
     batches: Callable[[int], tuple[Tensor, Tensor]],
     steps: int,
@@ -119,7 +119,7 @@ def train(
     The state before the learning rate starts to fall is kept: a later, longer training goes on from it.
     """
     model = Transformer(CONFIG)
-    initialise(model, seed)
+    initialise_decoder(model, seed)
     latest = folder / "decoder_training.safetensors"
     plateau = folder / "decoder_plateau.safetensors"
 
@@ -132,16 +132,16 @@ def train(
         return Step(loss, loss.item())
 
     def on_step(done: int) -> None:
-        if done == falls_at(steps):
+        if done == rate_falls_at(steps):
             training.save(plateau, done)
 
     training = Training(
         model,
-        make_optimizers(model),
+        decoder_optimizers(model),
         latest,
         steps,
         compute,
-        schedule=lambda step: schedule(step, steps),
+        schedule=lambda step: decoder_schedule(step, steps),
         clip_norm=1.0,
         log=log,
         describe="loss {:.4f}".format,
@@ -149,14 +149,14 @@ def train(
         on_step=on_step,
     )
     start = 0
-    resumed = resumable(latest, plateau, steps)
+    resumed = resumable_checkpoint(latest, plateau, steps)
     if resumed is not None:
         start = training.resume(resumed)
     training.run(start)
     return model.eval()
 
 
-def make_optimizers(model: Transformer) -> list[torch.optim.Optimizer]:
+def decoder_optimizers(model: Transformer) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices, AdamW for the rest."""
     hidden = [p for p in model.model.layers.parameters() if p.dim() == 2 and min(p.shape) > 1]
     others = [p for p in model.parameters() if not any(p is h for h in hidden)]
@@ -165,22 +165,22 @@ def make_optimizers(model: Transformer) -> list[torch.optim.Optimizer]:
     return [with_peak(muon, LEARNING_RATE), with_peak(adamw, LEARNING_RATE)]
 
 
-def falls_at(steps: int) -> int:
+def rate_falls_at(steps: int) -> int:
     """The step at which the learning rate starts to fall."""
     return int(0.65 * steps)
 
 
-def schedule(step: int, steps: int) -> float:
+def decoder_schedule(step: int, steps: int) -> float:
     """Warm up over 100 steps, then constant, then linear towards zero."""
-    return warm_up_and_fall(step, steps, 100, steps - falls_at(steps))
+    return warm_up_and_fall(step, steps, 100, steps - rate_falls_at(steps))
 
 
-def resumable(latest: Path, plateau: Path, steps: int) -> Path | None:
+def resumable_checkpoint(latest: Path, plateau: Path, steps: int) -> Path | None:
     """The checkpoint from which a training of `steps` steps can go on as if it had never stopped."""
     if latest.exists():
-        done, planned = progress(latest)
-        if planned == steps or done <= min(falls_at(planned), falls_at(steps)):
+        done, planned = checkpoint_progress(latest)
+        if planned == steps or done <= min(rate_falls_at(planned), rate_falls_at(steps)):
             return latest
-    if plateau.exists() and progress(plateau)[0] <= falls_at(steps):
+    if plateau.exists() and checkpoint_progress(plateau)[0] <= rate_falls_at(steps):
         return plateau
     return None

@@ -17,7 +17,7 @@ from .decoder_training import CONFIG as DECODER
 from .vq_training import CONFIG as VQ
 
 
-def export(training: Path, out: Path) -> None:
+def export_miniature(training: Path, out: Path) -> None:
     """Turn the checkpoints in `training` into a folder that ARModel.load reads; weights as float16."""
     out.mkdir(parents=True, exist_ok=True)
     config = {

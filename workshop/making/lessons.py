@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..world.drawing import draw
+from ..world.drawing import draw_scene
 from ..world.scenes import Scene, Subject, random_scene, random_subject, wild_scene
 from ..world.vocabulary import ACCESSORIES, CLASSES, COLOURS, PATTERNS, PLACES
 
@@ -29,7 +29,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 
 
-def answers(scene: Scene) -> dict[str, str]:
+def scene_attributes(scene: Scene) -> dict[str, str]:
     """What is true of a captioned scene, by attribute."""
     subject = scene.subject
     return {
@@ -41,13 +41,13 @@ def answers(scene: Scene) -> dict[str, str]:
     }
 
 
-def as_input(images: list[Image.Image]) -> Tensor:
+def pictures_as_input(images: list[Image.Image]) -> Tensor:
     """Pictures of any size as (n, 3, SIDE, SIDE) in 0..1."""
     small = [np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)) for image in images]
     return torch.from_numpy(np.stack(small)).movedim(-1, 1).float() / 255
 
 
-def blurred(rng: random.Random, image: Image.Image) -> Image.Image:
+def blurred_like_decoded(rng: random.Random, image: Image.Image) -> Image.Image:
     """A picture with the softness and the small errors of a decoded one.
 
     Coarser pixels, the ripples of a JPEG, cells slightly off in colour.
@@ -71,9 +71,9 @@ def attribute_lesson(step: int, seed: int) -> tuple[Tensor, Tensor]:
     for number in range(step * BATCH, (step + 1) * BATCH):
         rng = random.Random(f"attributes {seed} {number}")
         scene = random_scene(rng, held_out=None)
-        pictures.append(blurred(rng, draw(scene, SIDE)))
-        labels.append([ATTRIBUTES[name].index(value) for name, value in answers(scene).items()])
-    return as_input(pictures), torch.tensor(labels)
+        pictures.append(blurred_like_decoded(rng, draw_scene(scene, SIDE)))
+        labels.append([ATTRIBUTES[name].index(value) for name, value in scene_attributes(scene).items()])
+    return pictures_as_input(pictures), torch.tensor(labels)
 
 
 def identity_lesson(step: int, seed: int) -> tuple[Tensor]:
@@ -82,16 +82,16 @@ def identity_lesson(step: int, seed: int) -> tuple[Tensor]:
     kinds = rng.sample(CLASSES, KINDS_AT_ONCE)
     pictures = []
     for pair in range(BATCH // 2):
-        subject = anyone(rng, kinds[pair % KINDS_AT_ONCE])
+        subject = any_subject(rng, kinds[pair % KINDS_AT_ONCE])
         for place in rng.sample(list(PLACES), 2):
             shown = subject
             if rng.random() >= 0.9:  # who is recognised by the hat alone must be recognised without it
                 shown = replace(subject, accessory="")
-            pictures.append(blurred(rng, draw(random_scene(rng, shown, place), SIDE)))
-    return (as_input(pictures),)
+            pictures.append(blurred_like_decoded(rng, draw_scene(random_scene(rng, shown, place), SIDE)))
+    return (pictures_as_input(pictures),)
 
 
-def anyone(rng: random.Random, kind: str | None = None) -> Subject:
+def any_subject(rng: random.Random, kind: str | None = None) -> Subject:
     """A subject of the captioned world or outside it, of class `kind` if given."""
     while True:
         subject = wild_scene(rng).subject if rng.random() < WILD else random_subject(rng, held_out=None)

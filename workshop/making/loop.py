@@ -68,7 +68,7 @@ class Training:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
             for optimizer in self.optimizers:
                 optimizer.step()
-            average = smoothed(average, step.value)
+            average = moving_average(average, step.value)
             if number % self.log_every == 0:
                 self.log(f"{self.path.stem} step {number}/{self.steps} {self.describe(average)}")
             done = number + 1
@@ -87,7 +87,7 @@ class Training:
                 group["lr"] = group["peak"] * share
 
 
-def smoothed(average: float | None, value: float) -> float:
+def moving_average(average: float | None, value: float) -> float:
     """The moving average with one value more; None before the first."""
     if average is None:
         return value

@@ -29,7 +29,7 @@ WARM_UP = 200  # steps
 Scorer = IdentityScorer | PairScorer
 
 
-def train(name: str, folder: Path, steps: int, seed: int = 0, log: Log = print) -> Scorer:
+def train_scorer(name: str, folder: Path, steps: int, seed: int = 0, log: Log = print) -> Scorer:
     """Train one scorer, "identity" or "pairs", from nothing or from its checkpoint in `folder`."""
     scorer = new_scorer(name, folder, seed)
 
@@ -77,13 +77,13 @@ def main() -> None:
     names = list(STEPS)
     if arguments.only:
         names = [arguments.only]
-    scorers = {name: train(name, arguments.folder, arguments.steps or STEPS[name], log=log) for name in names}
+    scorers = {name: train_scorer(name, arguments.folder, arguments.steps or STEPS[name], log=log) for name in names}
     if not arguments.only:
-        export(scorers, arguments.out)
+        export_scorers(scorers, arguments.out)
         log(f"wrote {arguments.out}")
 
 
-def export(scorers: dict[str, Scorer], out: Path) -> None:
+def export_scorers(scorers: dict[str, Scorer], out: Path) -> None:
     """Both as folders that transformers reads; weights as float16."""
     for name, scorer in scorers.items():
         if isinstance(scorer, IdentityScorer):

@@ -11,18 +11,23 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import CLIPConfig, CLIPModel, ViTConfig, ViTModel
-from transformers import CLIPTokenizerFast  # type: ignore[attr-defined]  # the package's types lack it
+from transformers import (  # type: ignore[attr-defined]  # its types lack the tokenizer
+    CLIPConfig,
+    CLIPModel,
+    CLIPTokenizerFast,
+    ViTConfig,
+    ViTModel,
+)
 
 from ar_core.dreambench.encoders import SCORER_INPUT
 from ar_core.files import write_text
 
 from ..world.captions import TEMPLATES, WITH_ARTICLE, with_article
-from ..world.drawing import draw
+from ..world.drawing import draw_scene
 from ..world.scenes import Scene, random_scene
 from ..world.vocabulary import PLACES
-from ..world.words import captions
-from .lessons import SIDE, answers, blurred, identity_lesson
+from ..world.words import training_captions
+from .lessons import SIDE, blurred_like_decoded, identity_lesson, scene_attributes
 from .losses import info_nce, pair_loss
 
 BATCH = 64  # pictures per lesson
@@ -93,21 +98,23 @@ class PairScorer(nn.Module):
     def lesson(self, step: int, seed: int) -> tuple[Tensor, ...]:
         """Pictures, token ids, their mask, and which captions are true of which pictures."""
         rng = random.Random(f"pairs {seed} {step}")
-        scenes = [scene for _ in range(BATCH // ALIKE) for scene in alike(rng)]
+        scenes = [scene for _ in range(BATCH // ALIKE) for scene in similar_scenes(rng)]
         sentences = []
         claims = []
         for scene in scenes:
-            sentence, claimed = caption(rng, scene)
+            sentence, claimed = partial_caption(rng, scene)
             sentences.append(sentence)
             claims.append(claimed)
-        facts = [answers(scene) | worn(scene) for scene in scenes]
+        facts = [scene_attributes(scene) | further_attributes(scene) for scene in scenes]
         true = torch.tensor([[claimed.items() <= fact.items() for claimed in claims] for fact in facts])
         words = self.tokenizer(sentences, padding=True, return_tensors="pt")
-        pictures = torch.stack([SCORER_INPUT.pixels(blurred(rng, draw(scene, SIDE))) for scene in scenes])
+        pictures = torch.stack(
+            [SCORER_INPUT.pixels(blurred_like_decoded(rng, draw_scene(scene, SIDE))) for scene in scenes]
+        )
         return pictures, words["input_ids"], words["attention_mask"], true
 
 
-def alike(rng: random.Random) -> list[Scene]:
+def similar_scenes(rng: random.Random) -> list[Scene]:
     """Scenes that differ from the first in one thing each: what a caption must be read for."""
     first = random_scene(rng, held_out=None)
     found = [first]
@@ -127,10 +134,10 @@ def alike(rng: random.Random) -> list[Scene]:
     return found
 
 
-def caption(rng: random.Random, scene: Scene) -> tuple[str, dict[str, str]]:
+def partial_caption(rng: random.Random, scene: Scene) -> tuple[str, dict[str, str]]:
     """A sentence that says some of what is true of a scene, and what it says, by attribute."""
     subject = scene.subject
-    facts = answers(scene) | worn(scene)
+    facts = scene_attributes(scene) | further_attributes(scene)
     said = ["class"]
     noun = subject.kind
     tail = ""
@@ -155,8 +162,8 @@ def caption(rng: random.Random, scene: Scene) -> tuple[str, dict[str, str]]:
     return sentence + tail, {name: facts[name] for name in said}
 
 
-def worn(scene: Scene) -> dict[str, str]:
-    """What `answers` leaves out: all the adjectives, and the accessory's colour."""
+def further_attributes(scene: Scene) -> dict[str, str]:
+    """What `scene_attributes` leaves out: all the adjectives, and the accessory's colour."""
     return {"words": scene.subject.words, "worn": scene.subject.accessory_words}
 
 
@@ -174,7 +181,7 @@ def learn_tokenizer() -> Tokenizer:
         show_progress=False,
         initial_alphabet=[chr(c) for c in range(33, 127)],
     )
-    raw.train_from_iterator((text.lower() for text in captions(20000)), learner)
+    raw.train_from_iterator((text.lower() for text in training_captions(20000)), learner)
     pairs = [(name, raw.token_to_id(name)) for name in (START, END)]
     raw.post_processor = processors.TemplateProcessing(single=f"{START} $A {END}", special_tokens=pairs)
     return raw

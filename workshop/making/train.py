@@ -24,7 +24,7 @@ from ar_core.text import TextTokenizer
 
 from ..world.words import build_tokenizer
 from . import decoder_training, vq_training
-from .export import export
+from .export import export_miniature
 from .loop import timed_log
 
 
@@ -45,17 +45,19 @@ def main() -> None:
     arguments = parser.parse_args()
     started = time.time()
     log = timed_log()
-    tokenizer: ImageTokenizer = vq_training.train(arguments.folder, arguments.vq_images, arguments.seed, log)
-    codes = decoder_training.tokenise(tokenizer, arguments.folder, arguments.scenes, arguments.seed, log)
+    tokenizer: ImageTokenizer = vq_training.train_image_tokenizer(
+        arguments.folder, arguments.vq_images, arguments.seed, log
+    )
+    codes = decoder_training.tokenise_scenes(tokenizer, arguments.folder, arguments.scenes, arguments.seed, log)
     protocol = MINIATURE.bind(TextTokenizer(build_tokenizer()))
     batches = decoder_training.Batches(codes, protocol, arguments.seed)
-    decoder_training.train(arguments.folder, batches, arguments.steps, arguments.seed, log)
-    export(arguments.folder, arguments.out)
-    record(arguments, (time.time() - started) / 60)
+    decoder_training.train_decoder(arguments.folder, batches, arguments.steps, arguments.seed, log)
+    export_miniature(arguments.folder, arguments.out)
+    record_training(arguments, (time.time() - started) / 60)
     log(f"wrote {arguments.out}")
 
 
-def record(arguments: argparse.Namespace, minutes: float) -> None:
+def record_training(arguments: argparse.Namespace, minutes: float) -> None:
     """Add this run to `training.json`, which the model card quotes."""
     path = arguments.folder / "training.json"
     before = {}

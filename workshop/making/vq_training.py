@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from ar_core.architecture import ImageTokenizerConfig
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
 
-from ..world.drawing import draw
+from ..world.drawing import draw_scene
 from ..world.scenes import random_scene, wild_scene
 from .codebook import MovingAverageCodebook
 from .loop import Log, Step, Training, with_peak
@@ -51,10 +51,10 @@ class SceneImages(Dataset[Tensor]):
     def __getitem__(self, index: int) -> Tensor:
         rng = random.Random(f"vq {self.seed} {index}")
         scene = wild_scene(rng) if rng.random() < WILD else random_scene(rng)
-        return torch.from_numpy(np.array(draw(scene, self.size)))
+        return torch.from_numpy(np.array(draw_scene(scene, self.size)))
 
 
-def train(folder: Path, images: int, seed: int = 0, log: Log = print) -> ImageTokenizer:
+def train_image_tokenizer(folder: Path, images: int, seed: int = 0, log: Log = print) -> ImageTokenizer:
     """Train on `images` scenes, checkpointing into `folder`, and go on from a checkpoint there."""
     torch.manual_seed(seed)
     model = ImageTokenizer(CONFIG)
@@ -67,7 +67,7 @@ def train(folder: Path, images: int, seed: int = 0, log: Log = print) -> ImageTo
         folder / "vq_training.safetensors",
         lessons.steps,
         lessons.compute,
-        schedule=lambda step: schedule(step, lessons.steps),
+        schedule=lambda step: image_tokenizer_schedule(step, lessons.steps),
         clip_norm=1.0,
         extra=lessons.codebook.state(),
         log=log,
@@ -109,11 +109,11 @@ class Lessons:
         commitment = torch.zeros(())
         if quantising:
             if not self.codebook.ready:
-                self.codebook.initialise(as_vectors(latents), torch.Generator().manual_seed(self.seed))
+                self.codebook.initialise(latents_as_vectors(latents), torch.Generator().manual_seed(self.seed))
             codes = self.model.quantize.nearest(latents.detach())
             nearest = self.model.quantize.embedding(codes).movedim(-1, 1).detach()
             if not final:
-                self.codebook.update(as_vectors(latents.detach()), codes.flatten(), step)
+                self.codebook.update(latents_as_vectors(latents.detach()), codes.flatten(), step)
             commitment = F.mse_loss(latents, nearest)
             latents = latents + (nearest - latents).detach()  # straight-through estimator
         with torch.autocast("cpu", torch.bfloat16):
@@ -127,7 +127,7 @@ class Lessons:
         return f"PSNR {psnr(mse):.2f} commitment {self.commitment:.4f} codes in use {self.codebook.in_use}"
 
 
-def schedule(step: int, steps: int) -> float:
+def image_tokenizer_schedule(step: int, steps: int) -> float:
     """Warm up over 100 steps, then constant, then linear towards zero over the last 40 %."""
     return warm_up_and_fall(step, steps, 100, 0.4 * steps)
 
@@ -144,6 +144,6 @@ def psnr(mse: float) -> float:
     return 10 * math.log10(4 / max(mse, 1e-9))
 
 
-def as_vectors(latents: Tensor) -> Tensor:
+def latents_as_vectors(latents: Tensor) -> Tensor:
     """(B, d, rows, columns) -> (B * rows * columns, d)"""
     return latents.movedim(1, -1).reshape(-1, latents.shape[1])

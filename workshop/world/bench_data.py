@@ -14,7 +14,7 @@ from pathlib import Path
 from ar_core.dreambench.dataset import PROMPT_FILE
 from ar_core.files import write_image, write_text
 
-from .subjects import SUBJECTS, photos_of
+from .subjects import SUBJECTS, drawn_photos
 
 _PLACES = ("in the jungle", "in the snow", "on the beach", "in space", "in the city", "in the kitchen")
 _COLOURS = ("a yellow {0} {1}", "a blue {0} {1}")
@@ -31,7 +31,7 @@ def draw_data_set(folder: Path) -> None:
     """Draw all photos into `folder` and write the prompts."""
     for name in SUBJECTS:
         (folder / name).mkdir(parents=True, exist_ok=True)
-        for number, (image, scene) in enumerate(photos_of(name), 1):
+        for number, (image, scene) in enumerate(drawn_photos(name), 1):
             write_image(folder / name / f"{number:02d}_{scene.place}.png", image)
     write_text(folder / PROMPT_FILE, prompt_file())
 

@@ -19,7 +19,7 @@ Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
 
-def shade(colour: Colour, factor: float) -> Colour:
+def shade_colour(colour: Colour, factor: float) -> Colour:
     """Darker for a factor below 1, lighter (towards white) above."""
     red, green, blue = colour
     if factor <= 1:
@@ -47,7 +47,7 @@ class Brush:
             self.mirror = -1
         self.line = max(1, round(0.035 * self.scale))  # pixels
         self.subject = scene.subject
-        self.skin = skin(scene.subject, side, self.cx, self.cy, self.scale)
+        self.skin = subject_skin(scene.subject, side, self.cx, self.cy, self.scale)
 
     def polygon(self, points: Sequence[Point], fill: Colour | None = None, outline: bool = True) -> None:
         """Fill a polygon with `fill`, or with the skin where there is none."""
@@ -61,7 +61,7 @@ class Brush:
             self.pen.polygon(xy, fill=fill)
             edge = fill
         if outline:
-            self.pen.line([*xy, xy[0], xy[1]], fill=shade(edge, 0.5), width=self.line, joint="curve")
+            self.pen.line([*xy, xy[0], xy[1]], fill=shade_colour(edge, 0.5), width=self.line, joint="curve")
 
     def ellipse(
         self,
@@ -121,7 +121,7 @@ class Brush:
         return self.cx + self.mirror * x * self.scale, self.cy + y * self.scale
 
 
-def skin(subject: Subject, side: int, cx: float, cy: float, scale: float) -> Image.Image:
+def subject_skin(subject: Subject, side: int, cx: float, cy: float, scale: float) -> Image.Image:
     """The subject's pattern as a texture of `side` pixels that moves and scales with it."""
     texture = Image.new("RGB", (side, side), subject.colour)
     pen = ImageDraw.Draw(texture)

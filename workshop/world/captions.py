@@ -26,7 +26,7 @@ TEMPLATES = (
 WITH_ARTICLE = ("a photo of a clean {}", "a photo of one {}", "a photo of a nice {}")
 
 
-def describe(scene: Scene, words: str | None = None) -> str:
+def describe_scene(scene: Scene, words: str | None = None) -> str:
     """The full sentence of a scene, e.g. "a red dotted dog wearing a blue hat on the beach".
 
     `words` replaces the adjectives, e.g. with an identifier.

@@ -10,7 +10,7 @@ import random
 from PIL import Image, ImageDraw
 
 from .backdrops import BACKDROPS, Backdrop
-from .brush import Brush, shade
+from .brush import Brush, shade_colour
 from .extras import ACCESSORIES, MARKINGS
 from .figures import FIGURES
 from .objects import OBJECTS
@@ -20,7 +20,7 @@ OVERSAMPLING = 3
 KINDS = {paint.__name__: paint for paint in (*FIGURES, *OBJECTS)}  # by class
 
 
-def draw(scene: Scene, size: int = 96) -> Image.Image:
+def draw_scene(scene: Scene, size: int = 96) -> Image.Image:
     """Draw `scene` as an RGB image of `size` x `size` pixels."""
     frame = size * OVERSAMPLING
     side = round(frame * scene.zoom)
@@ -54,7 +54,7 @@ def draw_overlay(canvas: Image.Image, rng: random.Random) -> None:
     y = rng.uniform(0, side)
     r = rng.uniform(0.05, 0.2) * side
     fill = (rng.randint(0, 255), rng.randint(0, 255), rng.randint(0, 255))
-    edge = shade(fill, 0.5)
+    edge = shade_colour(fill, 0.5)
     if rng.random() < 0.5:
         pen.ellipse((x - r, y - r * rng.uniform(0.4, 1), x + r, y + r), fill=fill, outline=edge, width=3)
     else:

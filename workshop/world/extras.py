@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from .brush import INK, Brush, Colour, shade
+from .brush import INK, Brush, Colour, shade_colour
 
 
 def hat(b: Brush, colour: Colour) -> None:
@@ -14,14 +14,14 @@ def hat(b: Brush, colour: Colour) -> None:
 
 
 def scarf(b: Brush, colour: Colour) -> None:
-    b.box(0.12, -0.02, 0.36, 0.5, fill=shade(colour, 0.85))
+    b.box(0.12, -0.02, 0.36, 0.5, fill=shade_colour(colour, 0.85))
     b.box(-0.48, -0.1, 0.48, 0.12, fill=colour, radius=0.1)
 
 
 def bow_tie(b: Brush, colour: Colour) -> None:
     for side in (-1, 1):
         b.polygon([(0, 0.04), (side * 0.34, -0.12), (side * 0.34, 0.2)], fill=colour)
-    b.ellipse(0, 0.04, 0.09, fill=shade(colour, 0.8))
+    b.ellipse(0, 0.04, 0.09, fill=shade_colour(colour, 0.8))
 
 
 def glasses(b: Brush, colour: Colour) -> None:

@@ -6,7 +6,7 @@ A figure's four numbers are the subject's `build`, proportions in 0..1.
 
 from __future__ import annotations
 
-from .brush import INK, Brush, shade
+from .brush import INK, Brush, shade_colour
 
 
 def figure_body(b: Brush, width: float) -> None:
@@ -23,17 +23,17 @@ def dog(b: Brush, ears: float, width: float, eyes: float, muzzle: float) -> None
     b.polygon([(0.5, 0.55), (0.85, 0.2), (0.95, 0.3), (0.62, 0.72)])
     b.ellipse(0, -0.45, 0.5, 0.45)
     for side in (-1, 1):
-        b.ellipse(side * 0.5, -0.35, 0.16, 0.3 + 0.14 * ears, fill=shade(b.subject.colour, 0.7))
+        b.ellipse(side * 0.5, -0.35, 0.16, 0.3 + 0.14 * ears, fill=shade_colour(b.subject.colour, 0.7))
     b.eyes(0, -0.48, 0.15 + 0.04 * eyes, 0.23)
-    b.ellipse(0, -0.22, 0.22 + 0.06 * muzzle, 0.16, fill=shade(b.subject.colour, 1.55))
+    b.ellipse(0, -0.22, 0.22 + 0.06 * muzzle, 0.16, fill=shade_colour(b.subject.colour, 1.55))
     b.ellipse(0, -0.28, 0.09, 0.065, fill=INK, outline=False)
 
 
 def cat(b: Brush, ears: float, width: float, eyes: float, muzzle: float) -> None:
     figure_body(b, width)
     tail = [(0.5, 0.75), (0.8, 0.6), (0.84, 0.25), (0.72, 0.08)]
-    b.stroke(tail, 0.17, shade(b.subject.colour, 0.5))
-    b.stroke(tail, 0.1, shade(b.subject.colour, 0.85))
+    b.stroke(tail, 0.17, shade_colour(b.subject.colour, 0.5))
+    b.stroke(tail, 0.1, shade_colour(b.subject.colour, 0.85))
     for side in (-1, 1):
         b.polygon([(side * 0.48, -0.5), (side * 0.46, -0.95 - 0.1 * ears), (side * 0.1, -0.78)])
     b.ellipse(0, -0.45, 0.52, 0.42)
@@ -44,7 +44,7 @@ def cat(b: Brush, ears: float, width: float, eyes: float, muzzle: float) -> None
             b.stroke(
                 [(side * 0.2, -0.25), (side * (0.55 + 0.1 * muzzle), -0.25 + dy * 1.6)],
                 0.035,
-                shade(b.subject.colour, 0.5),
+                shade_colour(b.subject.colour, 0.5),
             )
 
 
@@ -52,10 +52,10 @@ def bear(b: Brush, ears: float, width: float, eyes: float, muzzle: float) -> Non
     figure_body(b, 0.5 + width / 2)
     for side in (-1, 1):
         b.ellipse(side * 0.4, -0.8, 0.17 + 0.06 * ears)
-        b.ellipse(side * 0.4, -0.8, 0.09, fill=shade(b.subject.colour, 0.6), outline=False)
+        b.ellipse(side * 0.4, -0.8, 0.09, fill=shade_colour(b.subject.colour, 0.6), outline=False)
     b.ellipse(0, -0.45, 0.52, 0.46)
     b.eyes(0, -0.48, 0.14 + 0.04 * eyes, 0.22)
-    b.ellipse(0, -0.22, 0.2 + 0.05 * muzzle, 0.17, fill=shade(b.subject.colour, 1.6))
+    b.ellipse(0, -0.22, 0.2 + 0.05 * muzzle, 0.17, fill=shade_colour(b.subject.colour, 1.6))
     b.ellipse(0, -0.29, 0.1, 0.06, fill=INK, outline=False)
 
 
@@ -75,7 +75,7 @@ def duck(b: Brush, tail: float, width: float, eyes: float, beak: float) -> None:
     for side in (-1, 1):
         b.ellipse(side * 0.22, 0.95, 0.2, 0.08, fill=(240, 140, 30))
     b.ellipse(0, 0.42, 0.62 + 0.1 * width, 0.5)
-    b.ellipse(-0.2, 0.42, 0.3, 0.24, fill=shade(b.subject.colour, 0.8))
+    b.ellipse(-0.2, 0.42, 0.3, 0.24, fill=shade_colour(b.subject.colour, 0.8))
     b.ellipse(0, -0.42, 0.45, 0.43)
     b.eyes(0, -0.5, 0.14 + 0.04 * eyes, 0.21)
     b.ellipse(0, -0.22, 0.26 + 0.08 * beak, 0.1, fill=(245, 150, 30))

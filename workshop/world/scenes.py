@@ -49,7 +49,7 @@ class Scene:
     overlays: int = 0  # random shapes on top: only for training the image tokenizer
 
 
-def contrast(colour: Colour) -> Colour:
+def contrasting_colour(colour: Colour) -> Colour:
     """The second colour of a pattern whose caption names only the first: light on dark, dark on light."""
     luminance = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
     if luminance < 165:
@@ -57,7 +57,7 @@ def contrast(colour: Colour) -> Colour:
     return COLOURS["black"]
 
 
-def jitter(rng: random.Random, colour: Colour, amount: int = 10) -> Colour:
+def jitter_colour(rng: random.Random, colour: Colour, amount: int = 10) -> Colour:
     """`colour` moved a little in each channel: no two photos have quite the same red."""
 
     def moved(channel: int) -> int:
@@ -85,7 +85,7 @@ def random_subject(rng: random.Random, kind: str | None = None, held_out: bool |
         if held_out is None or is_held_out(chosen, name, pattern) == held_out:
             break
     words = name
-    second = contrast(COLOURS[name])
+    second = contrasting_colour(COLOURS[name])
     if pattern == "two-tone" or (pattern != "plain" and rng.random() < 0.5):
         other = rng.choice([colour for colour in COLOURS if colour != name])
         words = f"{name} and {other}"
@@ -98,10 +98,10 @@ def random_subject(rng: random.Random, kind: str | None = None, held_out: bool |
     if chosen in FIGURES and rng.random() < 0.45:
         accessory = rng.choice(ACCESSORIES)
         worn = rng.choice(list(COLOURS))
-        accessory_colour = jitter(rng, COLOURS[worn])
+        accessory_colour = jitter_colour(rng, COLOURS[worn])
         accessory_words = in_colour(worn, accessory)
-    colour = jitter(rng, COLOURS[name])
-    second = jitter(rng, second)
+    colour = jitter_colour(rng, COLOURS[name])
+    second = jitter_colour(rng, second)
     build = (round(rng.random(), 2), round(rng.random(), 2), round(rng.random(), 2), round(rng.random(), 2))
     return Subject(chosen, colour, second, pattern, words, accessory, accessory_colour, accessory_words, build)
 

@@ -10,15 +10,15 @@ import random
 
 from PIL import Image
 
-from .drawing import draw
-from .scenes import Scene, Subject, contrast, is_held_out, random_scene
+from .drawing import draw_scene
+from .scenes import Scene, Subject, contrasting_colour, is_held_out, random_scene
 from .vocabulary import COLOURS, PLACES
 
 
 def _in_range(kind: str, colour: str, pattern: str, build: tuple[float, float, float, float]) -> Subject:
     if not is_held_out(kind, colour, pattern):
         raise ValueError(f"{colour} {pattern} {kind} occurs in training")
-    return Subject(kind, COLOURS[colour], contrast(COLOURS[colour]), pattern, build=build)
+    return Subject(kind, COLOURS[colour], contrasting_colour(COLOURS[colour]), pattern, build=build)
 
 
 IN_RANGE = {
@@ -73,10 +73,10 @@ TUNING = {  # for choosing the recipe's steps; never among the subjects that a t
 }
 
 
-def photos_of(name: str, count: int = 5, size: int = 256) -> list[tuple[Image.Image, Scene]]:
+def drawn_photos(name: str, count: int = 5, size: int = 256) -> list[tuple[Image.Image, Scene]]:
     """`count` pictures of a subject, each at another place and in another pose."""
     rng = random.Random(f"photos {name}")
     subject = {**SUBJECTS, **TUNING}[name]
     places = rng.sample(list(PLACES), count)
     scenes = [random_scene(rng, subject, place) for place in places]
-    return [(draw(scene, size), scene) for scene in scenes]
+    return [(draw_scene(scene, size), scene) for scene in scenes]

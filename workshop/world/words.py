@@ -22,7 +22,7 @@ FIRST_CODE = len(NAMED)
 CONTROL_TOKENS = 1104  # named ones, codes, and reserved ones; text has the ids from here on
 
 
-def captions(count: int, seed: int = 0) -> list[str]:
+def training_captions(count: int, seed: int = 0) -> list[str]:
     """Training captions with every neutral template among them."""
     rng = random.Random(f"captions {seed}")
     return [random_caption(rng, random_scene(rng)) for _ in range(count)] + [t.format("dog") for t in NEUTRAL_TEMPLATES]
@@ -30,7 +30,7 @@ def captions(count: int, seed: int = 0) -> list[str]:
 
 def known_words() -> list[str]:
     """Every word of the training captions."""
-    return sorted(set(re.findall(r"[a-z]+", " ".join(captions(20000)).lower())))
+    return sorted(set(re.findall(r"[a-z]+", " ".join(training_captions(20000)).lower())))
 
 
 def control_tokens() -> list[str]:
@@ -51,7 +51,7 @@ def build_tokenizer() -> Tokenizer:
     )
     width, height = MINIATURE.recipe.size
     instruction = MINIATURE.instruction.format(width=width, height=height, prompt="{}")
-    learner.train_from_iterator([instruction.format(c) for c in captions(20000)], trainer)
+    learner.train_from_iterator([instruction.format(c) for c in training_captions(20000)], trainer)
     learned = _serialised(learner)
     controls = control_tokens()
     vocabulary = {name: i for i, name in enumerate(controls)}
