@@ -169,13 +169,13 @@ def clean_photo(image: Image.Image) -> tuple[Image.Image, str]:
     is_animated = getattr(image, "is_animated", False)
     if is_animated and image.format != "MPO":  # a phone's MPO hides a depth map behind its photo
         notes.append("first frame only")
-    factor = needed_reduction(image)
+    factor = photo_reduction(image)
     # JPEG decodes at 1/2, 1/4 or 1/8, without memory for the rest.
     image.draft(None, (image.width // factor, image.height // factor))
     image.load()
     turn = _turn(image)
-    image = to_rgb(image, notes)
-    image = image.reduce(needed_reduction(image))
+    image = photo_to_rgb(image, notes)
+    image = image.reduce(photo_reduction(image))
     if factor > 1:
         notes.append(f"reduced to {image.width}x{image.height}")
     if turn is not None:
@@ -184,7 +184,7 @@ def clean_photo(image: Image.Image) -> tuple[Image.Image, str]:
     return image, ", ".join(notes)
 
 
-def needed_reduction(image: Image.Image) -> int:
+def photo_reduction(image: Image.Image) -> int:
     """By how much each side must be divided to have at most `LARGEST` pixels."""
     return math.ceil(math.sqrt(image.width * image.height / LARGEST))
 
@@ -198,7 +198,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     return TURNS.get(orientation)
 
 
-def to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
+def photo_to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     """8-bit RGB in a fresh image, so that no metadata comes along; adds what was done to `notes`."""
     profile = image.info.get("icc_profile")
     alpha = None
@@ -247,7 +247,7 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
 def centre_crop(image: Image.Image, size: Pixels) -> Image.Image:
     """The middle of the image at `size` (width, height), as much as fits."""
-    return cut_view(image, size, (image.width / 2, image.height / 2), largest_area(image, size))
+    return cut_view(image, size, (image.width / 2, image.height / 2), largest_crop(image, size))
 
 
 def photo_views(
@@ -261,7 +261,7 @@ def photo_views(
     """
     if not 0 < scale <= 1 or shift < 0:
         raise ValueError(f"Views need a scale above 0 and up to 1 and a shift of 0 or more, not {scale} and {shift}.")
-    area = largest_area(image, size)
+    area = largest_crop(image, size)
     # How far the largest view reaches beyond the photo when it is moved as far as it may be.
     across = math.ceil(max(0, area[0] * (0.5 + shift) / scale - image.width / 2))
     down = math.ceil(max(0, area[1] * (0.5 + shift) / scale - image.height / 2))
@@ -289,7 +289,7 @@ def _view(
     return view
 
 
-def largest_area(image: Image.Image, size: Pixels) -> tuple[float, float]:
+def largest_crop(image: Image.Image, size: Pixels) -> tuple[float, float]:
     """Sides of the largest area in the image with the proportions of `size`."""
     scale = min(image.width / size[0], image.height / size[1])
     return size[0] * scale, size[1] * scale
@@ -352,7 +352,7 @@ def _tensor_image(image: Tensor) -> Image.Image:
     levels = _levels(image.nan_to_num())
     if levels.shape[-1] == 1:
         levels = levels[..., 0]
-    return to_rgb(Image.fromarray(levels), [])
+    return photo_to_rgb(Image.fromarray(levels), [])
 
 
 def _levels(images: Tensor) -> np.ndarray:

@@ -97,7 +97,7 @@ def load_chosen_encoders(title: str) -> Encoders:
     check_choice("encoders", title, CHOICES)
     choice = CHOICES[title]
     try:
-        return Encoders.load(encoders_in_models(choice))
+        return Encoders.load(encoders_from_folders(choice))
     except EncoderError as error:
         if choice is not PAPER:
             raise
@@ -105,7 +105,7 @@ def load_chosen_encoders(title: str) -> Encoders:
         raise ValueError(f"{error} Put {places}.") from error
 
 
-def encoders_in_models(choice: EncoderChoice) -> EncoderChoice:
+def encoders_from_folders(choice: EncoderChoice) -> EncoderChoice:
     """`choice` read from ComfyUI's folders where they hold it, else by hub name."""
     return replace(choice, vit=_source(choice.vit), clip=_source(choice.clip))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..ar_core.dreambench.dataset import PROMPT_FILE, SLOTS, read_prompts
+from ..ar_core.dreambench.dataset import PROMPT_FILE, SLOTS, read_dataset_prompts
 from ..ar_core.shipped import example_subjects
 from .host.folders import input_folder
 from .host.progress import explain_on_node
@@ -87,7 +87,8 @@ def read_prompt_list(path: Path, which: int) -> list[str]:
     Raises ValueError for an empty list.
     """
     prompts = [
-        prompt.template.replace(SLOTS, "[V]") for prompt in read_prompts(path.read_text(encoding="utf-8"))[which]
+        prompt.template.replace(SLOTS, "[V]")
+        for prompt in read_dataset_prompts(path.read_text(encoding="utf-8"))[which]
     ]
     if not prompts:
         raise ValueError(f"{path} holds no such list of prompts. Copy it again from the google/dreambooth repository.")

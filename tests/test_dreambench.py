@@ -18,7 +18,7 @@ from ar_core import cli
 from ar_core.dreambench import scores
 from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY, BenchPrompt, DataSetError
 from ar_core.dreambench.encoders import CLIP_INPUT, DINO_INPUT, PAPER, EncoderError, Encoders
-from ar_core.dreambench.pictures import PicturesError, find_pictures, without_identifier
+from ar_core.dreambench.pictures import PicturesError, find_pictures_to_score, without_identifier
 from ar_core.dreambench.report import scores_as_json, scores_as_markdown
 from ar_core.dreambench.scoring import score_subject, score_table
 from ar_core.dreambench.sheet import score_sheet
@@ -244,20 +244,20 @@ def test_names_hold_a_revision_and_missing_files_are_named(encoders, folders, tm
 
 def test_three_ways_to_say_what_a_picture_shows(tmp_path):
     photo(tmp_path / "named" / "cup__a_cup_at_home__0.png", 1)
-    (found,) = find_pictures(tmp_path / "named")
+    (found,) = find_pictures_to_score(tmp_path / "named")
     assert (found.subject, found.prompt) == ("cup", "a cup at home")
 
     note = PngInfo()
     note.add_itxt("prompt", "a photo of [V] cup on the beach")
     photo(tmp_path / "ours" / "cup" / "00_1_00.png", 2, pnginfo=note)
-    (found,) = find_pictures(tmp_path / "ours")
+    (found,) = find_pictures_to_score(tmp_path / "ours")
     assert (found.subject, found.prompt) == ("cup", "a photo of cup on the beach")
 
     photo(tmp_path / "listed" / "x.png", 3)
     (tmp_path / "listed" / "pictures.csv").write_text(
         "file,subject,prompt\nx.png,cup,a [V] cup\n", encoding="utf-8-sig"
     )
-    (found,) = find_pictures(tmp_path / "listed")
+    (found,) = find_pictures_to_score(tmp_path / "listed")
     assert (found.subject, found.prompt) == ("cup", "a cup")
     assert without_identifier("a  [V] dog, [W]!") == "a dog, !"
     assert without_identifier("a [V] toy dog and [V]", "toy dog") == "a toy dog and toy dog"
@@ -266,22 +266,22 @@ def test_three_ways_to_say_what_a_picture_shows(tmp_path):
 def test_what_is_unknown_is_asked_for(tmp_path):
     photo(tmp_path / "a" / "plain.png", 1)
     with pytest.raises(PicturesError, match="subject unknown"):
-        find_pictures(tmp_path / "a")
+        find_pictures_to_score(tmp_path / "a")
     with pytest.raises(PicturesError, match="prompt unknown"):
-        find_pictures(tmp_path / "a", subject="cup")
+        find_pictures_to_score(tmp_path / "a", subject="cup")
     graph = PngInfo()
     graph.add_text("prompt", '{"1": {"class_type": "SaveImage"}}')  # ComfyUI's, not a sentence
     photo(tmp_path / "b" / "cup" / "x.png", 1, pnginfo=graph)
     with pytest.raises(PicturesError, match="prompt unknown"):
-        find_pictures(tmp_path / "b")
+        find_pictures_to_score(tmp_path / "b")
     (tmp_path / "a" / "pictures.csv").write_text("file,subject,prompt\ngone.png,cup,a cup\n", encoding="utf-8")
     with pytest.raises(PicturesError, match="line 2: .*gone.png does not exist"):
-        find_pictures(tmp_path / "a")
+        find_pictures_to_score(tmp_path / "a")
     with pytest.raises(PicturesError, match="no folder"):
-        find_pictures(tmp_path / "nowhere")
+        find_pictures_to_score(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(PicturesError, match="holds no pictures"):
-        find_pictures(tmp_path / "empty")
+        find_pictures_to_score(tmp_path / "empty")
 
 
 # ---------------------------------------------------------------- everything together

@@ -253,7 +253,9 @@ def test_a_huge_photo_is_reduced_while_it_is_read(tmp_path, suffix, monkeypatch)
     big, decoded = picture(400, 320), []
     big.save(tmp_path / f"a.{suffix}", quality=95)
     monkeypatch.setattr(
-        photos, "to_rgb", lambda image, notes, real=photos.to_rgb: decoded.append(image.size) or real(image, notes)
+        photos,
+        "to_rgb",
+        lambda image, notes, real=photos.photo_to_rgb: decoded.append(image.size) or real(image, notes),
     )
     image, line = read_one(tmp_path / f"a.{suffix}")
     assert image.size == (100, 80) and line == "400x320, reduced to 100x80"

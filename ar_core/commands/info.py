@@ -12,7 +12,7 @@ from ..families.lumina_mgpt import PAPER_RECIPE, PAPER_SOURCES
 from ..memory import picture_bytes, weight_bytes
 from ..model import ARModel
 from ..personalization import Personalization
-from .shared import RECIPES, load_model, loading_options, print_values
+from .shared import RECIPES, load_model, loading_options, print_option_values
 
 ASSUMED = "our assumption"  # a value of the paper's recipe for which there is no source
 MIB = 2**20
@@ -66,7 +66,7 @@ def describe_personalization(personalization: Personalization) -> None:
     name = f"{personalization.identifier} {personalization.class_name}"
     print(f"{name}: {len(personalization.vectors)} vector(s) + {change}")
     print(f"base fingerprint: {personalization.base_fingerprint}")
-    print_values("recipe", personalization.recipe)
+    print_option_values("recipe", personalization.recipe)
 
 
 def describe_model(model: ARModel) -> None:

@@ -10,7 +10,7 @@ from ..photos import read_photos
 from ..training import StageResult, TrainingSettings, personalize, prepare_subject
 from ..training.loop import mean_of_last_losses
 from .options import add_settings, chosen_settings, image_size
-from .shared import Bar, Interruption, load_model, model_options, print_values
+from .shared import Bar, Interruption, load_model, model_options, print_option_values
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     print("\n".join(report))
     model = load_model(options)
     settings = TrainingSettings.resolve(model.family, **chosen_settings(options, TrainingSettings))
-    print_values("training", settings.describe())
+    print_option_values("training", settings.describe())
     if model.family.name == MINIATURE.name:
         print(
             "note: the miniature only knows drawn scenes; it can learn a photograph, but draws it as a drawing at best."

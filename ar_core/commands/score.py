@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import PAPER
-from ..dreambench.pictures import PicturesError, find_pictures
+from ..dreambench.pictures import PicturesError, find_pictures_to_score
 from ..photos import read_photos
 from .scoring import chosen_suite, encoder_options, load_encoders, read_suite, score_all, suite_options
 from .shared import default_device
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
         suite = chosen_suite(options)
         source = read_suite(suite)
         encoders = suite.encoders
-    pictures = find_pictures(options.images, options.table, subject)
+    pictures = find_pictures_to_score(options.images, options.table, subject)
     class_images: list[Image.Image] = []
     if options.class_images:
         class_images = [photo.image for photo in read_photos(options.class_images)[0]]

@@ -125,6 +125,6 @@ class Interruption:
         return self.asked
 
 
-def print_values(title: str, values: Mapping[str, object]) -> None:
+def print_option_values(title: str, values: Mapping[str, object]) -> None:
     """One line: "sampling: cfg 2.0, top_k 20, ..." """
     print(f"{title}: " + ", ".join(f"{name} {value}" for name, value in values.items()))

@@ -103,8 +103,8 @@ def read_dataset(
     if not path.is_file():
         raise DataSetError(f"{path} is missing. Give the folder `dataset` of the google/dreambooth repository.")
     text = path.read_text(encoding="utf-8")
-    classes = read_classes(text)
-    object_prompts, live_prompts = read_prompts(text)
+    classes = read_dataset_classes(text)
+    object_prompts, live_prompts = read_dataset_prompts(text)
     problems = [
         *_odd_count(path, "subjects", len(classes), subjects),
         *_odd_count(path, "object prompts", len(object_prompts), prompts),
@@ -125,14 +125,14 @@ def read_dataset(
     return DataSet(folder, tuple(usable), object_prompts, live_prompts, tuple(problems))
 
 
-def read_classes(text: str) -> dict[str, str]:
+def read_dataset_classes(text: str) -> dict[str, str]:
     """The table "subject_name,class" at the head of the file."""
     head = text.partition("Prompts")[0]
     pairs = re.findall(r"^([\w-]+),([^,\n]+)$", head, re.M)
     return {name: class_name.strip() for name, class_name in pairs if name != "subject_name"}
 
 
-def read_prompts(text: str) -> tuple[tuple[BenchPrompt, ...], tuple[BenchPrompt, ...]]:
+def read_dataset_prompts(text: str) -> tuple[tuple[BenchPrompt, ...], tuple[BenchPrompt, ...]]:
     """(object prompts, live prompts): every quoted sentence with both slots below its heading."""
     rest = text.partition("Object Prompts")[2]
     objects, _, live = rest.partition("Live Subject Prompts")

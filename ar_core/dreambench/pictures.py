@@ -34,7 +34,7 @@ class Picture:
             return image.convert("RGB")
 
 
-def find_pictures(folder: Path | str, table: Path | None = None, subject: str = "") -> list[Picture]:
+def find_pictures_to_score(folder: Path | str, table: Path | None = None, subject: str = "") -> list[Picture]:
     """Every picture below `folder`, with subject and prompt from the first source that knows them:
 
     1. `table`, or pictures.csv in the folder: columns file, subject, prompt

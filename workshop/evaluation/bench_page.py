@@ -61,7 +61,7 @@ def write_page(page: Path, model: ARModel, outcome: Outcome, out: Path, progress
         "",
         comparison_as_markdown(scored, outcome.encoders),
         "",
-        *between_seeds(scored),
+        *seeds_section(scored),
         "",
         *claims_section(scored),
         "",
@@ -107,7 +107,7 @@ def page_introduction(model: ARModel, data: DataSet, plan: Plan) -> list[str]:
     for variant in plan.variants:
         settings = VARIANTS[variant].settings(model.family, plan.seeds[0], plan.training)
         if settings is not None:
-            steps.append(f"{variant} {steps_text(settings)}")
+            steps.append(f"{variant} {steps_on_page(settings)}")
     return [
         "# The miniature's DreamBench",
         "",
@@ -129,7 +129,7 @@ def page_introduction(model: ARModel, data: DataSet, plan: Plan) -> list[str]:
     ]
 
 
-def steps_text(settings: TrainingSettings) -> str:
+def steps_on_page(settings: TrainingSettings) -> str:
     """ "150 + 80", or one number where there is one stage."""
     if settings.strategy == "joint":
         return str(settings.layer_steps)
@@ -138,7 +138,7 @@ def steps_text(settings: TrainingSettings) -> str:
     return str(settings.embedding_steps)
 
 
-def between_seeds(scored: Scored) -> list[str]:
+def seeds_section(scored: Scored) -> list[str]:
     """How much a variant's mean moves from one training seed to the next."""
     measures = next(iter(scored.values()))[0].measures
     rows = []

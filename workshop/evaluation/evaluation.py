@@ -95,7 +95,7 @@ class Evaluation:
         self.effort = effort
         self.log = log
         recipe = json.dumps([asdict(model.family.recipe), effort.training], sort_keys=True)
-        self.folder = folder / f"evaluation-{weights_digest([model.transformer, model.image_tokenizer], recipe)}"
+        self.folder = folder / f"evaluation-{evaluated_digest([model.transformer, model.image_tokenizer], recipe)}"
         self.sheets = sheets
         self.trainings = folder / "evaluation_runs"
         for path in (self.folder, sheets):
@@ -112,7 +112,7 @@ class Evaluation:
         """The numbers kept from before where they answer the same question, else new ones."""
         path = self.folder / f"{part.__name__}.json"
         effort = {name: value for name, value in asdict(self.effort).items() if name in ASKS[part.__name__]}
-        asked = json_value({"judges": weights_digest([self.attributes, self.identity]), **effort})
+        asked = json_value({"judges": evaluated_digest([self.attributes, self.identity]), **effort})
         kept = read_json(path) if path.exists() else {}
         if kept.get("asked") != asked:
             kept = {"asked": asked, "found": part()}
@@ -296,7 +296,7 @@ class Evaluation:
         return int(similarities.argmax()) == 0
 
 
-def weights_digest(modules: Sequence[nn.Module], more: str = "") -> str:
+def evaluated_digest(modules: Sequence[nn.Module], more: str = "") -> str:
     """A name for these weights."""
     return weights_hash(modules, more)[:12]
 
