@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class TransformerConfig:
     """Dimensions of a decoder; the defaults are Lumina-mGPT 7B's.
 
-    A new field also needs a line in `checkpoints/fingerprint.py`, or saved subjects would be those of another base model.
+    A new field also needs a line in `checkpoints/fingerprint.py`, or saved subjects would be those of another base
+    model.
     """
 
     vocab_size: int = 65536

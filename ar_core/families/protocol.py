@@ -62,8 +62,8 @@ class Protocol:
     def prompt(self, text: str, size: Size, identifiers: Sequence[Identifier] = ()) -> list[int]:
         """All ids before the first code: the begin token, the human turn around `text`, the picture's header.
 
-        The name of each identifier in `text` becomes its reserved tokens. `text` must be final (see `text.resolve_prompt`).
-        Raises TextError where it spells a control token.
+        The name of each identifier in `text` becomes its reserved tokens. `text` must be final (see
+        `text.resolve_prompt`). Raises TextError where it spells a control token.
         """
         width, height = size
         before, after = self.instruction.split("{prompt}")
