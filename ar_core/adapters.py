@@ -120,7 +120,7 @@ class LowRankAdapter(Adapter):
 
     @classmethod
     def from_file_tensors(cls, tensors: Mapping[str, Tensor], alpha: float) -> LowRankAdapter:
-        """The inverse of `file_tensors`. Raises KeyError where an A has no B."""
+        """The inverse of `file_tensors`. Raises KeyError where an A has no B, ValueError for ranks that differ."""
         suffix = ".lora_A.weight"
         downs = {}
         ups = {}
@@ -131,6 +131,9 @@ class LowRankAdapter(Adapter):
                 ups[name] = tensors[f"{PEFT_PREFIX}{name}.lora_B.weight"].float()
         shapes = {name: (ups[name].shape[0], down.shape[1]) for name, down in downs.items()}
         rank = next(iter(downs.values())).shape[0]
+        for name, down in downs.items():
+            if down.shape[0] != rank or ups[name].shape[1] != rank:
+                raise ValueError(f"A and B of {name} are not of rank {rank}")
         adapter = cls(shapes, rank, alpha)
         for index, name in enumerate(downs):
             adapter.down[index].data = downs[name]

@@ -53,6 +53,10 @@ class UnreadableFile(ValueError):
     """A file that is damaged or of another kind; the message names it and says what is wrong."""
 
 
+class UnwritableFile(OSError):
+    """A file that could not be written; the message names it and says why."""
+
+
 # ---------------------------------------------------------------- writing
 
 
@@ -61,7 +65,7 @@ def atomic_write(path: Path, reserve: Path | None = None) -> Iterator[BinaryIO]:
     """A new file to write to, which takes the place of `path` when the block ends without an error.
 
     The system gives it the mode that the user's umask asks for. `reserve`: a name for the file that was there before.
-    Raises OSError as `open` does; then, and after an error in the block, `path` is what it was.
+    Raises UnwritableFile; then, and after an error in the block, `path` is what it was.
     """
     remove_abandoned(path.parent)
     temporary = path.with_name(f"{path.name[:40]}.ar-{secrets.token_hex(8)}.partial")
@@ -73,6 +77,11 @@ def atomic_write(path: Path, reserve: Path | None = None) -> Iterator[BinaryIO]:
         if reserve is not None and path.exists():
             os.replace(path, reserve)
         os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UnwritableFile(
+            f"{path} could not be written ({error.strerror or error}). Free some space there, or choose another folder."
+        ) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

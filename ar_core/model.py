@@ -234,6 +234,12 @@ class ARModel:
                 f"{subject} was trained on another base model (fingerprint {personalization.base_fingerprint}, "
                 f"this one has {self.fingerprint}). Load the model it was trained on."
             )
+        width = personalization.vectors.shape[1]
+        if width != self.base.config.hidden_size:
+            raise PersonalizationError(
+                f"{subject} has vectors of {width} numbers, this model's have {self.base.config.hidden_size}: the file "
+                "is damaged or was changed. Copy or train it again."
+            )
         if self.base.quantized and personalization.adapter is not None and personalization.adapter.method == "full":
             raise PersonalizationError(
                 f"{subject} changes q, k and v in full, which {self.base.quantized} weights cannot take. "

@@ -94,16 +94,38 @@ class Personalization:
                 f"{path} is not a personalization of this software "
                 f"(its format is {metadata.get('format')!r}, expected {FORMAT!r})."
             )
-        log.info("Loaded %s %s from %s", metadata["identifier"], metadata["class_name"], path)
-        return cls(
-            metadata["identifier"],
-            metadata["class_name"],
-            file.tensors["identifier"],
-            _adapter(path, metadata, file.tensors),
-            metadata["base_fingerprint"],
-            json.loads(metadata["recipe"]),
-            metadata["modelspec.title"],
-        )
+        try:
+            loaded = cls(
+                metadata["identifier"],
+                metadata["class_name"],
+                file.tensors["identifier"],
+                _adapter(path, metadata, file.tensors),
+                metadata["base_fingerprint"],
+                json.loads(metadata["recipe"]),
+                metadata["modelspec.title"],
+            )
+            loaded._check()
+        except PersonalizationError:
+            raise
+        except (KeyError, ValueError, TypeError, AttributeError, IndexError, StopIteration) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise PersonalizationError(
+                f"{path} is damaged or was changed ({reason}). Copy or train it again."
+            ) from error
+        log.info("Loaded %s %s from %s", loaded.identifier, loaded.class_name, path)
+        return loaded
+
+    def _check(self) -> None:
+        """Raise ValueError for values that no training writes."""
+        if self.vectors.ndim != 2 or not len(self.vectors):
+            raise ValueError(f"the identifier's vectors have the shape {tuple(self.vectors.shape)}")
+        if not isinstance(self.recipe, dict):
+            raise ValueError("the recipe is no table")
+        tensors = [self.vectors]
+        if self.adapter is not None:
+            tensors += self.adapter.file_tensors().values()
+        if not all(tensor.isfinite().all() for tensor in tensors):
+            raise ValueError("some numbers are not finite")
 
 
 def _adapter(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Adapter | None:

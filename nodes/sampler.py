@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ from .sockets import CATEGORY, ARModelSocket, HostedModel, check_choice
 SHAPES = {"1:1": (1, 1), "4:3": (4, 3), "3:4": (3, 4), "16:9": (16, 9), "9:16": (9, 16)}
 DECODING = {"auto": 0, "sequential": 1}  # -> window
 UNFINISHED = "lumina_mgpt/stopped"  # below ComfyUI's output: pictures of a list that was stopped
+
+log = logging.getLogger(__name__)
 
 
 class Sampler(io.ComfyNode):
@@ -91,12 +94,20 @@ class Sampler(io.ComfyNode):
         batches.make_room()
         try:
             batches.draw(prompt)
-        except BaseException:  # stopped, or an error at a later prompt: what is drawn is kept
-            for images in batches.drawn:
-                ui.ImageSaveHelper.save_images(as_image_batch(images), UNFINISHED, io.FolderType.output, cls)
+        except BaseException:  # stopped, or an error at a later prompt
+            cls._keep(batches.drawn)
             raise
         show_text(batches.describe(prompt))
         return io.NodeOutput([as_image_batch(images) for images in batches.drawn], finals)
+
+    @classmethod
+    def _keep(cls, finished: list[list[Generated]]) -> None:
+        """Save pictures while an error is on its way, which must arrive even where saving fails."""
+        try:
+            for images in finished:
+                ui.ImageSaveHelper.save_images(as_image_batch(images), UNFINISHED, io.FolderType.output, cls)
+        except Exception:
+            log.exception("The finished pictures could not be saved")
 
 
 def sampler_rule_inputs() -> list[io.Input]:

@@ -432,7 +432,11 @@ DEFECTS = {
     ),
     "truncated pickle": (meta_truncated, "vqgan.ckpt is damaged or holds more than tensors"),
     "another pickle": (another_pickle, 'vqgan.ckpt has no "state_dict"'),
-    "missing dimension": (lambda f: rewritten_config(f, hidden_size=None), "lacks the number hidden_size"),
+    "missing dimension": (lambda f: rewritten_config(f, hidden_size=None), "no usable number hidden_size"),
+    "a dimension of zero": (
+        lambda f: rewritten_config(f, num_attention_heads=0),
+        "no usable number num_attention_heads",
+    ),
     "another width": (lambda f: rewritten_config(f, intermediate_size=64), r"expected \(32, 64\)"),
     "a pickle with code": (executable_pickle, "vqgan.ckpt is damaged or holds more than tensors"),
 }

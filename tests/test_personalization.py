@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -113,6 +114,42 @@ def test_files_that_are_not_personalizations_are_named(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(PersonalizationError, match="other.safetensors is not a personalization"):
         Personalization.load(tmp_path / "other.safetensors")
+
+
+DAMAGE = {
+    "no alpha": lambda tensors, metadata: metadata.pop("alpha"),
+    "an alpha that is no number": lambda tensors, metadata: metadata.update(alpha="garbage"),
+    "no recipe": lambda tensors, metadata: metadata.pop("recipe"),
+    "a recipe that is no JSON": lambda tensors, metadata: metadata.update(recipe="{"),
+    "a recipe that is a list": lambda tensors, metadata: metadata.update(recipe="[]"),
+    "no class": lambda tensors, metadata: metadata.pop("class_name"),
+    "an A without its B": lambda tensors, metadata: tensors.pop(next(key for key in tensors if "lora_B" in key)),
+    "ranks that differ": lambda tensors, metadata: tensors.update(
+        {next(key for key in tensors if "lora_A" in key): torch.zeros(5, 16)}
+    ),
+    "no vectors": lambda tensors, metadata: tensors.update(identifier=torch.zeros(0, 16)),
+    "vectors in a row": lambda tensors, metadata: tensors.update(identifier=torch.zeros(16)),
+    "numbers that are none": lambda tensors, metadata: tensors.update(identifier=torch.full((1, 16), torch.nan)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_one_sentence_that_names_it(tmp_path, damage):
+    path = learned(toy_model()).save(tmp_path / "dog")
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    DAMAGE[damage](tensors, metadata)
+    save_file(tensors, path, metadata)
+    with pytest.raises(PersonalizationError, match=r"dog.safetensors is damaged or was changed .*\. Copy or train"):
+        Personalization.load(path)
+
+
+def test_vectors_of_another_width_are_refused_before_anything_is_drawn():
+    model = toy_model()
+    wide = replace(learned(model), vectors=torch.zeros(1, 17))
+    with pytest.raises(PersonalizationError, match="vectors of 17 numbers, this model's have 16"):
+        model.personalized(wide)
 
 
 def test_the_file_keeps_to_its_documented_format(tmp_path):

@@ -254,7 +254,7 @@ def test_a_huge_photo_is_reduced_while_it_is_read(tmp_path, suffix, monkeypatch)
     big.save(tmp_path / f"a.{suffix}", quality=95)
     monkeypatch.setattr(
         photos,
-        "to_rgb",
+        "photo_to_rgb",
         lambda image, notes, real=photos.photo_to_rgb: decoded.append(image.size) or real(image, notes),
     )
     image, line = read_one(tmp_path / f"a.{suffix}")

@@ -13,7 +13,7 @@ from ar_core.personalization import Personalization, PersonalizationError
 from ar_core.photos import Photo
 from ar_core.sampling import SamplingSettings
 from ar_core.text import Identifier
-from ar_core.training import TrainingSettings, identity, personalize, prepare_subject
+from ar_core.training import TrainingSettings, identity, personalize, prepare_subject, runs, stages
 from ar_core.training.examples import Examples
 from ar_core.training.loop import Loop, TrainingDiverged
 from ar_core.training.runs import Run, forget_runs
@@ -28,9 +28,10 @@ def settings(**chosen):
     return TrainingSettings.resolve(FAMILY, **{"embedding_steps": 4, "layer_steps": 3, "rank": 2, **chosen})
 
 
-def run(root, stage=EMBEDDING, steps=4, model=None, cancel=never, progress=silent, start=None, **chosen):
+def run(root, stage=EMBEDDING, steps=4, model=None, cancel=never, progress=silent, start=None, samples=0, **chosen):
     model = model or toy_model()
-    return Stage(model, SUBJECT, settings(**chosen), root, stage, start, progress=progress, cancel=cancel).train(steps)
+    options = {"progress": progress, "cancel": cancel, "samples": samples}
+    return Stage(model, SUBJECT, settings(**chosen), root, stage, start, **options).train(steps)
 
 
 def learned(result):
@@ -125,9 +126,10 @@ def test_an_interruption_inside_the_optimizers_step_saves_nothing_half_done(tmp_
     update = Loop._update
 
     def interrupted(self, total):
-        update(self, total)
+        loss = update(self, total)
         if self.step == 3:
             raise Interruption  # the values are new, the step is not counted
+        return loss
 
     monkeypatch.setattr(Loop, "_update", interrupted)
     with pytest.raises(Interruption):
@@ -135,6 +137,82 @@ def test_an_interruption_inside_the_optimizers_step_saves_nothing_half_done(tmp_
     monkeypatch.undo()
     resumed = run(tmp_path / "b", JOINT, 6)
     assert same(whole, resumed) and whole.losses == resumed.losses
+
+
+@pytest.mark.parametrize("where", ["progress", "cancel", "before the optimizer"])
+def test_an_interruption_from_anywhere_else_loses_no_step(tmp_path, monkeypatch, where):
+    whole = run(tmp_path / "a", JOINT, 6)
+    calls = []
+
+    def interrupt(*_):
+        calls.append(1)
+        if len(calls) == 4:
+            raise Interruption
+
+    options = {}
+    if where == "progress":
+        options["progress"] = interrupt
+    elif where == "cancel":
+        options["cancel"] = interrupt
+    else:
+        clip = torch.nn.utils.clip_grad_norm_
+        monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *a, **o: (interrupt(), clip(*a, **o))[1])
+    with pytest.raises(Interruption):
+        run(tmp_path / "b", JOINT, 6, **options)
+    monkeypatch.undo()
+    resumed = run(tmp_path / "b", JOINT, 6)
+    assert resumed.note == f"went on from step {4 if where == 'progress' else 3}"
+    assert same(whole, resumed) and whole.losses == resumed.losses
+
+
+@pytest.mark.parametrize("steps", [6, 9])
+def test_a_result_that_was_saved_but_not_kept_is_kept_by_the_next_run(tmp_path, monkeypatch, steps):
+    """As where the process was killed in between, at the last step or at one on the way."""
+    monkeypatch.setattr(stages, "KEEP_EVERY", {EMBEDDING: 6, LAYERS: 6, JOINT: 6})
+    whole = run(tmp_path / "a", JOINT, steps, samples=3)
+    keep = Run.keep
+
+    def killed(self, step, trainable):
+        raise Interruption
+
+    monkeypatch.setattr(Run, "keep", killed)
+    with pytest.raises(Interruption):
+        run(tmp_path / "b", JOINT, steps, samples=3)
+    monkeypatch.setattr(Run, "keep", keep)
+    resumed = run(tmp_path / "b", JOINT, steps, samples=3)
+    assert same(whole, resumed) and resumed.samples.keys() == whole.samples.keys()
+    assert run(tmp_path / "b", JOINT, steps, samples=3).note == "remembered"
+
+
+def test_losses_are_remembered_to_the_last_bit(tmp_path):
+    """Those of a batch in parts are sums that float32 does not hold."""
+    whole = run(tmp_path / "a", JOINT, 4, micro_batch=1)
+    run(tmp_path / "b", JOINT, 2, micro_batch=1)
+    assert run(tmp_path / "b", JOINT, 4, micro_batch=1).losses == whole.losses
+
+
+def test_what_is_collected_is_saved_on_the_way_and_an_error_arrives_where_saving_fails(tmp_path, monkeypatch):
+    saved = []
+    remember = Run.remember
+    monkeypatch.setattr(Run, "remember", lambda self, *a: (saved.append(a[0]), remember(self, *a))[1])
+    monkeypatch.setattr(runs, "SAVE_SECONDS", -1.0)
+    place = Run(tmp_path, "photos", {"of": "a dog"})
+
+    def parts(done):
+        for number in range(done, 3):
+            yield torch.full((1, 2), number)
+
+    assert runs.collect_remembered(place, "codes", parts)[:, 0].tolist() == [0, 1, 2]
+    assert saved == ["codes-unfinished"] * 3 + ["codes"]
+
+    def stopped(done):
+        yield torch.zeros(1, 2)
+        raise Interruption
+
+    monkeypatch.setattr(runs, "SAVE_SECONDS", 60.0)
+    monkeypatch.setattr(Run, "remember", lambda *_: 1 / 0)
+    with pytest.raises(Interruption):
+        runs.collect_remembered(Run(tmp_path, "photos", {"of": "a cat"}), "codes", stopped)
 
 
 def test_an_interruption_arrives_even_where_saving_fails(tmp_path, monkeypatch):

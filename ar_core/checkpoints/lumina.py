@@ -43,9 +43,10 @@ def transformer_config(files: Files, family: Family, protocol: Protocol) -> Tran
             )
     values: dict[str, Any] = dict(family.architecture)
     for name in DIMENSIONS:
-        if not isinstance(config.get(name), int):
+        if not isinstance(config.get(name), int) or config[name] < 1:
             raise CheckpointError(
-                f"{files.config_path} lacks the number {name}. Copy it again from the model's repository."
+                f"{files.config_path} has no usable number {name} ({config.get(name)!r}). Copy it again from the "
+                "model's repository."
             )
         values[name] = config[name]
     last = protocol.code_base + protocol.codes - 1

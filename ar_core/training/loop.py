@@ -69,6 +69,8 @@ class Loop:
         self.step = 0
         self.losses: list[float] = []  # one per step, NaN where a step was skipped
         self.last_saved = -1
+        self.skipped = 0  # non-finite steps in a row
+        self.consistent = True  # False from the optimizer's first change until the step is counted
         state = run.latest()
         if state is not None:
             self._restore(state)
@@ -83,11 +85,18 @@ class Loop:
         self.transformer.gradient_checkpointing = self.settings.gradient_checkpointing
         try:
             self._train(steps, progress, cancel, on_keep)
+        except TrainingDiverged:
+            raise
+        except BaseException:  # not Exception: ComfyUI's interruption is none
+            if self.consistent and self.last_saved != self.step:
+                self._save_if_possible()
+            raise
         finally:
             self.transformer.gradient_checkpointing = False
 
     def _train(self, steps: int, progress: Progress, cancel: Cancel, on_keep: Callable[[int], None]) -> None:
-        failures = 0  # non-finite steps in a row
+        if self.step not in self.run.kept():  # it may have ended between saving a step and keeping its result
+            self._keep_if_due(steps, on_keep)
         while self.step < steps:
             if cancel():
                 self._save()
@@ -95,30 +104,30 @@ class Loop:
                     f"Stopped at your request after {self.step} of {steps} steps; they are kept and training goes on "
                     "from there."
                 )
-            loss = self._gradients_or_save()
-            if self._update(loss):
-                failures = 0
-                self.losses.append(loss)
-            else:
-                failures += 1
-                if failures > TOLERATED:
-                    raise TrainingDiverged(self._diverged(failures))
-                log.warning("The loss or its gradients were not finite in step %d, which is skipped", self.step)
-                self.losses.append(math.nan)
-            self.step += 1
-            is_kept = self.step % self.keep_every == 0 or self.step == steps
-            if is_kept and failures == 0:
-                self._save()
-                self.run.keep(self.step, self.trainable.state_dict())
-                on_keep(self.step)
+            self._count(self._update(self._gradients()))
+            self._keep_if_due(steps, on_keep)
             progress(self.step, steps, f"loss {mean_of_last_losses(self.losses):.3f}")
 
-    def _gradients_or_save(self) -> float:
-        try:
-            return self._gradients()
-        except BaseException:  # not Exception: ComfyUI's interruption is none
-            self._save_if_possible()
-            raise
+    def _count(self, loss: float) -> None:
+        """Count a step with its loss; NaN for one that is skipped. Raises TrainingDiverged for too many of those."""
+        if math.isnan(loss):
+            self.skipped += 1
+            if self.skipped > TOLERATED:
+                raise TrainingDiverged(self._diverged())
+            log.warning("The loss or its gradients were not finite in step %d, which is skipped", self.step)
+        else:
+            self.skipped = 0
+        self.losses.append(loss)
+        self.step += 1
+        self.consistent = True
+
+    def _keep_if_due(self, steps: int, on_keep: Callable[[int], None]) -> None:
+        """Save the state and keep the result of a step that is one of those, unless the step was skipped."""
+        is_due = self.step % self.keep_every == 0 or self.step >= steps
+        if is_due and self.losses and not math.isnan(self.losses[-1]):
+            self._save()
+            self.run.keep(self.step, self.trainable.state_dict())
+            on_keep(self.step)
 
     def _gradients(self) -> float:
         """Forward and backward of one step; its loss. Changes gradients alone: it can be interrupted anywhere."""
@@ -133,17 +142,18 @@ class Loop:
                     total += loss.item()
         return total
 
-    def _update(self, loss: float) -> bool:
-        """The optimizer's step; False where something was not finite, and then nothing is changed."""
+    def _update(self, loss: float) -> float:
+        """The optimizer's step; returns the loss, or NaN where something was not finite: then nothing is changed."""
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
         if not (torch.isfinite(norm) and math.isfinite(loss)):
-            return False
+            return math.nan
+        self.consistent = False
         self.optimizer.step()
-        return True
+        return loss
 
-    def _diverged(self, failures: int) -> str:
+    def _diverged(self) -> str:
         return (
-            f"The loss was not finite in {failures} steps in a row (up to step {self.step}). Training went back to "
+            f"The loss was not finite in {self.skipped} steps in a row (up to step {self.step}). Training went back to "
             f"step {max(self.last_saved, 0)}, the last good one. Try a lower learning rate."
         )
 

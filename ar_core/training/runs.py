@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ This deletes it, with all other remembered trainings in the folder above it:
     python -m ar_core forget "{root}"
 """
 EARLIER_TEMPORARY = ("state.partial", "*.writing")  # names that versions before `files.atomic_write` gave
+
+SAVE_SECONDS = 60.0  # between two savings of what is collected
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +96,7 @@ class Run:
     def save(self, state: State) -> None:
         """Make `state` the one to go on from; the one before stays as a reserve."""
         tensors = prefixed("trainable.", state.trainable) | prefixed("optimizer.", state.optimizer)
-        tensors["losses"] = torch.tensor(state.losses, dtype=torch.float32)
+        tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64)
         write_tensors(self._newest, tensors, {"step": str(state.step)}, reserve=self._previous)
 
     def latest(self) -> State | None:
@@ -158,7 +161,7 @@ def collect_remembered(run: Run | None, name: str, parts: Callable[[int], Iterat
     """All of `parts(done)`, joined along their first dimension and remembered in `run` as `name`.
 
     Whatever ends this early, the parts made so far are remembered, and the next call asks only for those after the
-    first `done` rows.
+    first `done` rows. A process that is killed loses those of the last `SAVE_SECONDS`.
     """
     unfinished = f"{name}-unfinished"
     found: list[Tensor] = []
@@ -168,13 +171,17 @@ def collect_remembered(run: Run | None, name: str, parts: Callable[[int], Iterat
     if before is not None:
         log.info("%s: %d were made before, the others follow", name, len(before))
         found.append(before)
+    saved = time.monotonic()
     try:
         for part in parts(sum(len(part) for part in found)):
             found.append(part)
+            if run is not None and time.monotonic() - saved > SAVE_SECONDS:
+                run.open()
+                run.remember(unfinished, torch.cat(found))
+                saved = time.monotonic()
     except BaseException:
         if run is not None and found:
-            run.open()
-            run.remember(unfinished, torch.cat(found))
+            _remember_if_possible(run, unfinished, torch.cat(found))
         raise
     whole = torch.cat(found)
     if run is not None:
@@ -182,6 +189,15 @@ def collect_remembered(run: Run | None, name: str, parts: Callable[[int], Iterat
         run.remember(name, whole)
         run.drop(unfinished)
     return whole
+
+
+def _remember_if_possible(run: Run, name: str, value: Tensor) -> None:
+    """Save while an error is on its way, which must arrive even where saving fails."""
+    try:
+        run.open()
+        run.remember(name, value)
+    except Exception:
+        log.exception("%s could not be saved in %s", name, run.folder)
 
 
 def forget_runs(root: Path) -> int:

@@ -142,6 +142,7 @@ class Stage:
         latest = self.run.latest_step()
         kept = _answer(self.run.kept(), steps, latest)
         if kept is not None:
+            self.run.open()  # which also removes what a killed process left
             return self._remembered(kept, steps)
         note = "trained"
         if latest is None:

@@ -15,9 +15,14 @@ from PIL import Image
 from server import PromptServer
 
 from ...ar_core import Cancelled
+from ...ar_core.control import stop_if
 
 Interrupted = memory.InterruptProcessingException
 PREVIEW = 512  # pixels of the longer side
+OUT_OF_MEMORY = (
+    "The card ran out of memory. Draw fewer pictures at a time (batch_size), choose int8 or 4-bit in Load Lumina-mGPT, "
+    "or close other programs that use the card."
+)
 
 
 class Reporter:
@@ -64,6 +69,7 @@ class Reporter:
         """Turns the engine's Cancelled into ComfyUI's own interruption, and says on the node that it was stopped."""
         try:
             yield
+            stop_if(self.cancel)  # it may have come with the very last update
         except Cancelled as stopped:
             show_text(str(stopped))
             memory.interrupt_current_processing(False)
@@ -80,6 +86,11 @@ def explain_on_node(execute: Callable) -> Callable:
     def wrapped(*arguments: Any, **inputs: Any) -> Any:
         try:
             return execute(*arguments, **inputs)
+        except Interrupted:  # an Exception until ComfyUI 0.7; what was kept is said already
+            raise
+        except memory.OOM_EXCEPTION as error:
+            show_text(OUT_OF_MEMORY)
+            raise type(error)(OUT_OF_MEMORY) from error
         except Exception as error:
             show_text(str(error) or type(error).__name__)
             raise

@@ -169,6 +169,35 @@ def test_a_photo_that_is_no_picture_is_refused(comfy, pack):
         photos.execute(folder=["(connected images)"], class_name=["dog"], photo_1=[torch.zeros(1, 8, 8, 7)])
 
 
+def test_a_card_that_runs_out_of_memory_gives_advice_on_the_node(comfy, pack, monkeypatch):
+    import torch
+
+    def full(self, *_, **__):
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ..."
+        )
+
+    monkeypatch.setattr(pack("ar_core.model").ARModel, "generate", full)
+    outcome = comfy.run(model_only(draw__seed=77))
+    assert outcome.texts("draw")[-1].startswith("The card ran out of memory. Draw fewer pictures")
+    assert "CUDA" not in outcome.texts("draw")[-1] and not outcome.ok
+
+
+def test_a_full_disk_names_the_file(comfy, pack, monkeypatch):
+    import errno
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pack("ar_core.files").os, "replace", full)
+    nodes = {
+        "file": node("LoadPersonalization", file="example: lilac_dog"),
+        "save": node("SavePersonalization", personalization=["file", 0], name="full", consent="my pet"),
+    }
+    error = comfy.run(nodes).error
+    assert "full.safetensors could not be written (No space left on device)" in error
+
+
 def test_too_little_memory_is_refused_before_the_start(comfy, pack, monkeypatch, steps):
     class Little:
         available = 1000

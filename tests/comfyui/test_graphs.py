@@ -101,7 +101,7 @@ def test_cancelling_keeps_the_work_and_the_next_run_goes_on(comfy, steps, pack, 
     nodes = graph(learn__steps=6, learn__training_seed=40)
     outcome = comfy.run(nodes)
     assert outcome.interrupted and steps == [0, 1, 2]
-    assert any("kept" in text for text in outcome.texts("learn"))
+    assert "kept" in outcome.texts("learn")[-1]  # the last words on the node
     monkeypatch.setattr(loop, "_gradients", counting)
     outcome = comfy.run(nodes)
     done = 3 if steps[3] == 3 else 2  # since ComfyUI 0.8 the interruption comes from inside the step itself
@@ -125,12 +125,44 @@ def test_a_cancel_inside_a_layer_loses_no_step(trained, comfy, pack, monkeypatch
 
     monkeypatch.setattr(layer, "forward", interrupted)
     outcome = comfy.run(nodes)
-    assert outcome.interrupted and any("what was finished is kept" in text for text in outcome.texts(stage))
+    assert outcome.interrupted and "what was finished is kept" in outcome.texts(stage)[-1]
     done = 3 if forwards == 333 else steps[-1]  # that many forwards end in the sample, after the last step
     assert steps == list(range(min(done, 2) + 1))
     steps.clear()
     assert comfy.run(nodes).ok
     assert steps == [*range(done, 3), *([0, 1] if stage == "learn" else [])]  # stage 2 follows on a new stage 1
+
+
+@pytest.mark.parametrize("where", ["the last step", "the last sample"])
+def test_a_cancel_that_comes_at_the_very_end_stops_the_queue_too(comfy, pack, monkeypatch, steps, where):
+    """ComfyUI's own flag is taken away by the update that reports the cancel."""
+    interrupt = management().interrupt_current_processing
+    loop = pack("ar_core.training.loop").Loop
+    view = pack("nodes.training_view").TrainingView
+    update = loop._update
+    shown = view.on_sample
+
+    def cancelled_update(self, loss):
+        result = update(self, loss)
+        if self.step == 2:
+            interrupt()
+        return result
+
+    def cancelled_sample(self, step, images):
+        if step == 3:
+            interrupt()
+        return shown(self, step, images)
+
+    if where == "the last step":
+        monkeypatch.setattr(loop, "_update", cancelled_update)
+    else:
+        monkeypatch.setattr(view, "on_sample", cancelled_sample)
+    nodes = graph(learn__steps=3, learn__training_seed=900 + len(where))
+    outcome = comfy.run(nodes)
+    assert outcome.interrupted and "tune" not in outcome.executed and steps == [0, 1, 2]
+    monkeypatch.setattr(loop, "_update", update)
+    monkeypatch.setattr(view, "on_sample", shown)
+    assert comfy.run(nodes).ok and steps == [0, 1, 2, 0, 1]  # stage 1 was remembered
 
 
 def test_progress_names_loss_and_time_and_previews_alternate(comfy, pack, monkeypatch):
@@ -289,6 +321,25 @@ def test_pictures_grow_and_a_cancel_keeps_the_finished_ones(comfy, pack, monkeyp
     assert len(previews) > 8 and previews[0].getpixel((48, 95)) == (128, 128, 128)  # grey where nothing is drawn yet
     kept = list((comfy.base / "output" / "lumina_mgpt").glob("stopped*.png"))
     assert len(kept) == 1 and Image.open(kept[0]).info.get("prompt")
+
+
+def test_a_cancel_while_the_only_picture_is_decoded_stops_the_queue_and_keeps_it(comfy, pack, monkeypatch):
+    model = pack("ar_core.model").ARModel
+    decode = model.decode
+
+    def cancelled(self, codes):
+        management().interrupt_current_processing()
+        return decode(self, codes)
+
+    monkeypatch.setattr(pack("ar_core.model"), "PREVIEW_SECONDS", 1e9)
+    nodes = sampled({"model": graph()["model"]}, ["model", 0], seed=903)
+    nodes = sampled(nodes, ["model", 0], name="second", seed=904)
+    folder = comfy.base / "output" / "lumina_mgpt"
+    before = set(folder.glob("stopped*.png"))
+    monkeypatch.setattr(model, "decode", cancelled)
+    outcome = comfy.run(nodes)
+    assert outcome.interrupted and len({"draw", "second"} & outcome.executed) == 1
+    assert len(set(folder.glob("stopped*.png")) - before) == 1
 
 
 @pytest.mark.parametrize("error", [RuntimeError("the card is gone"), None])
