@@ -27,6 +27,7 @@ class TransformerConfig:
 
     @property
     def head_dim(self) -> int:
+        """Channels of one attention head."""
         return self.hidden_size // self.num_attention_heads
 
 

@@ -33,6 +33,7 @@ class KVCache:
 
     @property
     def slots(self) -> int:
+        """How many positions there is room for."""
         return self.keys.shape[2]
 
     @staticmethod

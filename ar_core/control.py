@@ -22,5 +22,6 @@ def never() -> bool:
 
 
 def stop_if(cancel: Cancel) -> None:
+    """Raise Cancelled once the user wants to stop."""
     if cancel():
         raise Cancelled("Stopped at your request.")

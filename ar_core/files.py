@@ -213,6 +213,7 @@ def json_value(value: object) -> Any:
 
 
 def json_text(value: object, *, indent: int | None = None, sort_keys: bool = False) -> str:
+    """`value` as JSON, null in place of numbers that are not finite."""
     return json.dumps(json_value(value), indent=indent, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
 
 

@@ -38,6 +38,7 @@ class NotEnough(RuntimeError):
 
 
 def weight_bytes(module: nn.Module) -> int:
+    """All parameters, as they are held."""
     return sum(p.numel() * p.element_size() for p in module.parameters())
 
 

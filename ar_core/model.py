@@ -163,6 +163,7 @@ class ARModel:
 
     @property
     def text(self) -> TextTokenizer:
+        """The text tokenizer."""
         return self.protocol.text
 
     @property

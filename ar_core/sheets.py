@@ -19,6 +19,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def sheet_font(size: int) -> Font:
+    """Pillow's own, in any size."""
     return ImageFont.load_default(size)
 
 

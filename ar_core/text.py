@@ -48,6 +48,7 @@ class Identifier:
 
     @property
     def ids(self) -> list[int]:
+        """The reserved tokens, one per vector."""
         return list(range(self.first_id, self.first_id + self.count))
 
 

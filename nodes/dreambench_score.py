@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from comfy_api.latest import io
 
-from ..ar_core.dreambench.encoders import MINIATURE, PAPER, EncoderChoice, EncoderError, Encoders
+from ..ar_core.dreambench.encoders import MINIATURE_ENCODERS, PAPER_ENCODERS, EncoderChoice, EncoderError, Encoders
 from ..ar_core.dreambench.pictures import without_identifier
 from ..ar_core.dreambench.report import scores_as_markdown
 from ..ar_core.dreambench.scoring import score_subject, score_table
@@ -18,8 +18,11 @@ from .host.folders import SCORERS, model_folders
 from .host.progress import explain_on_node, show_text
 from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket, check_choice
 
-CHOICES = {choice.title: choice for choice in (PAPER, MINIATURE)}
-FOLDERS = {PAPER.vit: "dino-vits16", PAPER.clip: "clip-vit-base-patch32"}  # below models/lumina_mgpt_scorers
+CHOICES = {choice.title: choice for choice in (PAPER_ENCODERS, MINIATURE_ENCODERS)}
+FOLDERS = {
+    PAPER_ENCODERS.vit: "dino-vits16",
+    PAPER_ENCODERS.clip: "clip-vit-base-patch32",
+}  # below models/lumina_mgpt_scorers
 
 
 class DreamBenchScore(io.ComfyNode):
@@ -99,7 +102,7 @@ def load_chosen_encoders(title: str) -> Encoders:
     try:
         return Encoders.load(encoders_from_folders(choice))
     except EncoderError as error:
-        if choice is not PAPER:
+        if choice is not PAPER_ENCODERS:
             raise
         places = " and ".join(f"{name} into {model_folders(SCORERS)[0] / folder}" for name, folder in FOLDERS.items())
         raise ValueError(f"{error} Put {places}.") from error

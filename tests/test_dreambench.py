@@ -17,7 +17,7 @@ from tiny_encoders import write_encoders
 from ar_core import cli
 from ar_core.dreambench import scores
 from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY, BenchPrompt, DataSetError
-from ar_core.dreambench.encoders import CLIP_INPUT, DINO_INPUT, PAPER, EncoderError, Encoders
+from ar_core.dreambench.encoders import CLIP_INPUT, DINO_INPUT, PAPER_ENCODERS, EncoderError, Encoders
 from ar_core.dreambench.pictures import PicturesError, find_pictures_to_score, without_identifier
 from ar_core.dreambench.report import scores_as_json, scores_as_markdown
 from ar_core.dreambench.scoring import score_subject, score_table
@@ -183,7 +183,7 @@ def encoders(folders):
 
 def paper(vit, clip):
     """The paper's choice, read from these folders."""
-    return replace(PAPER, vit=vit, clip=clip)
+    return replace(PAPER_ENCODERS, vit=vit, clip=clip)
 
 
 @pytest.mark.parametrize("size", [(512, 512), (300, 200), (97, 410), (224, 224)])
@@ -501,7 +501,7 @@ def test_differences_are_paired_by_subject(encoders):
 
     def subject(name, *values):
         pictures = tuple(ScoredPicture(name, "a cup", "x", "", (value, 0.0, 0.0), 0.0, False) for value in values)
-        return SubjectScores(name, PAPER.measures, pictures, {}, 0.0, 0.0)
+        return SubjectScores(name, PAPER_ENCODERS.measures, pictures, {}, 0.0, 0.0)
 
     first, second = [subject("a", 0.9, 0.7), subject("b", 0.4)], [subject("b", 0.3), subject("a", 0.7)]
     assert paired_difference(first, second)["DINO"] == pytest.approx(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ar_core import cli
 from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY, read_dataset
-from ar_core.dreambench.encoders import MINIATURE, MINIATURE_SCORERS, SCORER_INPUT, Encoders
+from ar_core.dreambench.encoders import MINIATURE_ENCODERS, MINIATURE_SCORERS, SCORER_INPUT, Encoders
 from ar_core.dreambench.scoring import ScoredPicture, SubjectScores
 from ar_core.dreambench.suites import drawn_suite
 from ar_core.model import MINIATURE_FOLDER
@@ -85,7 +85,7 @@ def test_an_input_is_scaled_as_the_scorers_were_trained():
 
 @pytest.fixture(scope="module")
 def scorers():
-    return Encoders.load(MINIATURE)
+    return Encoders.load(MINIATURE_ENCODERS)
 
 
 def test_the_shipped_scorers_know_a_subject_from_a_copied_backdrop(scorers):
@@ -127,7 +127,9 @@ def scores(name: str, value: float) -> SubjectScores:
         ScoredPicture(name, "a mug", f"x/{name}/00_{seed}_00.png", "", (value + seed / 10,) * 3, 0.0, False)
         for seed in (0, 1)
     )
-    return SubjectScores(name, MINIATURE.measures, pictures, {"mini-ID": 0.9, "mini-CLIP-I": 0.9}, 0.0, float("nan"))
+    return SubjectScores(
+        name, MINIATURE_ENCODERS.measures, pictures, {"mini-ID": 0.9, "mini-CLIP-I": 0.9}, 0.0, float("nan")
+    )
 
 
 @pytest.mark.parametrize(

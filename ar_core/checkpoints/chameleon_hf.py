@@ -20,10 +20,12 @@ IMAGE_TOKENIZER = "model.vqmodel."
 
 
 def belongs_to_image_tokenizer(key: str) -> bool:
+    """Whether a tensor of this name is the image tokenizer's."""
     return key.startswith(IMAGE_TOKENIZER)
 
 
 def has_image_tokenizer(files: Files) -> bool:
+    """Whether the transformer's files hold the image tokenizer too."""
     return any(belongs_to_image_tokenizer(key) for key in files.tensor_names())
 
 

@@ -38,6 +38,7 @@ class Stored:
     file: safe_open
 
     def shape(self) -> list[int]:
+        """Known without reading the values."""
         with _named(self.path):
             return self.file.get_slice(self.key).get_shape()
 

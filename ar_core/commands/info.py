@@ -57,6 +57,7 @@ def print_recipe(title: str, recipe: Recipe, sources: Mapping[str, str]) -> None
 
 
 def describe_personalization(personalization: Personalization) -> None:
+    """Print what a personalization file says of itself."""
     adapter = personalization.adapter
     if adapter is None:
         change = "no change of the layers"
@@ -70,6 +71,7 @@ def describe_personalization(personalization: Personalization) -> None:
 
 
 def describe_model(model: ARModel) -> None:
+    """Print a model's family, licence, sizes and memory."""
     modules = (model.transformer, model.image_tokenizer)
     parameters = sum(tensor.numel() for module in modules for tensor in module.parameters())
     print(f"parameters: {parameters / 1e6:.1f}M; licence: {model.family.licence}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..dreambench.dataset import DataSet
-from ..dreambench.encoders import PAPER
+from ..dreambench.encoders import PAPER_ENCODERS
 from ..dreambench.pictures import PicturesError, find_pictures_to_score
 from ..photos import read_photos
 from .scoring import chosen_suite, encoder_options, load_encoders, read_suite, score_all, suite_options
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     if (options.data is None) == (options.photos is None):
         raise PicturesError("Give either --data (DreamBench) or --photos (one subject).")
     subject = ""
-    encoders = PAPER
+    encoders = PAPER_ENCODERS
     source: DataSet | Path
     if options.data is None:
         source = options.photos

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..dreambench.dataset import DataSet
-from ..dreambench.encoders import MINIATURE, PAPER, EncoderChoice, Encoders
+from ..dreambench.encoders import MINIATURE_ENCODERS, PAPER_ENCODERS, EncoderChoice, Encoders
 from ..dreambench.pictures import Picture
 from ..dreambench.report import scores_as_markdown, write_report
 from ..dreambench.scoring import SubjectScores, score_subject, score_table
@@ -18,7 +18,7 @@ from ..dreambench.sheet import score_sheet
 from ..dreambench.suites import DRAWINGS, Suite, choose_suite
 from ..photos import read_photos
 
-CHOICES = {"paper": PAPER, "miniature": MINIATURE}
+CHOICES = {"paper": PAPER_ENCODERS, "miniature": MINIATURE_ENCODERS}
 
 
 def suite_options(command: argparse.ArgumentParser, required: bool) -> None:
@@ -38,6 +38,7 @@ def suite_options(command: argparse.ArgumentParser, required: bool) -> None:
 
 
 def chosen_suite(options: argparse.Namespace) -> Suite:
+    """The suite that the options name."""
     live_classes = None
     if options.live_classes is not None:
         live_classes = [name.strip() for name in options.live_classes.split(",")]
@@ -60,11 +61,11 @@ def encoder_options(command: argparse.ArgumentParser) -> None:
         help="paper: DINO and CLIP; miniature: the small ones that ship, for drawings (default: paper, or miniature "
         f"with --data {DRAWINGS})",
     )
-    command.add_argument("--dino", help=f"folder or hub name of DINO ViT-S/16 (default {PAPER.vit})")
-    command.add_argument("--clip", help=f"folder or hub name of CLIP ViT-B/32 (default {PAPER.clip})")
+    command.add_argument("--dino", help=f"folder or hub name of DINO ViT-S/16 (default {PAPER_ENCODERS.vit})")
+    command.add_argument("--clip", help=f"folder or hub name of CLIP ViT-B/32 (default {PAPER_ENCODERS.clip})")
 
 
-def load_encoders(options: argparse.Namespace, default: EncoderChoice = PAPER) -> Encoders:
+def load_encoders(options: argparse.Namespace, default: EncoderChoice = PAPER_ENCODERS) -> Encoders:
     """Those that were chosen; `default`: those that fit the suite."""
     choice = default
     if options.encoders:

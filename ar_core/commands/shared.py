@@ -55,6 +55,7 @@ def loading_options(command: argparse.ArgumentParser) -> None:
 
 
 def default_device() -> str:
+    """The graphics card where there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -103,6 +104,7 @@ class Bar:
             self.close()
 
     def close(self) -> None:
+        """Take the bar away."""
         if self.bar is not None:
             self.bar.close()
         self.bar = None

@@ -85,7 +85,7 @@ class EncoderChoice:
     measures: tuple[str, str, str]
 
 
-PAPER = EncoderChoice(
+PAPER_ENCODERS = EncoderChoice(
     "DINO ViT-S/16 + CLIP ViT-B/32",
     "facebook/dino-vits16",
     "openai/clip-vit-base-patch32",
@@ -95,7 +95,7 @@ PAPER = EncoderChoice(
 )
 # Not DINO and not CLIP, and so not called by their names: trained on drawings alone, their numbers compare with nothing
 # published.
-MINIATURE = EncoderChoice(
+MINIATURE_ENCODERS = EncoderChoice(
     "the miniature's scorers (drawings only)",
     MINIATURE_SCORERS / "identity",
     MINIATURE_SCORERS / "pairs",
@@ -116,7 +116,7 @@ class Encoders:
     names: dict[str, str]
 
     @classmethod
-    def load(cls, choice: EncoderChoice = PAPER, device: str | torch.device = "cpu") -> Encoders:
+    def load(cls, choice: EncoderChoice = PAPER_ENCODERS, device: str | torch.device = "cpu") -> Encoders:
         """Load both from folders, or by hub name from the local cache. Raises EncoderError."""
         transformers: Any = importlib.import_module("transformers")  # takes seconds to import
         vit = _load(choice.vit, transformers.ViTModel, MODEL_FILES, add_pooling_layer=False, use_safetensors=True)

@@ -30,6 +30,7 @@ class Picture:
     prompt: str
 
     def open(self) -> Image.Image:
+        """The picture, RGB."""
         with Image.open(self.path) as image:
             return image.convert("RGB")
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..files import json_value, write_image, write_json, write_text
 from ..tables import markdown_row, markdown_table
-from .encoders import PAPER
+from .encoders import PAPER_ENCODERS
 from .published import PUBLISHED
 from .scoring import (
     REAL,
@@ -107,7 +107,7 @@ def scores_as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], names
     """Everything; numbers that do not exist are null."""
     measures = subjects[0].measures
     published = {}
-    if measures == PAPER.measures:
+    if measures == PAPER_ENCODERS.measures:
         published = PUBLISHED
     whole = {
         "encoders": names,
@@ -166,7 +166,7 @@ def _cells(title: str, values: Mapping[str, Interval], measures: Sequence[str]) 
 
 def _published(measures: Sequence[str]) -> list[str]:
     """What papers report, where the same encoders give the numbers."""
-    if tuple(measures) != PAPER.measures:
+    if tuple(measures) != PAPER_ENCODERS.measures:
         return []
     lines = []
     for name, values in PUBLISHED.items():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..shipped import example_subjects
 from .dataset import DataSet, read_dataset
-from .encoders import MINIATURE, PAPER, EncoderChoice
+from .encoders import MINIATURE_ENCODERS, PAPER_ENCODERS, EncoderChoice
 
 DRAWINGS = "miniature"  # what `--data` takes instead of a folder
 DREAMBENCH_LIVE = ("cat", "dog")  # google/dreambooth
@@ -47,7 +47,7 @@ def drawn_suite() -> Suite:
         "the drawn subjects",
         example_subjects(),
         DRAWN_LIVE,
-        MINIATURE,
+        MINIATURE_ENCODERS,
         subjects=8,
         prompts=10,
         variants=(
@@ -65,12 +65,12 @@ def drawn_suite() -> Suite:
 
 def dreambench_suite(folder: Path) -> Suite:
     """The user's copy of the real data set, which has 30 subjects and 25 prompts of each kind."""
-    return Suite("DreamBench", folder, DREAMBENCH_LIVE, PAPER, subjects=30, prompts=25)
+    return Suite("DreamBench", folder, DREAMBENCH_LIVE, PAPER_ENCODERS, subjects=30, prompts=25)
 
 
 def own_suite(folder: Path, live_classes: Sequence[str]) -> Suite:
     """A user's own subjects and prompts in DreamBench's layout."""
-    return Suite(folder.name, folder, tuple(live_classes), PAPER)
+    return Suite(folder.name, folder, tuple(live_classes), PAPER_ENCODERS)
 
 
 def choose_suite(data: Path | str, live_classes: Sequence[str] | None = None) -> Suite:

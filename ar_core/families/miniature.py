@@ -8,6 +8,8 @@ from .lumina_mgpt import LuminaFamily, TokenNames
 
 
 class MiniatureFamily(LuminaFamily):
+    """The small model that ships, recognised by the name in its config.json."""
+
     def detect(self, folder: ModelFolder) -> bool:
         return folder.config.get("family") == self.name
 

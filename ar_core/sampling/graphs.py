@@ -83,6 +83,7 @@ class Graphs:
 
 
 def replay_recording(recording: Recording, ids: Tensor, positions: Tensor) -> Tensor:
+    """The result of a recorded step for other inputs of the same shapes."""
     recording.ids.copy_(ids)
     recording.positions.copy_(positions)
     recording.replay()

@@ -33,6 +33,8 @@ CARD = Best(64, 32, 16)
 
 @dataclass(frozen=True)
 class SamplingSettings:
+    """Resolved values of one sampling."""
+
     cfg: float = field(metadata={"help": "how strictly the prompt is followed; 1 switches guidance off"})
     top_k: int = field(metadata={"help": "how many of the likeliest codes are drawn from"})
     temperature: float = field(metadata={"help": "1 samples as trained; lower is calmer, higher wilder"})

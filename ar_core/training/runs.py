@@ -88,6 +88,7 @@ class Run:
         return read_tensors(self._kept_path(step)).tensors
 
     def keep(self, step: int, trainable: Mapping[str, Tensor]) -> None:
+        """Keep what was learned by this step."""
         write_tensors(self._kept_path(step), trainable, {})
 
     def _kept_path(self, step: int) -> Path:
@@ -142,6 +143,7 @@ class Run:
             return None
 
     def remember(self, name: str, value: Tensor) -> None:
+        """Keep a tensor with the states under this name."""
         write_tensors(self.folder / f"{name}.safetensors", {name: value}, {})
 
     def drop(self, name: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ar_core.dreambench.encoders import MINIATURE, MINIATURE_SCORERS, Encoders
+from ar_core.dreambench.encoders import MINIATURE_ENCODERS, MINIATURE_SCORERS, Encoders
 from ar_core.files import write_json, write_text
 from ar_core.model import ARModel
 
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=MINIATURE_SCORERS, help="the scorers; the card goes there too")
     parser.add_argument("--images", type=int, default=500)
     arguments = parser.parse_args()
-    choice = replace(MINIATURE, vit=arguments.folder / "identity", clip=arguments.folder / "pairs")
+    choice = replace(MINIATURE_ENCODERS, vit=arguments.folder / "identity", clip=arguments.folder / "pairs")
     encoders = Encoders.load(choice)
     model = ARModel.load()
     table = {
