@@ -19,6 +19,7 @@ from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket
 CONNECTED = "(connected images)"
 EXAMPLE = "example: "
 EXAMPLES = example_subjects()
+FIRST_CHOICE = "cream_cat"  # what a new node shows
 SOCKETS = 5
 MANY = 20  # photos; more are rarely of one subject
 SHOWN = 768  # pixels of the IMAGE output's sides
@@ -37,7 +38,7 @@ class SubjectPhotos(io.ComfyNode):
                 io.Combo.Input(
                     "folder",
                     options=[CONNECTED, *example_entries(), *photo_folders()],
-                    default=[*example_entries(), CONNECTED][0],
+                    default=EXAMPLE + FIRST_CHOICE,
                     tooltip="Where the photos are: the sockets on the left, a built-in example, or a subfolder of "
                     "ComfyUI's input folder.",
                 ),

@@ -15,7 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 from tiny_encoders import write_encoders
 
 from ar_core import cli
-from ar_core.dreambench import scores
+from ar_core.dreambench import benchmark, scores
+from ar_core.dreambench.benchmark import Benchmark, OtherPlan, Plan
 from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY, BenchPrompt, DataSetError
 from ar_core.dreambench.encoders import CLIP_INPUT, DINO_INPUT, PAPER_ENCODERS, EncoderError, Encoders
 from ar_core.dreambench.pictures import PicturesError, find_pictures_to_score, without_identifier
@@ -24,6 +25,8 @@ from ar_core.dreambench.scoring import score_subject, score_table
 from ar_core.dreambench.sheet import score_sheet
 from ar_core.dreambench.statistics import bootstrap, number_text
 from ar_core.dreambench.suites import choose_suite
+from ar_core.model import ARModel
+from ar_core.shipped import example_subjects
 
 FILE = """Classes
 
@@ -421,26 +424,73 @@ def test_other_photos_or_views_are_another_benchmark(data, tmp_path, capsys):
     options = ["--no-scores", "--strategies", "embedding_only", "--subjects", "cup"]
     assert cli.main(bench(data, out, *options)) == 0
     assert cli.main(bench(data, out, *options, "--recipe", "paper")) == 1  # the paper makes no views
-    assert "other settings" in capsys.readouterr().err
-    photo(data / "dataset" / "cup" / "00.jpg", 99)
+    assert "(changed: training, photos, sampling)" in capsys.readouterr().err
+    (data / "dataset" / "cup" / "00.jpg").rename(data / "dataset" / "cup" / "0.jpg")
+    assert cli.main(bench(data, out, *options)) == 0 and "finished before" in capsys.readouterr().out  # same pictures
+    photo(data / "dataset" / "cup" / "0.jpg", 99)
     assert cli.main(bench(data, out, *options)) == 1
-    assert "other settings, photos" in capsys.readouterr().err
+    assert "(changed: photos)" in capsys.readouterr().err
+    prompts = data / "dataset" / "prompts_and_classes.txt"
+    prompts.write_text(FILE.replace("cup,cup", "cup,mug"), encoding="utf-8")
+    assert cli.main(bench(data, out, *options)) == 1
+    assert "(changed: photos, class)" in capsys.readouterr().err
+    prompts.write_text(FILE, encoding="utf-8")
 
     record = out / "embedding_only" / "cup" / "unit-0.json"  # as an earlier version wrote it, without the photos
     found = json.loads(record.read_text(encoding="utf-8"))
-    del found["asked"]["photos"]
+    del found["asked"]["photos"], found["asked"]["class"]
     record.write_text(json.dumps(found), encoding="utf-8")
     assert cli.main(bench(data, out, *options)) == 0 and "finished before" in capsys.readouterr().out
+
+
+def test_a_unit_of_an_earlier_version_had_the_views_of_the_familys_own_recipe(data, tmp_path):
+    model = ARModel.load()
+    subjects = choose_suite(data).read()
+    plan = Plan(("embedding_only", "base"))
+    bench = Benchmark(model, subjects, plan, tmp_path)
+    learned, base = bench.units([subjects.subject("cup")])
+    for unit in (learned, base):
+        bench._record(unit, "", 1.0)
+        record = json.loads(bench._record_path(unit).read_text(encoding="utf-8"))
+        del record["asked"]["photos"], record["asked"]["class"]
+        bench._record_path(unit).write_text(json.dumps(record), encoding="utf-8")
+        assert bench.finished(unit) == record
+    recipe = replace(model.family.recipe, views=model.family.recipe.views + 1)
+    other = Benchmark(replace(model, family=replace(model.family, recipe=recipe)), subjects, plan, tmp_path)
+    with pytest.raises(OtherPlan, match=r"\(changed: photos\)"):
+        other.finished(learned)
+    assert other.finished(base)  # photos decide nothing of what it draws
+
+
+def test_photos_are_read_once_for_all_records_of_a_subject(data, tmp_path, monkeypatch):
+    subjects = choose_suite(data).read()
+    read = []
+    original = benchmark.read_photos
+    monkeypatch.setattr(benchmark, "read_photos", lambda files: (read.append(files), original(files))[1])
+    bench = Benchmark(ARModel.load(), subjects, Plan(("two_stage", "joint"), seeds=(0, 1)), tmp_path)
+    units = bench.units([subjects.subject("cup")])
+    before = [bench._asked(unit)["photos"] for unit in units]
+    assert len(read) == 1 and len(set(before)) == 1
+    photo(data / "dataset" / "cup" / "00.jpg", 99, (70, 70))
+    assert bench._asked(units[0])["photos"] != before[0] and len(read) == 2
 
 
 def test_an_own_folder_says_what_is_live_in_it(data):
     assert [subject.live for subject in choose_suite(data, ["cup"]).read().subjects] == [True, False]
     assert not choose_suite(data, []).read().problems  # any number of subjects and prompts is right
     assert len(choose_suite(data).read().problems) == 3  # DreamBench has 30 and twice 25
+    assert choose_suite(example_subjects()) == choose_suite("miniature")
+
+
+def test_an_own_folder_needs_only_the_prompts_that_it_uses(data):
+    prompts = data / "dataset" / "prompts_and_classes.txt"
+    prompts.write_text(FILE.partition("Live Subject Prompts")[0], encoding="utf-8")
+    assert len(choose_suite(data, []).read().object_prompts) == 2
+    with pytest.raises(DataSetError, match="no prompts for it .* Lay it out like"):
+        choose_suite(data, ["dog"]).read()
 
 
 def test_a_subject_that_fails_is_reported_and_the_others_go_on(data, tmp_path, capsys, monkeypatch):
-    from ar_core.dreambench.benchmark import Benchmark
 
     original = Benchmark._do
     broken = lambda self, unit: 1 / 0 if unit.subject.name == "cup" else original(self, unit)  # noqa: E731
@@ -455,7 +505,6 @@ def test_a_subject_that_fails_is_reported_and_the_others_go_on(data, tmp_path, c
 
 
 def test_every_variant_uses_what_it_says(data, tmp_path, monkeypatch):
-    from ar_core.dreambench.benchmark import Benchmark
     from ar_core.dreambench.variants import VARIANTS
 
     used = {}

@@ -110,5 +110,11 @@ def test_a_picture_of_a_drawn_subject_is_scored(run, tmp_path):
     assert (tmp_path / "scores" / "purple_mug.png").is_file()
 
 
+def test_the_drawn_subjects_are_benchmarked(run, tmp_path):
+    said = run(*ar_core("dreambench", "--data", "miniature", "--device", "cpu", "--dry-run"))
+    assert "= 168 units, 1680 pictures" in said and "note:" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_types_are_published(installed):
     assert (installed / "ar_core" / "py.typed").is_file()

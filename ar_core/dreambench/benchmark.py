@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from ..control import Cancel, Cancelled, Progress, never, silent
+from ..families.registry import FAMILIES
 from ..files import json_hash, json_value, read_json, write_json
 from ..model import ARModel
 from ..photos import read_photos
 from ..pngs import save_png
 from ..sampling import SamplingSettings
 from ..training import TrainingSettings, prepare_subject
-from ..training.subject import source_fields
+from ..training.subject import source_fields, view_fields
 from .dataset import BenchSubject, DataSet
 from .variants import VARIANTS
 
@@ -90,6 +91,7 @@ class Benchmark:
         self.cancel = cancel
         self.training: dict[tuple[str, int], TrainingSettings | None] = {}  # by variant and seed
         self.sampling: dict[int, SamplingSettings] = {}  # by seed
+        self._photo_hashes: dict[tuple[tuple[Path, int, int], ...], str] = {}  # by the files' times and sizes
         for seed in plan.seeds:
             self.sampling[seed] = SamplingSettings.resolve(model.family, seed=seed)
             for variant in plan.variants:
@@ -153,14 +155,25 @@ class Benchmark:
             return None
         record = read_json(path)
         asked = self._asked(unit)
-        if "photos" not in record["asked"]:  # written by an earlier version
-            del asked["photos"]
-        if record["asked"] != asked:
+        recorded = {**self._not_recorded(asked), **record["asked"]}
+        changed = [name for name in asked if recorded.get(name) != asked[name]]
+        if changed:
             raise OtherPlan(
-                f"{path} holds results of other settings, photos or another model. Choose another --out, or delete "
-                "that folder."
+                f"{path} holds results of other settings, photos or another model (changed: {', '.join(changed)}). "
+                "Choose another --out, or delete that folder."
             )
         return record
+
+    def _not_recorded(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """What version 0.1 did not record, as it must have been: the same class and photos.
+
+        Views of the photos were always made by the family's own recipe: after others were asked for, photos differ.
+        """
+        own = FAMILIES.get(self.model.family.name, self.model.family).recipe
+        photos = asked["photos"]
+        if photos is not None and view_fields(self.model.family.recipe) != view_fields(own):
+            photos = "with the family's own views"
+        return {"class": asked["class"], "photos": photos}
 
     def _unfinished(self) -> int:
         """Units of the whole data set without a record, whichever process does them."""
@@ -184,14 +197,22 @@ class Benchmark:
             "photos": photos,
             "sampling": self.sampling[unit.seed].describe(),
             "images_per_prompt": self.plan.images_per_prompt,
+            "class": unit.subject.class_name,
             "prompts": [prompt.template for prompt in self.data.prompts(unit.subject)],
         }
         return json_value(asked)
 
     def _photos_hash(self, subject: BenchSubject) -> str:
-        """The photos, and how views of them are made."""
-        photos, _ = read_photos(list(subject.photos))
-        return json_hash(source_fields(self.model, photos, self.model.family.recipe.size))
+        """A name for the photos, and for how views of them are made; they are read again only when a file changed."""
+        states = [path.stat() for path in subject.photos]
+        files = tuple(
+            (path, state.st_mtime_ns, state.st_size) for path, state in zip(subject.photos, states, strict=True)
+        )
+        if files not in self._photo_hashes:
+            photos, _ = read_photos(list(subject.photos))
+            fields = source_fields(self.model, photos, self.model.family.recipe.size)
+            self._photo_hashes[files] = json_hash(fields)
+        return self._photo_hashes[files]
 
     def _record(self, unit: Unit, problem: str, seconds: float) -> None:
         path = self._record_path(unit)

@@ -89,19 +89,23 @@ class DataSet:
 
 
 def read_dataset(
-    folder: Path | str, live_classes: Sequence[str], subjects: int | None = None, prompts: int | None = None
+    folder: Path | str,
+    live_classes: Sequence[str],
+    subjects: int | None = None,
+    prompts: int | None = None,
+    advice: str = "",
 ) -> DataSet:
     """Read the data set in `folder` or its subfolder `dataset`.
 
     Subjects of `live_classes` get the live prompts. `subjects`, `prompts`: how many of each there should be; another
-    number becomes a line of `problems`. Raises DataSetError where nothing can be scored.
+    number becomes a line of `problems`. Raises DataSetError, with `advice`, where nothing can be scored.
     """
     folder = Path(folder)
     if (folder / "dataset" / PROMPT_FILE).is_file():
         folder = folder / "dataset"
     path = folder / PROMPT_FILE
     if not path.is_file():
-        raise DataSetError(f"{path} is missing. Give the folder `dataset` of the google/dreambooth repository.")
+        raise DataSetError(f"{path} is missing. {advice}")
     text = path.read_text(encoding="utf-8")
     classes = read_dataset_classes(text)
     object_prompts, live_prompts = read_dataset_prompts(text)
@@ -117,12 +121,11 @@ def read_dataset(
         if photos:
             usable.append(BenchSubject(name, class_name, photos, class_name in live_classes))
     problems += _strangers(folder, classes)
-    if not usable or not object_prompts or not live_prompts:
+    data = DataSet(folder, tuple(usable), object_prompts, live_prompts, tuple(problems))
+    if not usable or not all(data.prompts(subject) for subject in usable):
         listed = "; ".join(problems[:8])
-        raise DataSetError(
-            f"{folder} holds nothing to score ({listed}). Copy `dataset` of the google/dreambooth repository again."
-        )
-    return DataSet(folder, tuple(usable), object_prompts, live_prompts, tuple(problems))
+        raise DataSetError(f"{folder} holds nothing to score, or no prompts for it ({listed}). {advice}")
+    return data
 
 
 def read_dataset_classes(text: str) -> dict[str, str]:

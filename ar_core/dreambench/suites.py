@@ -24,13 +24,15 @@ class Suite:
     """A data set and how it is used.
 
     `live_classes` get the list of live prompts. `subjects`, `prompts`: how many subjects, and prompts of each kind,
-    there should be; None where any number is right. `variants`, `seeds`: what is compared unless asked otherwise.
+    there should be; None where any number is right. `advice` is given where something is missing. `variants`, `seeds`:
+    what is compared unless asked otherwise.
     """
 
     title: str
     folder: Path
     live_classes: tuple[str, ...]
     encoders: EncoderChoice
+    advice: str
     subjects: int | None = None
     prompts: int | None = None
     variants: tuple[str, ...] = ("two_stage",)
@@ -38,7 +40,7 @@ class Suite:
 
     def read(self) -> DataSet:
         """Subjects and prompts. Raises DataSetError where nothing can be scored."""
-        return read_dataset(self.folder, self.live_classes, self.subjects, self.prompts)
+        return read_dataset(self.folder, self.live_classes, self.subjects, self.prompts, self.advice)
 
 
 def drawn_suite() -> Suite:
@@ -48,6 +50,7 @@ def drawn_suite() -> Suite:
         example_subjects(),
         DRAWN_LIVE,
         MINIATURE_ENCODERS,
+        "They ship with this software: install it again.",
         subjects=8,
         prompts=10,
         variants=(
@@ -65,20 +68,22 @@ def drawn_suite() -> Suite:
 
 def dreambench_suite(folder: Path) -> Suite:
     """The user's copy of the real data set, which has 30 subjects and 25 prompts of each kind."""
-    return Suite("DreamBench", folder, DREAMBENCH_LIVE, PAPER_ENCODERS, subjects=30, prompts=25)
+    advice = "Give a whole copy of the folder `dataset` of the google/dreambooth repository."
+    return Suite("DreamBench", folder, DREAMBENCH_LIVE, PAPER_ENCODERS, advice, subjects=30, prompts=25)
 
 
 def own_suite(folder: Path, live_classes: Sequence[str]) -> Suite:
     """A user's own subjects and prompts in DreamBench's layout."""
-    return Suite(folder.name, folder, tuple(live_classes), PAPER_ENCODERS)
+    advice = "Lay it out like the folder `dataset` of the google/dreambooth repository."
+    return Suite(folder.name, folder, tuple(live_classes), PAPER_ENCODERS, advice)
 
 
 def choose_suite(data: Path | str, live_classes: Sequence[str] | None = None) -> Suite:
     """The suite that `--data` and `--live-classes` name: "miniature", or a folder.
 
-    A folder is taken for a copy of DreamBench unless its live classes are given.
+    A folder is taken for a copy of DreamBench unless its live classes are given, or it is that of the drawn subjects.
     """
-    if str(data) == DRAWINGS:
+    if str(data) == DRAWINGS or Path(data).resolve() == example_subjects().resolve():
         return drawn_suite()
     if live_classes is not None:
         return own_suite(Path(data), live_classes)

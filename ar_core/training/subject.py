@@ -80,14 +80,18 @@ def source_fields(model: ARModel, photos: Sequence[Photo], size: Size) -> dict[s
 
     Their hash names what is remembered, as those of identity.py do: no field may be added for all.
     """
-    recipe = model.family.recipe
     return {
         "photos": pixel_hash([photo.image for photo in photos]),
         "size": list(size),
         "codebook": tensor_hash(model.image_tokenizer.quantize.embedding.weight),
         "seed": VIEW_SEED,
-        "views": [recipe.views, recipe.view_shift, recipe.view_scale, recipe.view_flip],
+        "views": view_fields(model.family.recipe),
     }
+
+
+def view_fields(recipe: Recipe) -> list[object]:
+    """What decides the views of a photo."""
+    return [recipe.views, recipe.view_shift, recipe.view_scale, recipe.view_flip]
 
 
 def _encode(

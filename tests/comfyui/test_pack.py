@@ -45,6 +45,11 @@ def test_a_fresh_training_node_never_randomises_its_seed(ours):
         assert "seed" not in inputs and not inputs["training_seed"].control_after_generate
 
 
+def test_a_fresh_photo_node_shows_an_example_that_is_in_its_list(ours):
+    (folder,) = [entry for entry in ours["LuminaMGPTSubjectPhotos"].GET_SCHEMA().inputs if entry.id == "folder"]
+    assert folder.default == "example: cream_cat" and folder.default in folder.options
+
+
 def test_every_node_has_a_help_page(ours):
     for name in ours:
         page = PACK / "web" / "docs" / f"{name}.md"
