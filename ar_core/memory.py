@@ -27,6 +27,7 @@ FLOAT32 = 4  # bytes
 PROMPT_TOKENS = 160  # the instruction and a long prompt
 WINDOW = max(WINDOWS)  # positions decoded at a time, at most
 ADAM = 3  # copies of what is learned: the values and Adam's two moments
+PNG_PIXEL = 2  # bytes of a pixel in a PNG, about
 STATES = 2  # on disk: the newest and the one before
 
 
@@ -190,6 +191,11 @@ def sample_bytes(model: ARModel, parameters: int) -> int:
     """Drawing one sample of the recipe's size while training waits, with the adapter's `parameters` in memory."""
     recipe = model.family.recipe
     return drawing_bytes(model, recipe.size, 1, recipe.cfg, previews=False) + adapter_training_bytes(parameters)
+
+
+def png_bytes(size: Size) -> int:
+    """Disk of one picture, about."""
+    return PNG_PIXEL * size[0] * size[1]
 
 
 def run_bytes(parameters: int, kept: int) -> int:

@@ -13,8 +13,9 @@ from ar_core.architecture import ImageTokenizerConfig, TransformerConfig
 from ar_core.families.family import Family
 from ar_core.families.lumina_mgpt import LUMINA_512, LUMINA_768, LUMINA_1024
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
-from ar_core.memory import picture_bytes, trainable_parameters, training_bytes, weight_bytes
+from ar_core.memory import picture_bytes, size_text, trainable_parameters, training_bytes, weight_bytes
 from ar_core.quantization import quantize
+from ar_core.tables import markdown_table
 from ar_core.transformer import Transformer
 
 from .random_checkpoint import protocol_of
@@ -76,15 +77,14 @@ def uses_that_fit(free: float, scheme: str | None) -> str:
 def main() -> None:
     for title, scheme in KINDS.items():
         tables = [bytes_by_use(family, scheme) for family in FAMILIES]
-        print(f"| {title}, computed | " + " | ".join(f"{family.recipe.size[0]} px" for family in FAMILIES) + " |")
-        print("|---|" + "---|" * len(FAMILIES))
-        for name in tables[0]:
-            print(f"| {name} | " + " | ".join(f"{table[name] / 2**30:.1f} GiB" for table in tables) + " |")
-        print()
-    print("| card, GiB assumed free, computed | " + " | ".join(KINDS) + " |")
-    print("|---|" + "---|" * len(KINDS))
+        head = [f"{title}, computed", *(f"{family.recipe.size[0]} px" for family in FAMILIES)]
+        rows = [[use, *(size_text(table[use]) for table in tables)] for use in tables[0]]
+        print("\n".join([*markdown_table(head, rows), ""]))
+    head = ["card, GiB assumed free, computed", *KINDS]
+    rows = []
     for box, free in CARDS.items():
-        print(f"| {box} GB, {free} | " + " | ".join(uses_that_fit(free, scheme) for scheme in KINDS.values()) + " |")
+        rows.append([f"{box} GB, {free}", *(uses_that_fit(free, scheme) for scheme in KINDS.values())])
+    print("\n".join(markdown_table(head, rows)))
 
 
 if __name__ == "__main__":

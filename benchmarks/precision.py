@@ -27,6 +27,7 @@ from ar_core.memory import weight_bytes
 from ar_core.model import ARModel
 from ar_core.photos import stack
 from ar_core.sampling import SamplingSettings
+from ar_core.tables import markdown_table
 from ar_core.training.examples import Batch, make_training_batch
 from workshop.world.captions import describe_scene
 from workshop.world.drawing import draw_scene
@@ -110,6 +111,18 @@ def compare_precisions(seen: Seen, reference: Seen) -> dict[str, float]:
     }
 
 
+def result_cells(result: dict[str, float]) -> list[str]:
+    """One precision's row of the table."""
+    return [
+        f"{result['weights_mib']:.1f} MiB",
+        f"{result['loss']:.4f}",
+        f"{result['loss_difference']:+.4f} ± {result['loss_difference_error']:.4f}",
+        f"{100 * result['same_top_code']:.1f} %",
+        f"{100 * result['equal_codes']:.0f} %",
+        f"{result['codes_before_first_difference']:.0f}",
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=200)
@@ -121,17 +134,9 @@ def main() -> None:
     pairs = held_out_captions(models[REFERENCE], arguments.scenes)
     seen = {name: observe_precision(model, pairs, arguments.pictures) for name, model in models.items()}
     results = {name: compare_precisions(found, seen[REFERENCE]) for name, found in seen.items()}
-    print(
-        "| precision | weights | loss per code | difference | same top code | equal codes "
-        "| before the first difference (median) |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    for name, r in results.items():
-        print(
-            f"| {name} | {r['weights_mib']:.1f} MiB | {r['loss']:.4f} "
-            f"| {r['loss_difference']:+.4f} ± {r['loss_difference_error']:.4f} | {100 * r['same_top_code']:.1f} % "
-            f"| {100 * r['equal_codes']:.0f} % | {r['codes_before_first_difference']:.0f} |"
-        )
+    head = ["precision", "weights", "loss per code", "difference", "same top code", "equal codes"]
+    rows = [[name, *result_cells(result)] for name, result in results.items()]
+    print("\n".join(markdown_table([*head, "before the first difference (median)"], rows)))
     if arguments.json:
         write_json(arguments.json, {"machine": machine(torch.device("cpu")), **results})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from comfy_api.latest import io
 
 from ..ar_core import Photo, read_photos
+from ..ar_core.files import file_hash
 from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, tensor_photos
 from ..ar_core.shipped import example_subjects
 from .host.folders import input_folder
@@ -70,7 +70,7 @@ class SubjectPhotos(io.ComfyNode):
             files = find_files(chosen_photo_folder(str(folder[0])))
         except ValueError:
             return folder  # execute says what is wrong
-        return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+        return [file_hash(file) for file in files]
 
     @classmethod
     @explain_on_node

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..control import Progress
+from ..files import write_image
 from ..model import ARModel
 from ..personalization import Personalization
 from ..photos import Photo, centre_crop, read_photos, unstack
@@ -69,7 +70,7 @@ def demonstrate(folder: Path, class_name: str, out: Path, progress: Progress) ->
     }
     save_sheet(out / "result.png", photos, {"before": before, "after": columns["two-stage"]}, prompts)
     save_sheet(out / "strategies.png", photos, columns, prompts)
-    loss_curves(losses).save(out / "losses.png")
+    write_image(out / "losses.png", loss_curves(losses))
     print(f"Look at {out / 'result.png'}, {out / 'strategies.png'} and {out / 'losses.png'}.")
 
 
@@ -90,4 +91,5 @@ def save_sheet(
         row = [centre_crop(photo.image, (CELL, CELL))]
         row += [pictures[number] for pictures in columns.values()]
         cells.append(row)
-    picture_grid(cells, cell=CELL, columns=["photos", *columns], labels=prompts, note=NOTE).save(path)
+    sheet = picture_grid(cells, cell=CELL, columns=["photos", *columns], labels=prompts, note=NOTE)
+    write_image(path, sheet)

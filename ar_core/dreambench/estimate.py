@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..memory import run_bytes, size_text, trainable_parameters
+from ..memory import png_bytes, run_bytes, size_text, trainable_parameters
 from ..model import ARModel
 from ..training.settings import LAYERS
 from ..training.stages import KEEP_EVERY
 from .benchmark import Benchmark, Plan
 from .dataset import DataSet
-
-PIXEL_BYTES = 2  # of a PNG, about
 
 
 def estimate_benchmark(model: ARModel, data: DataSet, plan: Plan, out: Path) -> str:
@@ -21,8 +19,7 @@ def estimate_benchmark(model: ARModel, data: DataSet, plan: Plan, out: Path) -> 
     records = [bench.finished(unit) for unit in units]
     done = [record for record in records if record is not None and not record["failed"]]
     pictures = sum(len(data.prompts(unit.subject)) * plan.images_per_prompt for unit in units)
-    width, height = bench.sampling[plan.seeds[0]].size
-    disk = pictures * width * height * PIXEL_BYTES + len(units) * _unit_bytes(model, bench)
+    disk = pictures * png_bytes(bench.sampling[plan.seeds[0]].size) + len(units) * _unit_bytes(model, bench)
     time = "unknown before the first unit; run one subject with --subjects to learn it"
     if done:
         mean = sum(record["seconds"] for record in done) / len(done)

@@ -12,7 +12,6 @@ Every image advances by its own count. Shapes never change; the host reads one s
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,7 +22,7 @@ from ..control import Cancel, Progress, never, silent, stop_if
 from .engine import Engine
 from .rule import code_probabilities, draw_code
 from .sequential import Decoded, OnRow
-from .settings import SamplingSettings
+from .settings import SamplingSettings, seeded_generator
 
 BLOCK = 64  # steps for which random numbers are drawn at once
 
@@ -149,7 +148,7 @@ class RandomNumbers:
     """
 
     def __init__(self, seed: int, first_image: int, images: int, window: int, device: torch.device):
-        self.generators = [_generator(seed, first_image + k) for k in range(images)]
+        self.generators = [seeded_generator(f"jacobi {seed} {first_image + k}") for k in range(images)]
         self.window = window
         self.device = device
         self.block = -1
@@ -162,8 +161,3 @@ class RandomNumbers:
             self.numbers = torch.stack(drawn, 1).to(self.device)  # (BLOCK, images, window, 3)
             self.block = block
         return self.numbers[index]
-
-
-def _generator(seed: int, image: int) -> torch.Generator:
-    key = hashlib.sha256(f"jacobi {seed} {image}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)

@@ -93,9 +93,13 @@ class SamplingSettings:
 
 def code_uniforms(seed: int, image: int, count: int) -> Tensor:
     """The numbers in [0, 1) that image number `image` uses, in order: they depend on nothing but (seed, image)."""
-    key = hashlib.sha256(f"{seed} {image}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
-    return torch.rand(count, generator=generator)
+    return torch.rand(count, generator=seeded_generator(f"{seed} {image}"))
+
+
+def seeded_generator(name: str) -> torch.Generator:
+    """Random numbers on the CPU that depend on `name` alone."""
+    key = hashlib.sha256(name.encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
 
 
 def auto_window(device: str, dtype: torch.dtype, images: int, hidden: int, quantized: str | None = None) -> int:
