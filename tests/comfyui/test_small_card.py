@@ -27,7 +27,7 @@ def test_the_loader_says_what_is_streamed_and_what_would_fit(comfy, pack, card):
 
     def about(size):
         card(size)
-        return loader.about(ar)
+        return loader.about_model(ar)
 
     size = 2**30
     while "the model stays on it" in about(size):
@@ -63,7 +63,7 @@ def test_previews_are_left_out_and_the_picture_is_the_same(trained, comfy, pack,
     expected, said = drawn()
     assert not any("no previews" in text for text in said)
     ar, needed = asked[-1]
-    card(memory.weights(ar) + needed - 1)
+    card(memory.held_bytes(ar) + needed - 1)
     seen, said = drawn()
     assert any("no previews" in text for text in said) and asked[-1][1] < needed
     assert torch.equal(seen, expected)
@@ -84,7 +84,7 @@ def test_samples_of_a_training_are_left_out_and_what_is_learned_is_the_same(comf
     monkeypatch.setattr(pack("nodes.training_view"), "memory_needed", lambda ar, *_: (asked.append(ar), (1, 2))[1])
     expected, samples = learned("with")
     assert samples.std() > 0.1
-    card(memory.weights(asked[-1]) + 1)
+    card(memory.held_bytes(asked[-1]) + 1)
     got, samples = learned("without")
     assert (
         samples[0, 40:80, 40:80] == samples[0, 40, 40]
