@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .adapters import Adapter, DeltaAdapter, LowRankAdapter
@@ -54,13 +55,27 @@ class Personalization:
         path = Path(path)
         if path.suffix != ".safetensors":
             path = path.with_name(path.name + ".safetensors")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_tensors(path, self._tensors(), self._metadata())
+        log.info("Saved %s %s to %s", self.identifier, self.class_name, path)
+        return path
+
+    def is_in(self, path: Path) -> bool:
+        """Whether the file holds exactly this: the same values and the same words about them."""
+        try:
+            file = read_tensors(path)
+        except UnreadableFile:
+            return False
+        tensors = self._tensors()
+        if file.metadata != self._metadata() or file.tensors.keys() != tensors.keys():
+            return False
+        return all(torch.equal(file.tensors[name], value.detach().cpu()) for name, value in tensors.items())
+
+    def _tensors(self) -> dict[str, Tensor]:
         tensors = {"identifier": self.vectors.float()}
         if self.adapter is not None:
             tensors |= self.adapter.file_tensors()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_tensors(path, tensors, self._metadata())
-        log.info("Saved %s %s to %s", self.identifier, self.class_name, path)
-        return path
+        return tensors
 
     def _metadata(self) -> dict[str, str]:
         return {

@@ -29,6 +29,11 @@ NEUTRAL_TEMPLATES = (
     "a photo of a nice {}",
 )
 
+CLASS_WORDS = 4  # at most
+CLASS_LETTERS = 40
+# What other software reads in prompts, and this reads as plain words: weights, breaks and files.
+FOREIGN = re.compile(r"\([^()]*:\s*[\d.]+\)|\bBREAK\b|\bAND\b|<(?:lora|lyco|hypernet|embedding):[^>]*>")
+
 BRACKETED = re.compile(r"\[[^\[\]\s]+\]")
 
 
@@ -153,6 +158,24 @@ def resolve_prompt(text: str, identifiers: Sequence[Identifier]) -> str:
         if identifier.dropped:
             text = re.sub(rf"{re.escape(name)}\s*", "", text)
     return " ".join(text.split(" ")).strip()
+
+
+def plain_words(text: str) -> list[str]:
+    """Parts of a prompt that other software would read as weights, breaks or files; here they are words."""
+    return FOREIGN.findall(text)
+
+
+def check_class_name(name: str) -> str:
+    """`name` with single spaces. Raises TextError for anything but a few words for what photos show."""
+    name = " ".join(name.split())
+    if not name:
+        raise TextError('The class name is empty. Give the word for what the photos show, for example "dog".')
+    if "[" in name or "]" in name or len(name.split()) > CLASS_WORDS or len(name) > CLASS_LETTERS:
+        raise TextError(
+            f'The class name "{name[:60]}" is not one or two words for what the photos show: write for example "dog" '
+            'or "coffee mug", without the identifier.'
+        )
+    return name
 
 
 def check_identifier_name(name: str) -> str:

@@ -12,6 +12,7 @@ from comfy_api.latest import io, ui
 from ..ar_core import Generated, SamplingSettings
 from ..ar_core.memory import drawing_bytes
 from ..ar_core.photos import unstack
+from ..ar_core.text import Identifier, plain_words
 from .host.memory import affords_on_card, make_resident, pictures_device
 from .host.progress import Reporter, explain_on_node, show_text
 from .sockets import CATEGORY, ARModelSocket, HostedModel, check_choice
@@ -228,10 +229,25 @@ class Batches:
         ]
         if not self.previews:
             lines.append("no previews: there is no room for them beside the model")
+        lines += hints(prompts, self.ar.model.identifiers)
         unknown = sorted({word for prompt in prompts for word in self.ar.model.text.unknown_words(prompt)})
         if unknown:
             lines.append(f"the model never saw the words {', '.join(unknown)}")
         return "\n".join(lines)
+
+
+def hints(prompts: list[str], identifiers: tuple[Identifier, ...]) -> list[str]:
+    """What the user may not have meant: an applied subject that no prompt names, words that are no weights here."""
+    lines = []
+    for identifier in identifiers:
+        if not identifier.dropped and not any(identifier.name in prompt for prompt in prompts):
+            lines.append(
+                f"no prompt names {identifier.name}: write {identifier.name} {identifier.class_name} to draw it"
+            )
+    words = sorted({word for prompt in prompts for word in plain_words(prompt)})
+    if words:
+        lines.append(f"read as plain words: {', '.join(words)}")
+    return lines
 
 
 def as_image_batch(drawn: list[Generated]) -> torch.Tensor:

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ..ar_core import Personalization
 from ..ar_core.memory import size_text
@@ -36,7 +36,7 @@ class SavePersonalization(io.ComfyNode):
                 io.String.Input(
                     "name",
                     default="my_subject",
-                    tooltip="File name without folder. An existing file is kept: the new one gets a number.",
+                    tooltip="File name without folder. A file with another subject is kept: the new one gets a number.",
                 ),
                 io.Combo.Input(
                     "consent",
@@ -54,10 +54,15 @@ class SavePersonalization(io.ComfyNode):
         check_choice("consent", consent, CONSENT)
         name = checked_file_name(name)
         recipe = {**personalization.recipe, "consent": consent}
-        path = replace(personalization, recipe=recipe, title=name).save(free_file_path(subjects_folder(), name))
-        text = f"{path} ({size_text(path.stat().st_size)}). Press R to list it in Load Personalization."
+        named = replace(personalization, recipe=recipe, title=name)
+        path = place_for(named, subjects_folder(), name)
+        if path.exists():
+            text = f"{path} holds this subject already; nothing was written."
+        else:
+            named.save(path)
+            text = f"{path} ({size_text(path.stat().st_size)}). Press R to list it in Load Personalization."
         show_text(text)
-        return io.NodeOutput(text)
+        return io.NodeOutput(text, ui=ui.PreviewText(text))
 
 
 def checked_file_name(name: str) -> str:
@@ -71,11 +76,11 @@ def checked_file_name(name: str) -> str:
     return name
 
 
-def free_file_path(folder: Path, name: str) -> Path:
-    """`name`.safetensors, or `name`_2, _3 … where that exists."""
+def place_for(personalization: Personalization, folder: Path, name: str) -> Path:
+    """`name`.safetensors, or `name`_2, _3 … where that holds something else."""
     path = folder / f"{name}.safetensors"
     for number in itertools.count(2):
-        if not path.exists():
+        if not path.exists() or personalization.is_in(path):
             break
         path = folder / f"{name}_{number}.safetensors"
     return path

@@ -12,6 +12,7 @@ from ..ar_core import Photo, read_photos
 from ..ar_core.files import file_hash
 from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, tensor_photos
 from ..ar_core.shipped import example_subjects
+from ..ar_core.text import check_class_name
 from .host.folders import input_folder
 from .host.progress import explain_on_node, show_text
 from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket
@@ -83,6 +84,7 @@ class SubjectPhotos(io.ComfyNode):
             word = example_class(choice)
         if not word:
             raise ValueError('class_name is empty: write the word for what the photos show, for example "dog".')
+        word = check_class_name(word)
         report += photo_remarks(found)
         text = "\n".join([f"{len(found)} photo(s) of one {word}", *report])
         show_text(text)

@@ -145,6 +145,16 @@ def test_a_damaged_file_is_one_sentence_that_names_it(tmp_path, damage):
         Personalization.load(path)
 
 
+def test_a_file_that_holds_the_same_subject_is_recognised(tmp_path):
+    model = toy_model()
+    path = learned(model).save(tmp_path / "dog")
+    assert Personalization.load(path).is_in(path) and learned(model).is_in(path)
+    assert not learned(model, seed=1).is_in(path) and not learned(model, "full").is_in(path)
+    assert not replace(learned(model), class_name="cat").is_in(path)
+    path.write_bytes(b"")
+    assert not learned(model).is_in(path)
+
+
 def test_vectors_of_another_width_are_refused_before_anything_is_drawn():
     model = toy_model()
     wide = replace(learned(model), vectors=torch.zeros(1, 17))

@@ -1,7 +1,15 @@
 import pytest
 from toy import toy_protocol
 
-from ar_core.text import Identifier, TextError, check_identifier_name, resolve_prompt, split_at_identifiers
+from ar_core.text import (
+    Identifier,
+    TextError,
+    check_class_name,
+    check_identifier_name,
+    plain_words,
+    resolve_prompt,
+    split_at_identifiers,
+)
 
 V = Identifier("[V]", "dog", 1040, 2)
 W = Identifier("[W]", "red hat", 1042, 1)
@@ -89,3 +97,29 @@ def test_identifier_names():
     for bad in ("", "[a b]", "a[b]", "[]"):
         with pytest.raises(TextError, match="square brackets"):
             check_identifier_name(bad)
+
+
+def test_class_names():
+    assert check_class_name("  coffee   mug ") == "coffee mug"
+    for bad in ("[V] cat", "a small brown dog with a hat", "x" * 41):
+        with pytest.raises(TextError, match="one or two words"):
+            check_class_name(bad)
+    with pytest.raises(TextError, match="is empty"):
+        check_class_name(" ")
+
+
+def test_a_prompt_of_a_whole_book_is_refused_before_it_is_drawn():
+    with pytest.raises(TextError, match="at most 1024 are read"):
+        PROTOCOL.prompt("dog " * 2000, SIZE)
+
+
+@pytest.mark.parametrize(
+    "prompt, found",
+    [
+        ("a dog (red hat:1.3) BREAK a cat", ["(red hat:1.3)", "BREAK"]),
+        ("<lora:dog:0.8> a dog", ["<lora:dog:0.8>"]),
+        ("a dog (with a hat), at 10:30", []),
+    ],
+)
+def test_what_other_software_reads_as_weights_is_found(prompt, found):
+    assert plain_words(prompt) == found

@@ -462,6 +462,13 @@ def test_targets_are_exactly_the_codes_in_reading_order():
         assert any(torch.equal(row[row >= 0], codes.flatten()) for codes in SUBJECT.codes)
 
 
+def test_the_recipe_of_stage_two_says_how_its_stage_one_was_learned(tmp_path):
+    """As in a graph, whose second node has no settings of the first stage."""
+    first = run(tmp_path, EMBEDDING, 3, embedding_steps=3, embedding_learning_rate=0.05).personalization
+    recipe = run(tmp_path, LAYERS, 2, start=first).personalization.recipe
+    assert recipe["embedding_steps"] == 3 and recipe["embedding_learning_rate"] == 0.05 and recipe["steps"] == 2
+
+
 def test_initial_vectors():
     model = toy_model()
     table = model.transformer.model.embed_tokens.weight

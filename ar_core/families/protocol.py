@@ -19,6 +19,7 @@ from ..text import Identifier, TextError, TextTokenizer, split_at_identifiers
 from .layout import Layout
 
 Size = tuple[int, int]  # width, height in pixels
+LONGEST_PROMPT = 1024  # tokens; far more than any caption a model was trained on
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ class Protocol:
         """All ids before the first code: the begin token, the human turn around `text`, the picture's header.
 
         The name of each identifier in `text` becomes its reserved tokens. `text` must be final (see
-        `text.resolve_prompt`). Raises TextError where it spells a control token.
+        `text.resolve_prompt`). Raises TextError where it spells a control token or is longer than `LONGEST_PROMPT`.
         """
         width, height = size
         before, after = self.instruction.split("{prompt}")
@@ -85,6 +86,8 @@ class Protocol:
             ids += [token for token, _ in self.text.tokens(piece)]
         if self.turn_end is not None:
             ids.append(self.turn_end)
+        if len(ids) > LONGEST_PROMPT:
+            raise TextError(f"The prompt has {len(ids)} tokens; at most {LONGEST_PROMPT} are read. Shorten it.")
         return ids + self.header(size)
 
     def header(self, size: Size) -> list[int]:

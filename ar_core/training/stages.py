@@ -34,6 +34,8 @@ OnSample = Callable[[int, Tensor], None]  # step, images (1, H, W, 3) in 0..1
 
 log = logging.getLogger(__name__)
 
+STAGE_ONE = ("embedding_learning_rate", "vectors", "initialisation", "per_image_token")  # settings of stage 1 alone
+
 
 @dataclass(frozen=True, eq=False)
 class StageResult:
@@ -314,6 +316,7 @@ class Stage:
     def _personalization(self, trainable: Trainable, step: int) -> Personalization:
         recipe = {
             **self.settings.describe(),
+            **self._stage_one(),
             "stage": self.name,
             "steps": step,
             "photos": self.subject.photos,
@@ -327,6 +330,16 @@ class Stage:
             self.model.fingerprint,
             recipe,
         )
+
+    def _stage_one(self) -> dict[str, object]:
+        """How the vectors that this stage took over were learned, whatever its own settings say of stage 1."""
+        if self.start is None:
+            return {}
+        before = self.start.recipe
+        fields = {name: before[name] for name in STAGE_ONE if name in before}
+        if "steps" in before:
+            fields["embedding_steps"] = before["steps"]
+        return fields
 
 
 def sampled_steps(stage: str, steps: int, count: int) -> list[int]:

@@ -17,6 +17,7 @@ from ..families.protocol import Size
 from ..files import json_hash, tensor_hash
 from ..model import ARModel
 from ..photos import Photo, centre_crop, photo_views, pixel_hash, stack
+from ..text import check_class_name
 from .runs import Run, collect_remembered
 
 VIEW_SEED = 0  # the views belong to the photos, not to one training
@@ -52,14 +53,12 @@ def prepare_subject(
 ) -> Subject:
     """Crop the photos, make the recipe's views of each, and encode everything once; remembered below `runs`.
 
-    `size` None is the recipe's. Raises ValueError for an empty class name, TextError for one that spells a control
-    token, and Cancelled; what was encoded until then is remembered too.
+    `size` None is the recipe's. Raises TextError for a class name that is empty, more than a few words, or spells a
+    control token, and Cancelled; what was encoded until then is remembered too.
     """
     recipe = model.family.recipe
     size = size or recipe.size
-    class_name = " ".join(class_name.split())
-    if not class_name:
-        raise ValueError('The class name is empty. Give the word for what the photos show, for example "dog".')
+    class_name = check_class_name(class_name)
     model.protocol.encode(f" {class_name}")  # refuses control tokens
     fields = source_fields(model, photos, size)
     run = None

@@ -438,11 +438,24 @@ def test_saving_and_loading_gives_the_same_pictures(trained, comfy):
     assert outcome.outputs["file"][0][0].recipe["consent"] == "my pet"
 
 
-def test_a_second_file_of_one_name_gets_a_number(trained, comfy):
+def test_the_same_subject_is_saved_once_and_another_of_that_name_gets_a_number(trained, comfy):
     nodes = {**graph(), "save": node("SavePersonalization", personalization=["tune", 0], name="twice", consent="other")}
-    assert comfy.run(nodes).ok and Comfy(comfy.base).run(nodes).ok
     folder = comfy.base / "models" / "lumina_mgpt_subjects"
-    assert (folder / "twice.safetensors").is_file() and (folder / "twice_2.safetensors").is_file()
+    assert comfy.run(nodes).ok
+    again = Comfy(comfy.base).run(nodes)  # as after a restart
+    assert again.ok and "already" in again.outputs["save"][0][0]
+    assert [path.name for path in folder.glob("twice*")] == ["twice.safetensors"]
+    assert str(folder / "twice.safetensors") in str(again.history)  # for clients without a browser
+    assert comfy.run(changed(nodes, save__consent="my pet")).ok
+    assert {path.name for path in folder.glob("twice*")} == {"twice.safetensors", "twice_2.safetensors"}
+
+
+def test_the_sampler_says_what_was_probably_not_meant(trained, comfy):
+    nodes = sampled(applied(graph()), ["apply", 0], prompt="a photo of a (red:1.2) cat")
+    said = comfy.run(nodes).texts("draw")[-1]
+    assert "no prompt names [V]: write [V] cat" in said and "read as plain words: (red:1.2)" in said
+    said = comfy.run(changed(nodes, draw__prompt="a photo of [V] cat")).texts("draw")[-1]
+    assert "no prompt names" not in said and "plain words" not in said
 
 
 def test_only_the_loader_changes_for_another_model(comfy, steps):
