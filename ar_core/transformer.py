@@ -1,8 +1,8 @@
 """The Chameleon decoder: one forward pass for training and for decoding.
 
 Architecture: Llama with a LayerNorm on every query and key (Chameleon Team 2024, arXiv 2405.09818). Module
-names are the checkpoint's key names. The output head covers the image codes alone: nothing else is ever
-sampled or scored, and 57,344 of 65,536 rows would be computed for nothing.
+names are the checkpoint's key names, but for `image_head`: the output head covers the image codes alone. Nothing
+else is ever sampled or scored, and 57,344 of 65,536 rows would be computed for nothing.
 
 Layers come from an injected `operations` namespace with torch.nn's signatures, so a host can stream, cast or
 patch them. For the same reason nothing here owns a buffer, and modules that read their own parameters cast

@@ -197,7 +197,7 @@ class Batches:
         started = time.monotonic()
         with reporter.interruptible():
             for number, text in enumerate(prompts, 1):
-                self.drawn.append(self._batch(text, f"picture {number} of {len(prompts)}", reporter))
+                self.drawn.append(self._batch(text, f"prompt {number} of {len(prompts)}", reporter))
         self.seconds = time.monotonic() - started
 
     def _batch(self, text: str, label: str, reporter: Reporter) -> list[Generated]:

@@ -545,6 +545,20 @@ def test_pictures_of_all_seeds_are_scored_together(data, folders, tmp_path):
     assert "1 subject(s), 4 pictures" in text and "| base minus … |" in text and text.count("| embedding_only |") == 2
 
 
+def test_scores_are_of_the_plan_and_of_units_that_are_done(data, folders, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    encoders = ["--dino", str(folders / "dino"), "--clip", str(folders / "clip")]
+    assert cli.main(bench(data, out, "--no-scores", "--strategies", "base", "--seeds", "0,3")) == 0
+    assert cli.main(bench(data, out, *encoders, "--strategies", "base", "--subjects", "dog9")) == 0
+    text = (out / "scores" / "comparison.md").read_text(encoding="utf-8")
+    assert "1 subject(s), 2 pictures" in text  # neither the other subject nor the other seed
+    monkeypatch.setattr(Benchmark, "_do", lambda self, unit: 1 / 0)
+    options = ["--strategies", "base,embedding_only", "--subjects", "dog9"]
+    assert cli.main(bench(data, out, *encoders, *options)) == 0
+    said = capsys.readouterr().out
+    assert "FAILED dog9, embedding_only" in said and "embedding_only is left out of the scores" in said
+
+
 def test_differences_are_paired_by_subject(encoders):
     from ar_core.dreambench.scoring import ScoredPicture, SubjectScores, paired_difference
 

@@ -1,4 +1,5 @@
 import logging
+import math
 from dataclasses import dataclass, fields, replace
 
 import pytest
@@ -389,10 +390,30 @@ def test_non_finite_steps_stop_training_at_the_last_good_state(tmp_path, monkeyp
     good = run(tmp_path, steps=2)
     real = loop.image_code_loss
     monkeypatch.setattr(loop, "image_code_loss", lambda *a: real(*a) * float("nan"))
-    with pytest.raises(TrainingDiverged, match="went back to step 2.*lower learning rate"):
+    with pytest.raises(TrainingDiverged, match="newest saved step is 2.*lower learning rate"):
         run(tmp_path, steps=9)
     monkeypatch.undo()
     assert same(good, run(tmp_path, steps=2))
+
+
+def test_a_training_whose_last_step_was_skipped_is_remembered_too(tmp_path, monkeypatch):
+    gradients = Loop._gradients
+    monkeypatch.setattr(Loop, "_gradients", lambda self: math.nan if self.step == 3 else gradients(self))
+    first = run(tmp_path, JOINT, 4)
+    again = run(tmp_path, JOINT, 4)
+    assert again.note == "remembered" and same(first, again) and len(again.losses) == 4
+
+
+@pytest.mark.parametrize("content", [b"damaged", None])
+def test_a_damaged_remembered_result_is_learned_again(tmp_path, content):
+    first = run(tmp_path, JOINT, 4)
+    kept = first.run / "steps" / "000004.safetensors"
+    if content is None:
+        kept.unlink()
+    else:
+        kept.write_bytes(content)
+    again = run(tmp_path, JOINT, 4)
+    assert same(first, again) and run(tmp_path, JOINT, 4).note == "remembered"
 
 
 def test_one_non_finite_step_is_skipped(tmp_path, monkeypatch):

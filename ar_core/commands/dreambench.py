@@ -12,7 +12,6 @@ from ..control import Cancel, Progress
 from ..dreambench.benchmark import Benchmark, Plan
 from ..dreambench.dataset import DataSet
 from ..dreambench.estimate import estimate_benchmark
-from ..dreambench.pictures import find_pictures_to_score
 from ..dreambench.processes import share_of_subjects
 from ..dreambench.report import comparison_as_markdown, write_comparison
 from ..dreambench.scoring import SubjectScores
@@ -96,8 +95,13 @@ def run_benchmark(options: argparse.Namespace, model: ARModel, progress: Progres
         return None
     scored = {}
     for variant in plan.variants:
-        pictures = find_pictures_to_score(options.out / variant)
-        scored[variant] = score_all(encoders, pictures, whole, variant, options.out / "scores" / variant)
+        pictures = bench.pictures(variant)
+        if pictures:
+            scored[variant] = score_all(encoders, pictures, whole, variant, options.out / "scores" / variant)
+        else:
+            print(f"{variant} is left out of the scores: no subject was learned and drawn.")
+    if not scored:
+        return None
     write_comparison(options.out / "scores", scored, encoders.names)
     print(comparison_as_markdown(scored, encoders.names))
     return Outcome(data, plan, scored, encoders.names)

@@ -29,6 +29,7 @@ from ..sampling import SamplingSettings
 from ..training import TrainingSettings, prepare_subject
 from ..training.subject import source_fields, view_fields
 from .dataset import BenchSubject, DataSet
+from .pictures import Picture
 from .variants import VARIANTS
 
 BATCH = 8  # pictures drawn at once; part of what decides them
@@ -64,6 +65,11 @@ class Unit:
 
     def __str__(self) -> str:
         return f"{self.subject.name}, {self.variant}, seed {self.seed}"
+
+
+def succeeded(record: dict[str, Any] | None) -> bool:
+    """Whether a unit with this record is done; one that failed is tried again."""
+    return record is not None and not record["failed"]
 
 
 class OtherPlan(ValueError):
@@ -117,7 +123,7 @@ class Benchmark:
         seconds: list[float] = []
         for number, (unit, record) in enumerate(zip(units, records, strict=True), 1):
             label = f"[{number}/{len(units)}] {unit}"
-            if record is not None and not record["failed"]:
+            if succeeded(record):
                 say(f"{label}: finished before")
                 continue
             start = time.monotonic()
@@ -142,6 +148,22 @@ class Benchmark:
             return f"{type(error).__name__}: {error}"
         return ""
 
+    def pictures(self, variant: str) -> list[Picture]:
+        """The pictures of all units of a variant that are done, with the sentences that CLIP-T compares them with."""
+        found = []
+        for unit in self.units(self.data.subjects):
+            if unit.variant != variant or not succeeded(self.finished(unit)):
+                continue
+            for number, prompt in enumerate(self.data.prompts(unit.subject)):
+                sentence = prompt.plain(unit.subject.class_name)
+                for copy in range(self.plan.images_per_prompt):
+                    path = self._picture_path(unit, number, copy)
+                    found.append(Picture(path, unit.subject.name, sentence))
+        return found
+
+    def _picture_path(self, unit: Unit, prompt: int, copy: int) -> Path:
+        return self.folder(unit) / f"{prompt:02d}_{unit.seed}_{copy:02d}.png"
+
     # ---------------------------------------------------------------- records
 
     def folder(self, unit: Unit) -> Path:
@@ -150,10 +172,10 @@ class Benchmark:
 
     def finished(self, unit: Unit) -> dict[str, Any] | None:
         """The record of a unit that ran before. Raises OtherPlan where it ran with other settings."""
-        path = self._record_path(unit)
-        if not path.exists():
+        record = self._recorded(unit)
+        if record is None:
             return None
-        record = read_json(path)
+        path = self._record_path(unit)
         asked = self._asked(unit)
         recorded = {**self._not_recorded(asked), **record["asked"]}
         changed = [name for name in asked if recorded.get(name) != asked[name]]
@@ -176,8 +198,14 @@ class Benchmark:
         return {"class": asked["class"], "photos": photos}
 
     def _unfinished(self) -> int:
-        """Units of the whole data set without a record, whichever process does them."""
-        return sum(not self._record_path(unit).exists() for unit in self.units(self.data.subjects))
+        """Units of the whole data set that are still to be done, whichever process does them."""
+        return sum(not succeeded(self._recorded(unit)) for unit in self.units(self.data.subjects))
+
+    def _recorded(self, unit: Unit) -> dict[str, Any] | None:
+        path = self._record_path(unit)
+        if not path.exists():
+            return None
+        return read_json(path)
 
     def _record_path(self, unit: Unit) -> Path:
         return self.folder(unit) / f"unit-{unit.seed}.json"
@@ -252,5 +280,5 @@ class Benchmark:
             )
             for number, image in enumerate(drawn, first):
                 prompt, copy = divmod(number, each)
-                save_png(image, number, model, folder / f"{prompt:02d}_{unit.seed}_{copy:02d}.png")
+                save_png(image, number, model, self._picture_path(unit, prompt, copy))
         log.debug("Drew %d pictures into %s", len(wanted), folder)

@@ -8,7 +8,7 @@ from ..memory import png_bytes, run_bytes, size_text, trainable_parameters
 from ..model import ARModel
 from ..training.settings import LAYERS
 from ..training.stages import KEEP_EVERY
-from .benchmark import Benchmark, Plan
+from .benchmark import Benchmark, Plan, succeeded
 from .dataset import DataSet
 
 
@@ -16,8 +16,7 @@ def estimate_benchmark(model: ARModel, data: DataSet, plan: Plan, out: Path) -> 
     """Some lines: what is to be done, what is finished, disk, and time where earlier units tell."""
     bench = Benchmark(model, data, plan, out)
     units = bench.units(data.subjects)
-    records = [bench.finished(unit) for unit in units]
-    done = [record for record in records if record is not None and not record["failed"]]
+    done = [record for record in map(bench.finished, units) if record is not None and succeeded(record)]
     pictures = sum(len(data.prompts(unit.subject)) * plan.images_per_prompt for unit in units)
     disk = pictures * png_bytes(bench.sampling[plan.seeds[0]].size) + len(units) * _unit_bytes(model, bench)
     time = "unknown before the first unit; run one subject with --subjects to learn it"

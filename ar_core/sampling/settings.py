@@ -1,4 +1,4 @@
-"""What a user may set when sampling; None or 0 means the family's recipe."""
+"""What a user may set when sampling; what is left open is the family's recipe. cfg 0 is meant as it stands."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss stayed non-finite; the run on disk is at its last good step."""
+    """The loss stayed non-finite; the run on disk is at the last step that was saved."""
 
 
 class Loop:
@@ -80,7 +80,7 @@ class Loop:
 
         Cancelling saves the last step and raises Cancelled. Whatever else ends a step early, such as an interruption
         that a host raises inside a layer, is raised again after the last step was saved. Raises TrainingDiverged after
-        `TOLERATED` non-finite steps in a row.
+        more than `TOLERATED` non-finite steps in a row.
         """
         self.transformer.gradient_checkpointing = self.settings.gradient_checkpointing
         try:
@@ -122,9 +122,13 @@ class Loop:
         self.consistent = True
 
     def _keep_if_due(self, steps: int, on_keep: Callable[[int], None]) -> None:
-        """Save the state and keep the result of a step that is one of those, unless the step was skipped."""
-        is_due = self.step % self.keep_every == 0 or self.step >= steps
-        if is_due and self.losses and not math.isnan(self.losses[-1]):
+        """Save the state and keep the result of a step that is one of those.
+
+        The last step is, even if it was skipped, which left everything as it was; others are then not.
+        """
+        is_last = self.step >= steps
+        was_skipped = not self.losses or math.isnan(self.losses[-1])
+        if is_last or (self.step % self.keep_every == 0 and not was_skipped):
             self._save()
             self.run.keep(self.step, self.trainable.state_dict())
             on_keep(self.step)
@@ -153,8 +157,8 @@ class Loop:
 
     def _diverged(self) -> str:
         return (
-            f"The loss was not finite in {self.skipped} steps in a row (up to step {self.step}). Training went back to "
-            f"step {max(self.last_saved, 0)}, the last good one. Try a lower learning rate."
+            f"The loss was not finite in {self.skipped} steps in a row (up to step {self.step}). The newest saved "
+            f"step is {max(self.last_saved, 0)}. Train again with a lower learning rate."
         )
 
     def _save(self) -> None:

@@ -80,8 +80,16 @@ class Run:
         write_json(self.folder / "run.json", self.fields, sort_keys=True)
 
     def kept(self) -> list[int]:
-        """Steps whose result was kept, in order."""
-        return sorted(int(p.stem) for p in (self.folder / "steps").glob("[0-9]*.safetensors"))
+        """Steps whose result was kept and can be read, in order."""
+        steps = []
+        for path in (self.folder / "steps").glob("[0-9]*.safetensors"):
+            try:
+                read_tensors(path)
+            except UnreadableFile as error:
+                log.warning("%s It is learned again.", error)
+            else:
+                steps.append(int(path.stem))
+        return sorted(steps)
 
     def result(self, step: int) -> dict[str, Tensor]:
         """What was learned by a kept step. Raises UnreadableFile."""
@@ -126,9 +134,13 @@ class Run:
             if not path.exists():
                 continue
             try:
-                return read_tensors(path)
+                file = read_tensors(path)
             except UnreadableFile as error:
                 log.warning("%s The state before it is taken instead, if there is one.", error)
+                continue
+            if "step" in file.metadata and "losses" in file.tensors:
+                return file
+            log.warning("%s is no state of a training. The one before it is taken instead, if there is one.", path)
         return None
 
     def remembered(self, name: str) -> Tensor | None:
@@ -137,10 +149,14 @@ class Run:
         if not path.exists():
             return None
         try:
-            return read_tensors(path).tensors[name].clone()  # no view: the file may be replaced while it is used
+            tensors = read_tensors(path).tensors
         except UnreadableFile as error:
             log.warning("%s It is made again.", error)
             return None
+        if name not in tensors:
+            log.warning("%s does not hold %s, which is made again.", path, name)
+            return None
+        return tensors[name].clone()  # no view: the file may be replaced while it is used
 
     def remember(self, name: str, value: Tensor) -> None:
         """Keep a tensor with the states under this name."""

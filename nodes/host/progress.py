@@ -110,14 +110,16 @@ class Remaining:
     def restart(self, done: int, total: int) -> None:
         """Forget the pace: another thing is being done."""
         self.first = done
+        self.newest = done
         self.total = total
         self.started = time.monotonic()
         self.shown = 0.0
 
     def text(self, done: int, total: int) -> str:
         """ "3 min left of 5 min", or "" where nothing new can be said."""
-        if total != self.total or done < self.first:
+        if total != self.total or done < self.newest:  # the next prompt counts from the start again
             self.restart(done, total)
+        self.newest = done
         now = time.monotonic()
         steps = done - self.first
         just_shown = now - self.shown < self.PAUSE and done < total
