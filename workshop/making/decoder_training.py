@@ -6,6 +6,7 @@ norms with AdamW. A tenth of the sequences carry no caption: guidance needs the 
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,8 @@ CONFIG = TransformerConfig(
 BATCH = 16
 UNCAPTIONED = 0.1
 LEARNING_RATE = 2e-3
+
+logger = logging.getLogger(__name__)
 
 
 def training_scene(index: int, seed: int) -> Scene:
@@ -181,6 +184,7 @@ def resumable_checkpoint(latest: Path, plateau: Path, steps: int) -> Path | None
         done, planned = checkpoint_progress(latest)
         if planned == steps or done <= min(rate_falls_at(planned), rate_falls_at(steps)):
             return latest
+        logger.info("%s cannot go on to %d steps: it is at %d of %d, past its plateau", latest, steps, done, planned)
     if plateau.exists() and checkpoint_progress(plateau)[0] <= rate_falls_at(steps):
         return plateau
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from .checkpointing import Optimizers, load_training, save_training
 Log = Callable[[str], None]
 Lesson = Callable[[int, int], tuple[Tensor, ...]]  # step, seed -> what a network's `loss` takes
 SMOOTHING = 0.98  # of what is logged
+
+logger = logging.getLogger(__name__)  # `log` is what prints a training's progress
 
 
 @dataclass
@@ -53,8 +56,11 @@ class Training:
         """Load the checkpoint at `path`, this training's own by default; returns the step to go on from."""
         path = path or self.path
         if not path.exists():
+            logger.info("%s does not exist: training starts at step 0 of %d", path, self.steps)
             return 0
-        return load_training(path, self.network, self.optimizers, self.extra)
+        start = load_training(path, self.network, self.optimizers, self.extra)
+        logger.info("Training goes on from %s at step %d of %d", path, start, self.steps)
+        return start
 
     def run(self, start: int) -> None:
         """Train from step `start` to the end."""
