@@ -19,13 +19,13 @@ from .host.memory import (
     hand_to_comfyui,
     held_bytes,
     offload_device,
+    transfer_seconds,
 )
 from .host.progress import Reporter, duration, explain_on_node, show_text
 from .sockets import CATEGORY, ARModelSocket, HostedModel, check_choice
 
 BUILT_IN = "miniature (built in)"
 AUTO = "auto"
-BUS = 12e9  # bytes per second from main memory to a graphics card: an assumption for the estimate alone
 
 
 class LoadModel(io.ComfyNode):
@@ -140,8 +140,7 @@ def about_model(ar: HostedModel) -> str:
     need = f"A picture of {width}x{height} needs {size_text(held + drawing)}, this card has {size_text(card)}"
     if fits_on_card(ar, drawing):
         return "\n".join([*lines, f"{need}: the model stays on it."])
-    steps = model.protocol.layout(recipe.size).codes  # every step fetches what has no room
-    seconds = steps * (held + drawing - card) / BUS
+    seconds = transfer_seconds(ar, drawing, steps=model.protocol.layout(recipe.size).codes)
     lines.append(f"{need}: layers are streamed, about {duration(seconds)} of transfer per picture (estimated).")
     fitting = fitting_precisions(ar, drawing)
     if fitting:
