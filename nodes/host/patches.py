@@ -47,12 +47,12 @@ def _check_patches(ar: HostedModel, adapter: Adapter) -> None:
         weight = weights.get(f"{name}.weight")
         shape = adapter.shape(name)
         if weight is None:
-            found = "is not there"
+            found = "does not exist"
         elif tuple(weight.shape) != shape:
             found = f"has the shape {tuple(weight.shape)}"
         else:
             continue
         raise ValueError(
             f"The personalization changes {name} with the shape {shape}, which {found} in this model. "
-            "Load its own model."
+            "Load the model that it was trained on."
         )
