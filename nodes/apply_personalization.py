@@ -1,4 +1,4 @@
-"""Apply Personalization: a model with a learned subject; the base and other branches stay as they are."""
+"""Apply Personalization: adds a learned subject to a model; the base and other branches stay unchanged."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class ApplyPersonalization(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="1 as trained; lower keeps more of the base's freedom; above 1 exaggerates; 0 is exactly "
-                    "the base, with [V] left out.",
+                    tooltip="1: as trained. Lower: more freedom for the base model. Above 1: exaggerated. 0: exactly "
+                    "the base model, with [V] left out.",
                 ),
                 io.String.Input(
                     "identifier",
                     default="",
-                    tooltip="The subject's name in prompts. Empty: the one it was saved with, normally [V]. A second "
-                    "subject needs another, such as [W].",
+                    tooltip="What the subject is called in prompts. Empty: the name it was saved with, normally [V]. A "
+                    "second subject needs another name, such as [W].",
                 ),
             ],
             outputs=[ARModelSocket.Output("personalized", display_name="AR_MODEL")],

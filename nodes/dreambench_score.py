@@ -32,8 +32,8 @@ class DreamBenchScore(io.ComfyNode):
             node_id="LuminaMGPTDreamBenchScore",
             display_name="DreamBench Score",
             category=CATEGORY,
-            description="Scores pictures against the subject's photos (DINO, CLIP-I) and against their prompts "
-            "(CLIP-T), with a report picture.",
+            description="Scores how much pictures look like the subject (DINO, CLIP-I) and how well they fit their "
+            "prompts (CLIP-T), with a picture of the results.",
             is_input_list=True,
             inputs=[
                 io.Image.Input("images", tooltip="From AR Sampler: one picture or batch per prompt."),
@@ -41,15 +41,15 @@ class DreamBenchScore(io.ComfyNode):
                 io.String.Input(
                     "prompts",
                     force_input=True,
-                    tooltip="The prompts the pictures were made from, in the same order: the sampler's text, or "
-                    "Prompts.",
+                    tooltip="The prompts of these pictures, in the same order: from the sampler's text output or "
+                    "from Prompts.",
                 ),
                 io.Combo.Input(
                     "encoders",
                     options=list(CHOICES),
-                    tooltip="DINO + CLIP: the protocol's encoders, from models/lumina_mgpt_scorers or the hub's local "
-                    "cache. The miniature's scorers ship with this pack and know drawings only; their numbers compare "
-                    "with nothing published.",
+                    tooltip="DINO + CLIP: the encoders of the DreamBench protocol, from models/lumina_mgpt_scorers or "
+                    "the local cache of the Hugging Face hub. The miniature's scorers ship with this pack and only "
+                    "know drawings; their scores cannot be compared with published ones.",
                 ),
             ],
             outputs=[
@@ -86,8 +86,8 @@ def one_prompt_per_picture(images: list[torch.Tensor], prompts: list[str]) -> li
         prompts = prompts * len(images)
     if len(prompts) != len(images):
         raise ValueError(
-            f"There are {len(images)} pictures or batches and {len(prompts)} prompts: connect the sampler's own text "
-            "output."
+            f"There are {len(images)} pictures or batches and {len(prompts)} prompts: connect the text output of the "
+            "sampler that drew them."
         )
     repeated = []
     for prompt, batch in zip(prompts, images, strict=True):

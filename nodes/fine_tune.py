@@ -28,30 +28,30 @@ class FineTuneTransformer(io.ComfyNode):
             node_id="LuminaMGPTFineTuneTransformer",
             display_name="Fine-tune Transformer",
             category=CATEGORY,
-            description="Stage 2: changes the layers so that [V] becomes this very subject. Without stage 1 both are "
-            "learned together.",
+            description="Stage 2: trains the layers, so that [V] becomes exactly this subject. Without stage 1, "
+            "embedding and layers are learned together.",
             inputs=[
-                ARModelSocket.Input("ar_model", tooltip="The model as it was loaded, without another personalization."),
+                ARModelSocket.Input("ar_model", tooltip="The model from Load Lumina-mGPT, with no subject applied."),
                 SubjectSocket.Input("subject", tooltip="The same Subject Photos as in stage 1."),
                 PersonalizationSocket.Input(
                     "identifier_embedding",
                     optional=True,
-                    tooltip="From Learn Identifier Embedding: the paper's two stages. Unconnected: embedding and "
-                    "layers are learned jointly.",
+                    tooltip="From Learn Identifier Embedding: the paper's two stages. Not connected: embedding and "
+                    "layers are learned together.",
                 ),
                 io.Combo.Input(
                     "method",
                     options=list(METHODS),
                     default="LoRA",
-                    tooltip="LoRA: small file, little memory. full q/k/v: as in the paper, 16 bytes of memory per "
-                    "weight (26 GB for the 7B).",
+                    tooltip="LoRA: a small file and little memory. full q/k/v: as in the paper, 16 bytes of memory per "
+                    "trained weight (26 GB for the 7B).",
                 ),
                 io.Int.Input(
                     "rank",
                     default=0,
                     min=0,
                     max=1024,
-                    tooltip="Of the LoRA. 0: the model's own recipe. Higher holds more detail in a larger file.",
+                    tooltip="Size of the LoRA. 0: the model's own recipe. Higher: more detail, and a larger file.",
                 ),
                 training_view.STEPS,
                 training_view.LEARNING_RATE,

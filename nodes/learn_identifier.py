@@ -18,10 +18,10 @@ class LearnIdentifier(io.ComfyNode):
             node_id="LuminaMGPTLearnIdentifier",
             display_name="Learn Identifier Embedding",
             category=CATEGORY,
-            description="Stage 1: learns a word for the subject, [V]. Connect the result to Fine-tune Transformer, "
-            "or apply it as it is.",
+            description="Stage 1: learns a new word for the subject, [V]. Connect the result to Fine-tune Transformer, "
+            "or to Apply Personalization as it is.",
             inputs=[
-                ARModelSocket.Input("ar_model", tooltip="The model as it was loaded, without another personalization."),
+                ARModelSocket.Input("ar_model", tooltip="The model from Load Lumina-mGPT, with no subject applied."),
                 SubjectSocket.Input("subject", tooltip="From Subject Photos."),
                 training_view.STEPS,
                 training_view.LEARNING_RATE,

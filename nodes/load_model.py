@@ -19,13 +19,13 @@ from .host.memory import (
     hand_to_comfyui,
     held_bytes,
     offload_device,
+    transfer_seconds,
 )
 from .host.progress import Reporter, duration, explain_on_node, show_text
 from .sockets import CATEGORY, ARModelSocket, HostedModel, check_choice
 
 BUILT_IN = "miniature (built in)"
 AUTO = "auto"
-BUS = 12e9  # bytes per second from main memory to a graphics card: an assumption for the estimate alone
 
 
 class LoadModel(io.ComfyNode):
@@ -35,22 +35,22 @@ class LoadModel(io.ComfyNode):
             node_id="LuminaMGPTLoadModel",
             display_name="Load Lumina-mGPT",
             category=CATEGORY,
-            description="Loads Lumina-mGPT 7B from models/lumina_mgpt, or the miniature of drawn scenes that needs no "
-            "download.",
+            description="Loads Lumina-mGPT 7B from models/lumina_mgpt, or the miniature, a small model of drawn scenes "
+            "that needs no download.",
             inputs=[
                 io.Combo.Input(
                     "model_name",
                     options=[BUILT_IN, *found_models()],
-                    tooltip="Folders in models/lumina_mgpt that hold a config.json. The miniature ships with this pack "
-                    "and knows drawn scenes only.",
+                    tooltip="Folders in models/lumina_mgpt that contain a config.json. The miniature ships with this "
+                    "pack and only knows drawn scenes.",
                 ),
                 io.Combo.Input(
                     "precision",
                     options=list(PRECISIONS),
                     default="auto",
-                    tooltip="auto: bf16 on a graphics card (fp16 on cards without it), fp32 for the miniature on a "
-                    "CPU. fp32 needs twice the memory. int8: half the memory of bf16, slightly other pictures; 4-bit: "
-                    "a third, needs the package bitsandbytes. Both learn and take LoRA only.",
+                    tooltip="auto: bf16 on a graphics card (fp16 on cards without bf16), fp32 for the miniature on a "
+                    "CPU. fp32 needs twice the memory. int8: half the memory of bf16, slightly different pictures. "
+                    "4-bit: a third, needs the package bitsandbytes. Both only work with LoRA.",
                 ),
                 io.Combo.Input(
                     "family",
@@ -58,7 +58,7 @@ class LoadModel(io.ComfyNode):
                     default=AUTO,
                     optional=True,
                     tooltip="auto: what the model's files say. The files of Lumina-mGPT do not say for which "
-                    "resolution it was trained: auto takes 768 px. Choose here if yours is the model for 512 or "
+                    "resolution it was trained; auto then takes 768 px. Choose here if yours is the model for 512 or "
                     "1024 px.",
                 ),
             ],
@@ -140,8 +140,7 @@ def about_model(ar: HostedModel) -> str:
     need = f"A picture of {width}x{height} needs {size_text(held + drawing)}, this card has {size_text(card)}"
     if fits_on_card(ar, drawing):
         return "\n".join([*lines, f"{need}: the model stays on it."])
-    steps = model.protocol.layout(recipe.size).codes  # every step fetches what has no room
-    seconds = steps * (held + drawing - card) / BUS
+    seconds = transfer_seconds(ar, drawing, steps=model.protocol.layout(recipe.size).codes)
     lines.append(f"{need}: layers are streamed, about {duration(seconds)} of transfer per picture (estimated).")
     fitting = fitting_precisions(ar, drawing)
     if fitting:

@@ -31,16 +31,16 @@ class Prompts(io.ComfyNode):
                     "lines",
                     multiline=True,
                     default="a photo of [V] on the beach\na photo of [V] in the snow",
-                    tooltip="One prompt per line; empty lines are skipped. [V] stands for the subject; its class word "
-                    "is added where it is missing.",
+                    tooltip="One prompt per line; empty lines are skipped. [V] stands for the subject. Its class word "
+                    "is added if it is missing.",
                 ),
                 io.Combo.Input(
                     "source",
                     options=[LINES, *DREAMBENCH, *DRAWN],
                     optional=True,  # graphs made before it existed go on running
                     tooltip="The lines above, or a benchmark's list instead. DreamBench's 25 prompts for objects or "
-                    "for live subjects are read from your copy of its `dataset` folder (prompts_and_classes.txt) in "
-                    "ComfyUI's input folder; the miniature's 10 are built in.",
+                    "for live subjects are read from its prompts_and_classes.txt: copy that into ComfyUI's "
+                    "input folder. The miniature's 10 are built in.",
                 ),
             ],
             outputs=[io.String.Output("prompts", display_name="STRING", is_output_list=True)],
@@ -91,7 +91,7 @@ def read_prompt_list(path: Path, which: int) -> list[str]:
         for prompt in read_dataset_prompts(path.read_text(encoding="utf-8"))[which]
     ]
     if not prompts:
-        raise ValueError(f"{path} holds no such list of prompts. Copy it again from the google/dreambooth repository.")
+        raise ValueError(f"{path} does not contain this list of prompts. Copy it again from google/dreambooth.")
     return prompts
 
 

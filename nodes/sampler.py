@@ -31,8 +31,8 @@ class Sampler(io.ComfyNode):
             node_id="LuminaMGPTSampler",
             display_name="AR Sampler",
             category=CATEGORY,
-            description="Generates pictures. A list of prompts gives a list of pictures; what is finished before a "
-            "cancel is saved in output.",
+            description="Draws pictures. A list of prompts gives a list of pictures. If you cancel, those that are "
+            "finished are saved in the output folder.",
             is_input_list=True,
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
             inputs=[
@@ -41,14 +41,13 @@ class Sampler(io.ComfyNode):
                     "prompt",
                     multiline=True,
                     default="a photo of a red dog on the beach",
-                    tooltip="What to draw. [V] stands for an applied subject; its class word is added where it is "
-                    "missing.",
+                    tooltip="What to draw. [V] stands for an applied subject; its class word is added if missing.",
                 ),
                 io.Combo.Input(
                     "shape",
                     options=list(SHAPES),
                     default="1:1",
-                    tooltip="Width to height; the nearest size the model was trained on is taken.",
+                    tooltip="Width to height. The nearest size that the model was trained on is used.",
                 ),
                 *sampler_rule_inputs(),
                 *sampler_run_inputs(),
@@ -120,16 +119,16 @@ def sampler_rule_inputs() -> list[io.Input]:
             min=0.0,
             max=20.0,
             step=0.1,
-            tooltip="How strictly the prompt is followed. 0: the model's own recipe; 1 switches guidance off (twice as "
-            "fast); high values are stiff.",
+            tooltip="How closely pictures follow the prompt. 0: the model's own recipe. 1: no guidance, twice as fast. "
+            "Too high a value makes subjects stiff.",
         ),
         io.Int.Input(
             "top_k",
             default=0,
             min=0,
             max=65536,
-            tooltip="How many of the likeliest codes are drawn from. 0: the model's own recipe; small is calm, large "
-            "is varied.",
+            tooltip="How many of the likeliest codes to choose from. 0: the model's own recipe. Low: calm pictures. "
+            "High: more variety.",
         ),
         io.Float.Input(
             "temperature",
@@ -137,7 +136,7 @@ def sampler_rule_inputs() -> list[io.Input]:
             min=0.05,
             max=5.0,
             step=0.05,
-            tooltip="1 as trained; lower is calmer, higher wilder.",
+            tooltip="1: as trained. Lower is calmer, higher is wilder.",
         ),
     ]
 
@@ -158,14 +157,14 @@ def sampler_run_inputs() -> list[io.Input]:
             default=1,
             min=1,
             max=64,
-            tooltip="Pictures per prompt, drawn at once. Larger batches are faster per picture.",
+            tooltip="Pictures per prompt, drawn at the same time. Larger batches take less time per picture.",
         ),
         io.Combo.Input(
             "decoding",
             options=list(DECODING),
             default="auto",
-            tooltip="auto: several codes per step, from exactly the same distribution, where that is faster on this "
-            "device. sequential: one code per step; another picture for the same seed.",
+            tooltip="auto: several codes per step where that is faster on this device, with exactly the same "
+            "distribution of pictures. sequential: one code per step. The two give different pictures for one seed.",
         ),
     ]
 
@@ -228,7 +227,7 @@ class Batches:
             f"(window {values['window']})",
         ]
         if not self.previews:
-            lines.append("no previews: there is no room for them beside the model")
+            lines.append("no previews: there is no room for them on the card")
         lines += hints(prompts, self.ar.model.identifiers)
         unknown = sorted({word for prompt in prompts for word in self.ar.model.text.unknown_words(prompt)})
         if unknown:

@@ -28,21 +28,21 @@ class SavePersonalization(io.ComfyNode):
             node_id="LuminaMGPTSavePersonalization",
             display_name="Save Personalization",
             category=CATEGORY,
-            description="Writes the learned subject to models/lumina_mgpt_subjects. It holds no photos, but it can "
-            "draw the subject.",
+            description="Saves the learned subject in models/lumina_mgpt_subjects. The file contains no photos, but it "
+            "can draw the subject.",
             is_output_node=True,
             inputs=[
                 PersonalizationSocket.Input("personalization", tooltip="From a training node."),
                 io.String.Input(
                     "name",
                     default="my_subject",
-                    tooltip="File name without folder. A file with another subject is kept: the new one gets a number.",
+                    tooltip="File name without a folder. Nothing is overwritten: another subject gets a number.",
                 ),
                 io.Combo.Input(
                     "consent",
                     options=list(CONSENT),
                     default=CONSENT[0],
-                    tooltip="Whom it shows; written into the file. Teach people only with their consent.",
+                    tooltip="What the subject is; written into the file. Train on people only with their consent.",
                 ),
             ],
             outputs=[io.String.Output("about", display_name="text", tooltip="Path and size of the file.")],
@@ -57,7 +57,7 @@ class SavePersonalization(io.ComfyNode):
         named = replace(personalization, recipe=recipe, title=name)
         path = place_for(named, subjects_folder(), name)
         if path.exists():
-            text = f"{path} holds this subject already; nothing was written."
+            text = f"{path} already holds this subject; nothing was written."
         else:
             named.save(path)
             text = f"{path} ({size_text(path.stat().st_size)}). Press R to list it in Load Personalization."

@@ -33,29 +33,27 @@ class SubjectPhotos(io.ComfyNode):
             node_id="LuminaMGPTSubjectPhotos",
             display_name="Subject Photos",
             category=CATEGORY,
-            description="3 to 5 photos of one subject: different backgrounds, the subject large and whole.",
+            description="3 to 5 photos of one subject: different backgrounds, the subject large and complete.",
             is_input_list=True,  # core loaders hand out lists: all of them are one subject
             inputs=[
                 io.Combo.Input(
                     "folder",
                     options=[CONNECTED, *example_entries(), *photo_folders()],
                     default=EXAMPLE + FIRST_CHOICE,
-                    tooltip="Where the photos are: the sockets on the left, a built-in example, or a subfolder of "
+                    tooltip="Where the photos come from: the inputs on the left, a built-in example, or a subfolder of "
                     "ComfyUI's input folder.",
                 ),
                 io.String.Input(
                     "class_name",
                     default="",
                     tooltip='One or two words for what the photos show, such as dog or coffee mug: "[V] dog" then '
-                    "means this one. Examples bring theirs.",
+                    "means this dog. Leave it empty for the examples.",
                 ),
                 *photo_inputs(),
             ],
             outputs=[
                 SubjectSocket.Output("subject", display_name="SUBJECT"),
-                io.Image.Output(
-                    "photos", display_name="IMAGE", tooltip="The photos as they are used, cropped to squares."
-                ),
+                io.Image.Output("photos", display_name="IMAGE", tooltip="The photos, cropped to squares."),
                 io.String.Output("report", display_name="text", tooltip="One line about every file."),
             ],
         )
@@ -94,7 +92,7 @@ class SubjectPhotos(io.ComfyNode):
 
 def photo_inputs() -> list[io.Input]:
     """The sockets for photos."""
-    tooltip = "One photo, a batch or a list; any size. Connected photos replace the folder."
+    tooltip = "One photo, a batch or a list, in any size. Connected photos replace the folder."
     return [io.Image.Input(f"photo_{number}", optional=True, tooltip=tooltip) for number in range(1, SOCKETS + 1)]
 
 
@@ -142,7 +140,7 @@ def photo_remarks(photos: list[Photo]) -> list[str]:
         if min(photo.image.size) < SMALLEST:
             lines.append(f"{photo.name} is only {photo.image.width}x{photo.image.height}")
     if len(photos) > MANY:
-        lines.append(f"{len(photos)} pictures are many: 3 to 5 good ones of a single subject are enough.")
+        lines.append(f"{len(photos)} photos are a lot: 3 to 5 good ones of a single subject are enough.")
     return lines
 
 

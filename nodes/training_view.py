@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import time
 from dataclasses import replace
@@ -27,12 +28,14 @@ SAMPLES = 4  # pictures of the fixed prompt, spread over the training
 CELL = 256  # pixels
 SECONDS = 2.0  # between two previews
 
+log = logging.getLogger(__name__)
+
 STEPS = io.Int.Input(
     "steps",
     default=0,
     min=0,
     max=20000,
-    tooltip="0: the model's own recipe. Where you ask for more steps later, only the missing ones are trained.",
+    tooltip="0: the model's own recipe. If you ask for more steps later, only the missing ones are trained.",
 )
 LEARNING_RATE = io.Float.Input(
     "learning_rate",
@@ -41,15 +44,15 @@ LEARNING_RATE = io.Float.Input(
     max=1.0,
     step=1e-6,
     round=False,
-    tooltip="0: the model's own recipe. Higher learns faster and forgets more; a tenth or ten times the recipe are the "
-    "limits worth trying.",
+    tooltip="0: the model's own recipe. Higher rates learn faster and forget more. Values from a tenth to ten times "
+    "the recipe are worth trying.",
 )
 TRAINING_SEED = io.Int.Input(
     "training_seed",
     default=0,
     min=0,
     max=2**31 - 1,
-    tooltip="Another number is another training; both are remembered.",
+    tooltip="Another seed is another training; both are remembered.",
 )
 
 
@@ -59,7 +62,9 @@ def training_outputs() -> list[io.Output]:
         PersonalizationSocket.Output("personalization", display_name="PERSONALIZATION"),
         io.LossMap.Output("losses", display_name="LOSS_MAP", tooltip="For the core node Plot Loss Graph."),
         io.Image.Output(
-            "samples", display_name="samples", tooltip="One prompt and seed at several steps: stop where it looks best."
+            "samples",
+            display_name="samples",
+            tooltip="The same prompt and seed at several steps: see which number of steps looks best.",
         ),
     ]
 
@@ -76,6 +81,7 @@ def train_stage(
     samples = make_room_for_training(ar, stage, settings)
     if is_streamed(ar):  # otherwise backward would hold all layers; the same numbers either way
         settings = replace(settings, gradient_checkpointing=True)
+        log.info("Training with streamed layers and gradient checkpointing: the model does not fit on the card")
     with view.interruptible():
         prepared = prepare_subject(
             ar.model, subject.photos, subject.class_name, runs=runs_folder(), progress=view.progress, cancel=view.cancel
@@ -103,6 +109,8 @@ def make_room_for_training(ar: HostedModel, stage: str, settings: TrainingSettin
     samples = 0
     if affords_on_card(ar, learning, drawing):
         samples = SAMPLES
+    else:
+        log.info("No samples are drawn during training: there is no room for them on the card")
     if not fits_on_card(ar, learning):
         learning += layer_bytes(ar.model.transformer)  # backward holds the layer that it is in
     if samples:

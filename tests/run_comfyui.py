@@ -10,8 +10,10 @@ virtual environment.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 PACK = Path(__file__).resolve().parents[1]
@@ -37,6 +39,16 @@ def is_comfyui(folder: Path) -> bool:
     return (folder / "comfy_execution").is_dir() and (folder / "main.py").is_file()
 
 
+def version_of(folder: Path) -> str:
+    """ "0.3.64"; "of unknown version" where the checkout does not say."""
+    path = folder / "comfyui_version.py"
+    if path.is_file():
+        found = re.search(r'__version__ = "([^"]+)"', path.read_text(encoding="utf-8"))
+        if found:
+            return found[1]
+    return "of unknown version"
+
+
 def python_of(folder: Path) -> Path | None:
     """The Python that this ComfyUI runs in; None where it is not known."""
     candidates = [folder / name for name in ENVIRONMENTS]
@@ -59,10 +71,12 @@ def run(folder: Path, arguments: list[str]) -> tuple[int, str]:
     settings = ["-c", str(TESTS / "pytest.ini"), "--rootdir", str(TESTS), "-rs"]
     command = [str(python), "-m", "pytest", *settings, *(arguments or [str(TESTS)])]
     environment = {**os.environ, "COMFYUI_PATH": str(folder)}
+    started = time.monotonic()
     status = subprocess.run(command, env=environment, cwd=PACK).returncode
+    minutes = (time.monotonic() - started) / 60
     if status:
-        return status, f"FAILED (pytest's exit status {status})"
-    return 0, "passed"
+        return status, f"FAILED (pytest's exit status {status}) after {minutes:.1f} min"
+    return 0, f"passed in {minutes:.1f} min"
 
 
 def main(arguments: list[str]) -> int:
@@ -71,7 +85,7 @@ def main(arguments: list[str]) -> int:
         print("ComfyUI tests SKIPPED: no ComfyUI found. Set COMFYUI_PATH to a checkout (0.3.64 or later) to run them.")
     results = [(folder, *run(folder, arguments)) for folder in folders]
     for folder, _, line in results:
-        print(f"ComfyUI tests in {folder}: {line}")
+        print(f"ComfyUI {version_of(folder)} in {folder}: {line}")
     return max((status for _, status, _ in results), default=0)
 
 

@@ -15,6 +15,9 @@ from ...ar_core import ARModel
 from ...ar_core.memory import quantized_bytes, weight_bytes
 from ...ar_core.quantization import SCHEMES
 from ..sockets import HostedModel
+from .private import has_streamed_layers, is_cast, reserved_bytes
+
+BUS = 12e9  # bytes per second from main memory to a graphics card: an assumption for estimates alone
 
 
 def _outside_inference_mode(name: str) -> Callable[..., Any]:
@@ -80,7 +83,7 @@ class Layers(comfy.ops.disable_weight_init):
             cudaMallocAsync, may overwrite) before backward reads it, and torch would not notice: wrong gradients
             without an error.
             """
-            if self.comfy_cast_weights and torch.is_grad_enabled() and not self.weight_function:
+            if is_cast(self) and torch.is_grad_enabled():
                 return torch.nn.functional.linear(x, self.weight.to(x))
             return super().forward(x)
 
@@ -140,7 +143,7 @@ def card_bytes() -> int | None:
     device = memory.get_torch_device()
     if memory.is_device_cpu(device):
         return None
-    return memory.get_total_memory(device) - memory.extra_reserved_memory()
+    return memory.get_total_memory(device) - reserved_bytes()
 
 
 def held_bytes(ar: HostedModel) -> int:
@@ -159,6 +162,18 @@ def affords_on_card(ar: HostedModel, least: int, more: int) -> bool:
     return fits_on_card(ar, more) or not fits_on_card(ar, least)
 
 
+def transfer_seconds(ar: HostedModel, needed: int, steps: int) -> float:
+    """Time spent on copying streamed layers to the card in `steps` steps, with `needed` bytes beside both parts.
+
+    0 where everything fits. An estimate, from what has no room.
+    """
+    total = card_bytes()
+    if total is None:
+        return 0.0
+    missing = max(0, held_bytes(ar) + needed - total)
+    return steps * missing / BUS
+
+
 def fitting_precisions(ar: HostedModel, needed: int) -> str:
     """The precisions in which this model would stay on the card with `needed` bytes beside it; "" for none."""
     total = card_bytes()
@@ -170,4 +185,4 @@ def fitting_precisions(ar: HostedModel, needed: int) -> str:
 
 def is_streamed(ar: HostedModel) -> bool:
     """Whether ComfyUI keeps some layers of the transformer off the card and copies them there whenever they run."""
-    return getattr(ar.model.transformer, "model_lowvram", False)
+    return has_streamed_layers(ar.model.transformer)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from comfy.weight_adapter.lora import LoRAAdapter
-from torch import Tensor
+from typing import Any
 
 from ...ar_core import Personalization
 from ...ar_core.adapters import Adapter, LowRankAdapter
 from ..sockets import HostedModel
+from .private import low_rank_patch
 
 
 def apply_as_patches(
@@ -29,11 +29,15 @@ def apply_as_patches(
     return HostedModel(model, patcher, ar.image_tokenizer)
 
 
-def _patch(adapter: Adapter, name: str) -> LoRAAdapter | tuple[str, tuple[Tensor]]:
-    if isinstance(adapter, LowRankAdapter):  # stays low-rank in memory
+def _patch(adapter: Adapter, name: str) -> Any:
+    """The change of one layer as `add_patches` takes it."""
+    patch = None
+    if isinstance(adapter, LowRankAdapter):
         down, up = adapter.matrices(name)
-        return LoRAAdapter(set(), (up, down, adapter.alpha, None, None, None))
-    return ("diff", (adapter.change(name),))
+        patch = low_rank_patch(up, down, adapter.alpha)
+    if patch is None:
+        patch = ("diff", (adapter.change(name),))
+    return patch
 
 
 def _check_patches(ar: HostedModel, adapter: Adapter) -> None:
@@ -43,12 +47,12 @@ def _check_patches(ar: HostedModel, adapter: Adapter) -> None:
         weight = weights.get(f"{name}.weight")
         shape = adapter.shape(name)
         if weight is None:
-            found = "is not there"
+            found = "does not exist"
         elif tuple(weight.shape) != shape:
             found = f"has the shape {tuple(weight.shape)}"
         else:
             continue
         raise ValueError(
             f"The personalization changes {name} with the shape {shape}, which {found} in this model. "
-            "Load its own model."
+            "Load the model that it was trained on."
         )

@@ -10,12 +10,11 @@ from typing import Any
 
 import comfy.model_management as memory
 import comfy.utils
-from comfy_execution.utils import get_executing_context
 from PIL import Image
-from server import PromptServer
 
 from ...ar_core import Cancelled
 from ...ar_core.control import stop_if
+from .private import out_of_memory_error, send_text
 
 Interrupted = memory.InterruptProcessingException
 PREVIEW = 512  # pixels of the longer side
@@ -88,7 +87,7 @@ def explain_on_node(execute: Callable) -> Callable:
             return execute(*arguments, **inputs)
         except Interrupted:  # an Exception until ComfyUI 0.7; what was kept is said already
             raise
-        except memory.OOM_EXCEPTION as error:
+        except out_of_memory_error() as error:
             show_text(OUT_OF_MEMORY)
             raise type(error)(OUT_OF_MEMORY) from error
         except Exception as error:
@@ -142,8 +141,4 @@ def duration(seconds: float) -> str:
 
 def show_text(text: str) -> None:
     """Show `text` on the running node."""
-    context = get_executing_context()
-    server = getattr(PromptServer, "instance", None)
-    send = getattr(server, "send_progress_text", None)
-    if context is not None and send is not None:
-        send(text, context.node_id)
+    send_text(text)

@@ -1,0 +1,70 @@
+"""Names of ComfyUI that its documentation does not promise. Each is used where it exists and done without otherwise.
+
+tests/comfyui/test_host.py runs in every supported version and says which of them a new one has lost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.model_management as memory
+import torch
+
+try:
+    from comfy.weight_adapter.lora import LoRAAdapter
+except ImportError:
+    LoRAAdapter = None
+
+try:
+    from comfy_execution.utils import get_executing_context
+except ImportError:
+    get_executing_context = None
+
+try:
+    from server import PromptServer
+except ImportError:
+    PromptServer = None
+
+
+def low_rank_patch(up: torch.Tensor, down: torch.Tensor, alpha: float) -> Any | None:
+    """A patch for `add_patches` that keeps its two matrices in memory; None: add their product instead.
+
+    `up` is (rows, rank) and `down` (rank, columns).
+    """
+    if LoRAAdapter is None:
+        return None
+    return LoRAAdapter(set(), (up, down, alpha, None, None, None))
+
+
+def send_text(text: str) -> None:
+    """Show `text` on the node that is running; without the names for it, nothing is shown."""
+    if get_executing_context is None:
+        return
+    context = get_executing_context()
+    server = getattr(PromptServer, "instance", None)
+    send = getattr(server, "send_progress_text", None)
+    if context is not None and send is not None:
+        send(text, context.node_id)
+
+
+def reserved_bytes() -> int:
+    """Memory of the card that ComfyUI keeps free of models; 0 where it does not say."""
+    reserved = getattr(memory, "extra_reserved_memory", None)
+    if reserved is None:
+        return 0
+    return reserved()
+
+
+def out_of_memory_error() -> type[Exception]:
+    """What is raised when the card is full; ComfyUI has one name for the errors of all kinds of cards."""
+    return getattr(memory, "OOM_EXCEPTION", torch.cuda.OutOfMemoryError)
+
+
+def is_cast(layer: torch.nn.Module) -> bool:
+    """Whether ComfyUI copies the layer's own weight to the card whenever it runs, and changes it by no patch there."""
+    return getattr(layer, "comfy_cast_weights", False) and not getattr(layer, "weight_function", ())
+
+
+def has_streamed_layers(module: torch.nn.Module) -> bool:
+    """Whether some layers of a loaded module are kept off the card."""
+    return getattr(module, "model_lowvram", False)
