@@ -129,6 +129,22 @@ def test_forget(photos, tmp_path, capsys):
     assert not list((tmp_path / "_runs").iterdir())
 
 
+def test_forget_of_a_wrong_folder_deletes_nothing_and_says_so(tmp_path, capsys):
+    (tmp_path / "subjects" / "_runs").mkdir(parents=True)
+    assert cli.main(["forget", str(tmp_path / "nowhere")]) == 1 and "There is no folder" in capsys.readouterr().err
+    assert cli.main(["forget", str(tmp_path / "subjects")]) == 1
+    assert str(tmp_path / "subjects" / "_runs") in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the sentence is for machines without CUDA")
+@pytest.mark.parametrize("device", ["cuda", "nonsense"])
+def test_a_device_that_is_not_there_is_one_sentence(device, capsys):
+    assert cli.main(["sample", "--prompt", "a dog", "--device", device]) == 1
+    assert capsys.readouterr().err.strip() == (
+        f'error: There is no device "{device}" here. Use --device cpu, or leave the option out.'
+    )
+
+
 @pytest.mark.parametrize(
     "command, sentence",
     [

@@ -59,12 +59,24 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def checked_device(name: str) -> torch.device:
+    """The device of that name. Raises ValueError where there is none."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise ValueError(
+            f'There is no device "{name}" here. Use --device {default_device()}, or leave the option out.'
+        ) from error
+    return device
+
+
 def load_model(options: argparse.Namespace) -> ARModel:
     """Load the model that the options choose, with the recipe that they choose, and print what it is."""
     precision = PRECISIONS[options.precision]
     model = ARModel.load(
         options.model,
-        options.device,
+        checked_device(options.device),
         precision.dtype,
         quantized=precision.quantized,
         family=options.family,
