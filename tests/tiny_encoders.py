@@ -24,7 +24,7 @@ def write_encoders(base: Path, dino: str = "dino", clip: str = "clip") -> Path:
     vision = {**part, "patch_size": 32, "image_size": 224}
     CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)).save_pretrained(base / clip)
     raw = Tokenizer(models.BPE(vocab=vocabulary, merges=[], end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace()])  # as every transformers wants it
     names = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
     CLIPTokenizerFast(tokenizer_object=raw, **names).save_pretrained(base / clip)
     return base
