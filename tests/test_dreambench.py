@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -240,6 +241,21 @@ def test_names_hold_a_revision_and_missing_files_are_named(encoders, folders, tm
     (tmp_path / "empty").mkdir()
     with pytest.raises(EncoderError, match="the folder .*empty.*config.json"):
         Encoders.load(paper(tmp_path / "empty", folders / "clip"))
+
+
+def test_a_tokenizer_that_cannot_be_read_is_named(folders, tmp_path):
+    shutil.copytree(folders / "clip", tmp_path / "clip")
+    (tmp_path / "clip" / "tokenizer.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(EncoderError, match="the folder .*clip.* It needs .*tokenizer.json"):
+        Encoders.load(paper(folders / "dino", tmp_path / "clip"))
+
+
+def test_an_outdated_transformers_is_named_with_the_version_that_is_needed(folders, monkeypatch):
+    monkeypatch.setattr("transformers.__version__", "4.36.0")
+    with pytest.raises(
+        EncoderError, match=r"needs transformers 4\.37\.2 or later and found 4\.36\.0: .* -m pip install"
+    ):
+        Encoders.load(paper(folders / "dino", folders / "clip"))
 
 
 # ---------------------------------------------------------------- pictures of any tool
