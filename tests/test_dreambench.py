@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -597,11 +598,17 @@ def test_a_plan_that_cannot_be_meant_is_refused(data, tmp_path, capsys):
         assert cli.main(bench(data, tmp_path / "out", "--dry-run", *more)) == 1 and said in capsys.readouterr().err
 
 
+def test_several_processes_without_accelerate_say_what_to_install(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    assert cli.main(bench(data, tmp_path / "out", "--no-scores")) == 1
+    assert "pip install accelerate" in capsys.readouterr().err
+
+
 def test_two_processes_share_the_work_and_give_the_same_pictures_as_one(data, tmp_path):
     pytest.importorskip("accelerate", reason="pip install accelerate to run the multi-process test")
     import os
     import subprocess
-    import sys
     from pathlib import Path
 
     options = ["--no-scores", "--strategies", "embedding_only"]
