@@ -8,10 +8,11 @@ demo: $(ENV)/ready
 
 test: $(ENV)/ready
 	$(RUN) -m pytest -n 2
+	$(RUN) tests/run_comfyui.py --short
 
 # In every ComfyUI that COMFYUI_PATHS names, each in its own Python; says so where there is none.
 test-comfyui: $(ENV)/ready
-	$(RUN) tests/run_comfyui.py
+	$(RUN) tests/run_comfyui.py --table docs/compatibility.md
 
 lint: $(ENV)/ready
 	$(RUN) -m ruff check .

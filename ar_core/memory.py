@@ -6,6 +6,7 @@ Weights and the KV cache are exact. Activations are upper estimates, from the sh
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
@@ -235,7 +236,11 @@ def _free_disk(folder: Path) -> int:
 
 
 def size_text(count: float) -> str:
-    """Bytes as users read them: "14.2 GiB", "312 MiB"."""
+    """Bytes as users read them: "14.2 GiB", "312 MiB", "4.1 MiB", "38 KiB"."""
     if count > 2**30:
         return f"{count / 2**30:.1f} GiB"
-    return f"{count / 2**20:.0f} MiB"
+    if count > 10 * 2**20:
+        return f"{count / 2**20:.0f} MiB"
+    if count > 2**20:
+        return f"{count / 2**20:.1f} MiB"
+    return f"{math.ceil(count / 2**10)} KiB"

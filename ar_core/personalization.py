@@ -50,6 +50,15 @@ class Personalization:
             return "embedding"
         return self.adapter.method
 
+    def __str__(self) -> str:
+        """ "[V] dog, learned with lora in 60 steps"."""
+        steps = self.recipe.get("steps")
+        how = {"embedding": "embedding alone", "lora": "LoRA", "full": "full q/k/v"}[self.method]
+        words = f"{self.identifier} {self.class_name}, {how}"
+        if steps is None:
+            return words
+        return f"{words}, {steps} steps"
+
     def save(self, path: Path | str) -> Path:
         """Write the file atomically and return its path; the name "X" becomes "X.safetensors". Raises OSError."""
         path = Path(path)

@@ -70,7 +70,7 @@ def held_out_captions(model: ARModel, count: int) -> list[tuple[list[int], Tenso
 
 
 @torch.inference_mode()
-def forced_predictions(model: ARModel, batch: Batch) -> tuple[Tensor, Tensor]:
+def precision_losses(model: ARModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Loss of each sequence (B,) and the likeliest codes (B, codes)."""
     transformer = model.transformer
     scored = batch.targets >= 0
@@ -87,7 +87,7 @@ def observe_precision(model: ARModel, pairs: list[tuple[list[int], Tensor]], pic
     top: list[Tensor] = []
     for start in range(0, len(pairs), BATCH):
         batch = make_training_batch(pairs[start : start + BATCH], model.protocol, size)
-        batch_losses, batch_top = forced_predictions(model, batch)
+        batch_losses, batch_top = precision_losses(model, batch)
         losses.append(batch_losses)
         top.append(batch_top)
     drawn = []

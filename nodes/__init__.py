@@ -10,6 +10,7 @@ from .learn_identifier import LearnIdentifier
 from .load_model import LoadModel
 from .load_personalization import LoadPersonalization
 from .prompts import Prompts
+from .remembered_trainings import RememberedTrainings
 from .sampler import Sampler
 from .save_personalization import SavePersonalization
 from .subject_photos import SubjectPhotos
@@ -25,6 +26,7 @@ NODES = [
     Prompts,
     Sampler,
     DreamBenchScore,
+    RememberedTrainings,
 ]
 
 

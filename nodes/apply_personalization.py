@@ -7,16 +7,18 @@ from comfy_api.latest import io
 from ..ar_core import Personalization
 from .host.patches import apply_as_patches
 from .host.progress import explain_on_node, show_text
+from .host.schema import advanced, node_schema
 from .sockets import CATEGORY, ARModelSocket, HostedModel, PersonalizationSocket
 
 
 class ApplyPersonalization(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return node_schema(
             node_id="LuminaMGPTApplyPersonalization",
             display_name="Apply Personalization",
             category=CATEGORY,
+            search_aliases=("use subject", "lora loader", "apply lora", "identifier"),
             description="Adds a learned subject to the model. Several can be chained, each under its own identifier.",
             inputs=[
                 ARModelSocket.Input(
@@ -32,7 +34,8 @@ class ApplyPersonalization(io.ComfyNode):
                     tooltip="1: as trained. Lower: more freedom for the base model. Above 1: exaggerated. 0: exactly "
                     "the base model, with [V] left out.",
                 ),
-                io.String.Input(
+                advanced(
+                    io.String.Input,
                     "identifier",
                     default="",
                     tooltip="What the subject is called in prompts. Empty: the name it was saved with, normally [V]. A "

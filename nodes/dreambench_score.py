@@ -16,6 +16,7 @@ from ..ar_core.dreambench.sheet import score_sheet
 from ..ar_core.photos import stack, tensor_photos
 from .host.folders import SCORERS, model_folders
 from .host.progress import explain_on_node, show_text
+from .host.schema import node_schema
 from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket, check_choice
 
 CHOICES = {choice.title: choice for choice in (PAPER_ENCODERS, MINIATURE_ENCODERS)}
@@ -28,10 +29,11 @@ FOLDERS = {
 class DreamBenchScore(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return node_schema(
             node_id="LuminaMGPTDreamBenchScore",
             display_name="DreamBench Score",
             category=CATEGORY,
+            search_aliases=("clip score", "dino", "evaluate", "likeness", "benchmark"),
             description="Scores how much pictures look like the subject (DINO, CLIP-I) and how well they fit their "
             "prompts (CLIP-T), with a picture of the results.",
             is_input_list=True,
@@ -47,6 +49,7 @@ class DreamBenchScore(io.ComfyNode):
                 io.Combo.Input(
                     "encoders",
                     options=list(CHOICES),
+                    default=default_encoders(),
                     tooltip="DINO + CLIP: the encoders of the DreamBench protocol, from models/lumina_mgpt_scorers or "
                     "the local cache of the Hugging Face hub. The miniature's scorers ship with this pack and only "
                     "know drawings; their scores cannot be compared with published ones.",
@@ -100,7 +103,7 @@ def load_chosen_encoders(title: str) -> Encoders:
     check_choice("encoders", title, CHOICES)
     choice = CHOICES[title]
     try:
-        return Encoders.load(encoders_from_folders(choice))
+        return Encoders.load(encoders_from_comfyui(choice))
     except EncoderError as error:
         if choice is not PAPER_ENCODERS:
             raise
@@ -108,7 +111,15 @@ def load_chosen_encoders(title: str) -> Encoders:
         raise ValueError(f"{error} Put {places}.") from error
 
 
-def encoders_from_folders(choice: EncoderChoice) -> EncoderChoice:
+def default_encoders() -> str:
+    """What a fresh node shows: the paper's encoders where the user has put both, else those that ship."""
+    paper = encoders_from_comfyui(PAPER_ENCODERS)
+    if isinstance(paper.vit, Path) and isinstance(paper.clip, Path):
+        return PAPER_ENCODERS.title
+    return MINIATURE_ENCODERS.title
+
+
+def encoders_from_comfyui(choice: EncoderChoice) -> EncoderChoice:
     """`choice` read from ComfyUI's folders where they hold it, else by hub name."""
     return replace(choice, vit=_source(choice.vit), clip=_source(choice.clip))
 

@@ -8,6 +8,7 @@ from ..ar_core import Personalization, TrainingSettings
 from ..ar_core.training.settings import JOINT, LAYERS
 from . import training_view
 from .host.progress import explain_on_node
+from .host.schema import advanced, node_schema
 from .sockets import (
     CATEGORY,
     ARModelSocket,
@@ -24,10 +25,11 @@ METHODS = {"LoRA": "lora", "full q/k/v": "full"}
 class FineTuneTransformer(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return node_schema(
             node_id="LuminaMGPTFineTuneTransformer",
             display_name="Fine-tune Transformer",
             category=CATEGORY,
+            search_aliases=("train", "lora train", "train lora", "dreambooth", "finetune", "stage 2"),
             description="Stage 2: trains the layers, so that [V] becomes exactly this subject. Without stage 1, "
             "embedding and layers are learned together.",
             inputs=[
@@ -46,7 +48,8 @@ class FineTuneTransformer(io.ComfyNode):
                     tooltip="LoRA: a small file and little memory. full q/k/v: as in the paper, 16 bytes of memory per "
                     "trained weight (26 GB for the 7B).",
                 ),
-                io.Int.Input(
+                advanced(
+                    io.Int.Input,
                     "rank",
                     default=0,
                     min=0,

@@ -8,16 +8,18 @@ from ..ar_core import TrainingSettings
 from ..ar_core.training.settings import EMBEDDING
 from . import training_view
 from .host.progress import explain_on_node
+from .host.schema import node_schema
 from .sockets import CATEGORY, ARModelSocket, HostedModel, SubjectPhotosValue, SubjectSocket
 
 
 class LearnIdentifier(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return node_schema(
             node_id="LuminaMGPTLearnIdentifier",
             display_name="Learn Identifier Embedding",
             category=CATEGORY,
+            search_aliases=("train", "textual inversion", "embedding", "train subject", "stage 1"),
             description="Stage 1: learns a new word for the subject, [V]. Connect the result to Fine-tune Transformer, "
             "or to Apply Personalization as it is.",
             inputs=[

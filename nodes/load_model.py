@@ -9,7 +9,7 @@ from ..ar_core import ARModel
 from ..ar_core.families.registry import FAMILIES
 from ..ar_core.memory import drawing_bytes, size_text
 from ..ar_core.model import MINIATURE_FOLDER, PRECISIONS
-from .host.folders import MODELS, files_fingerprint, model_folders, path_inside
+from .host.folders import files_fingerprint, model_entries, model_path
 from .host.memory import (
     best_dtype,
     card_bytes,
@@ -22,6 +22,7 @@ from .host.memory import (
     transfer_seconds,
 )
 from .host.progress import Reporter, duration, explain_on_node, show_text
+from .host.schema import advanced, node_schema
 from .sockets import CATEGORY, ARModelSocket, HostedModel, check_choice
 
 BUILT_IN = "miniature (built in)"
@@ -31,20 +32,22 @@ AUTO = "auto"
 class LoadModel(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return node_schema(
             node_id="LuminaMGPTLoadModel",
             display_name="Load Lumina-mGPT",
             category=CATEGORY,
+            search_aliases=("checkpoint", "load model", "chameleon", "model loader", "text to image"),
             description="Loads Lumina-mGPT 7B from models/lumina_mgpt, or the miniature, a small model of drawn scenes "
             "that needs no download.",
             inputs=[
                 io.Combo.Input(
                     "model_name",
-                    options=[BUILT_IN, *found_models()],
-                    tooltip="Folders in models/lumina_mgpt that contain a config.json. The miniature ships with this "
-                    "pack and only knows drawn scenes.",
+                    options=[BUILT_IN, *model_entries()],
+                    tooltip="The folders in models/lumina_mgpt; the help page lists the files that belong in one. The "
+                    "miniature ships with this pack and only knows drawn scenes.",
                 ),
-                io.Combo.Input(
+                advanced(
+                    io.Combo.Input,
                     "precision",
                     options=list(PRECISIONS),
                     default="auto",
@@ -52,7 +55,8 @@ class LoadModel(io.ComfyNode):
                     "CPU. fp32 needs twice the memory. int8: half the memory of bf16, slightly different pictures. "
                     "4-bit: a third, needs the package bitsandbytes. Both only work with LoRA.",
                 ),
-                io.Combo.Input(
+                advanced(
+                    io.Combo.Input,
                     "family",
                     options=[AUTO, *FAMILIES],
                     default=AUTO,
@@ -77,7 +81,7 @@ class LoadModel(io.ComfyNode):
         if model_name in (None, BUILT_IN):
             return model_name
         try:
-            return files_fingerprint(path_inside(model_name, MODELS))
+            return files_fingerprint(model_path(model_name))
         except ValueError:
             return model_name  # execute says what is wrong
 
@@ -88,7 +92,7 @@ class LoadModel(io.ComfyNode):
         check_choice("family", family, (AUTO, *FAMILIES))
         path = MINIATURE_FOLDER
         if model_name != BUILT_IN:
-            path = path_inside(model_name, MODELS)
+            path = model_path(model_name)
         chosen_family = None
         if family != AUTO:
             chosen_family = family
@@ -109,16 +113,6 @@ class LoadModel(io.ComfyNode):
         text = about_model(ar)
         show_text("\n".join([model.family.title, *text.splitlines()[2:]]))
         return io.NodeOutput(ar, text)
-
-
-def found_models() -> list[str]:
-    """Folders with a config.json below `models/lumina_mgpt`."""
-    found = set()
-    for base in model_folders(MODELS):
-        for path in base.glob("**/config.json"):
-            if path.parent != base:
-                found.add(path.parent.relative_to(base).as_posix())
-    return sorted(found)
 
 
 def about_model(ar: HostedModel) -> str:

@@ -8,8 +8,9 @@ from comfy_api.latest import io
 
 from ..ar_core import Personalization
 from ..ar_core.shipped import learned_subjects
-from .host.folders import RUNS, SUBJECTS, files_fingerprint, model_folders, path_inside
+from .host.folders import EARLIER_RUNS, SUBJECTS, files_fingerprint, model_folders, path_inside
 from .host.progress import explain_on_node, show_text
+from .host.schema import node_schema
 from .sockets import CATEGORY, PersonalizationSocket
 
 EXAMPLE = "example: "
@@ -19,10 +20,11 @@ EXAMPLES = learned_subjects()  # learned on the miniature
 class LoadPersonalization(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return node_schema(
             node_id="LuminaMGPTLoadPersonalization",
             display_name="Load Personalization",
             category=CATEGORY,
+            search_aliases=("load subject", "load embedding", "load lora"),
             description="Loads a subject from models/lumina_mgpt_subjects.",
             inputs=[
                 io.Combo.Input(
@@ -53,13 +55,8 @@ class LoadPersonalization(io.ComfyNode):
     @explain_on_node
     def execute(cls, file: str) -> io.NodeOutput:
         loaded = Personalization.load(personalization_path(file))
-        method = loaded.method
-        if loaded.adapter is None:
-            method = "embedding only"
-        steps = loaded.recipe.get("steps", "?")
-        text = f"{loaded.identifier} {loaded.class_name}: {method}, {steps} steps, base {loaded.base_fingerprint}"
-        show_text(text)
-        return io.NodeOutput(loaded, text)
+        show_text(str(loaded))
+        return io.NodeOutput(loaded, str(loaded))
 
 
 def saved_subjects() -> list[str]:
@@ -68,7 +65,7 @@ def saved_subjects() -> list[str]:
     for base in model_folders(SUBJECTS):
         for path in base.glob("**/*.safetensors"):
             file = path.relative_to(base)
-            if file.parts[0] != RUNS:
+            if file.parts[0] != EARLIER_RUNS:
                 found.add(file.as_posix())
     return sorted(found)
 

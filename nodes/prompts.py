@@ -10,6 +10,7 @@ from ..ar_core.dreambench.dataset import PROMPT_FILE, SLOTS, read_dataset_prompt
 from ..ar_core.shipped import example_subjects
 from .host.folders import input_folder
 from .host.progress import explain_on_node
+from .host.schema import node_schema
 from .sockets import CATEGORY, check_choice
 
 LINES = "the lines above"
@@ -21,10 +22,11 @@ DREAMBENCH = {"DreamBench: objects": 0, "DreamBench: live subjects": 1}
 class Prompts(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return node_schema(
             node_id="LuminaMGPTPrompts",
             display_name="Prompts",
             category=CATEGORY,
+            search_aliases=("prompt list", "batch prompts", "prompts from lines", "dreambench prompts"),
             description="A list of prompts for AR Sampler: one picture (or batch) for each line.",
             inputs=[
                 io.String.Input(

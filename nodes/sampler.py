@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -13,11 +14,14 @@ from ..ar_core import Generated, SamplingSettings
 from ..ar_core.memory import drawing_bytes
 from ..ar_core.photos import unstack
 from ..ar_core.text import Identifier, plain_words
+from .host.folders import output_folder
 from .host.memory import affords_on_card, make_resident, pictures_device
-from .host.progress import Reporter, explain_on_node, show_text
-from .sockets import CATEGORY, ARModelSocket, HostedModel, check_choice
+from .host.progress import Reporter, add_note, duration, explain_on_node, show_text
+from .host.schema import advanced, node_schema
+from .sockets import CATEGORY, ARModelSocket, HostedModel, check_choice, count_of
 
 SHAPES = {"1:1": (1, 1), "4:3": (4, 3), "3:4": (3, 4), "16:9": (16, 9), "9:16": (9, 16)}
+SAME_SHAPE = 0.1  # natural logarithm of the ratio of two shapes, at most: 4:3 and 1.4:1 are the same
 DECODING = {"auto": 0, "sequential": 1}  # -> window
 UNFINISHED = "lumina_mgpt/stopped"  # below ComfyUI's output: pictures of a list that was stopped
 
@@ -27,10 +31,11 @@ log = logging.getLogger(__name__)
 class Sampler(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return node_schema(
             node_id="LuminaMGPTSampler",
             display_name="AR Sampler",
             category=CATEGORY,
+            search_aliases=("sampler", "ksampler", "draw", "generate", "text to image"),
             description="Draws pictures. A list of prompts gives a list of pictures. If you cancel, those that are "
             "finished are saved in the output folder.",
             is_input_list=True,
@@ -40,8 +45,10 @@ class Sampler(io.ComfyNode):
                 io.String.Input(
                     "prompt",
                     multiline=True,
-                    default="a photo of a red dog on the beach",
-                    tooltip="What to draw. [V] stands for an applied subject; its class word is added if missing.",
+                    default="",
+                    placeholder="a photo of [V] on the beach",
+                    tooltip="What to draw. [V] stands for an applied subject; its class word is added if missing. "
+                    "Empty: the applied subject on the beach, or a red dog where none is applied.",
                 ),
                 io.Combo.Input(
                     "shape",
@@ -78,6 +85,7 @@ class Sampler(io.ComfyNode):
         decoding: list[str],
     ) -> io.NodeOutput:
         ar = ar_model[0]
+        prompt = [text if text.strip() else default_prompt(ar.model.identifiers) for text in prompt]
         check_choice("shape", shape[0], SHAPES)
         check_choice("decoding", decoding[0], DECODING)
         settings = SamplingSettings.resolve(
@@ -94,35 +102,43 @@ class Sampler(io.ComfyNode):
         batches.make_room()
         try:
             batches.draw(prompt)
-        except BaseException:  # stopped, or an error at a later prompt
-            cls._keep(batches.drawn)
+        except BaseException as error:  # stopped, or an error at a later prompt
+            add_note(error, cls._keep(batches.drawn))
             raise
-        show_text(batches.describe(prompt))
+        show_text(batches.describe(prompt, shape[0]))
         return io.NodeOutput([as_image_batch(images) for images in batches.drawn], finals)
 
     @classmethod
-    def _keep(cls, finished: list[list[Generated]]) -> None:
-        """Save pictures while an error is on its way, which must arrive even where saving fails."""
+    def _keep(cls, finished: list[list[Generated]]) -> str:
+        """Save pictures while an error is on its way, which must arrive even where saving fails; where they are."""
+        if not finished:
+            return "No picture was finished."
+        saved = []
         try:
             for images in finished:
-                ui.ImageSaveHelper.save_images(as_image_batch(images), UNFINISHED, io.FolderType.output, cls)
-        except Exception:
+                saved += ui.ImageSaveHelper.save_images(as_image_batch(images), UNFINISHED, io.FolderType.output, cls)
+        except Exception as error:
             log.exception("The finished pictures could not be saved")
+            return f"The finished pictures could not be saved ({error})."
+        first = output_folder() / saved[0]["subfolder"] / saved[0]["filename"]
+        return f"{count_of(len(saved), 'finished picture')} saved, the first as {first}."
 
 
 def sampler_rule_inputs() -> list[io.Input]:
     """How each code is drawn."""
     return [
-        io.Float.Input(
+        advanced(
+            io.Float.Input,
             "cfg",
             default=0.0,
             min=0.0,
             max=20.0,
             step=0.1,
-            tooltip="How closely pictures follow the prompt. 0: the model's own recipe. 1: no guidance, twice as fast. "
-            "Too high a value makes subjects stiff.",
+            tooltip="How closely pictures follow the prompt. 0: the model's own recipe; the node shows its number. "
+            "1: no guidance, twice as fast. Too high a value makes subjects stiff.",
         ),
-        io.Int.Input(
+        advanced(
+            io.Int.Input,
             "top_k",
             default=0,
             min=0,
@@ -130,7 +146,8 @@ def sampler_rule_inputs() -> list[io.Input]:
             tooltip="How many of the likeliest codes to choose from. 0: the model's own recipe. Low: calm pictures. "
             "High: more variety.",
         ),
-        io.Float.Input(
+        advanced(
+            io.Float.Input,
             "temperature",
             default=1.0,
             min=0.05,
@@ -159,7 +176,8 @@ def sampler_run_inputs() -> list[io.Input]:
             max=64,
             tooltip="Pictures per prompt, drawn at the same time. Larger batches take less time per picture.",
         ),
-        io.Combo.Input(
+        advanced(
+            io.Combo.Input,
             "decoding",
             options=list(DECODING),
             default="auto",
@@ -215,17 +233,26 @@ class Batches:
         on_preview(images[0].images)
         return images
 
-    def describe(self, prompts: list[str]) -> str:
+    def describe(self, prompts: list[str], shape: str) -> str:
         """What was drawn how fast, and what the user should know about it."""
         first = self.drawn[0][0]
         values = first.settings.describe()
+        pictures = count_of(self.count * len(self.drawn), "picture")
         codes = sum(image.codes.numel() for images in self.drawn for image in images)
         steps = sum(images[0].steps for images in self.drawn)
+        log.info(
+            "%d codes in %.1f s, %.1f per step and picture with a window of %s",
+            codes,
+            self.seconds,
+            codes / steps / self.count,
+            values["window"],
+        )
         lines = [
-            f"{values['size']}, cfg {values['cfg']}, top-k {values['top_k']}, temperature {values['temperature']}",
-            f"{codes / self.seconds:.0f} codes per second, {codes / steps / self.count:.1f} per step and picture "
-            f"(window {values['window']})",
+            f"{pictures} of {values['size']} in {duration(self.seconds)}",
+            f"cfg {values['cfg']}, top-k {values['top_k']}, temperature {values['temperature']}",
         ]
+        if not has_shape(first.settings.size, shape):
+            lines.append(f"this model does not draw {shape}: {values['size']} is the nearest that it does")
         if not self.previews:
             lines.append("no previews: there is no room for them on the card")
         lines += hints(prompts, self.ar.model.identifiers)
@@ -233,6 +260,20 @@ class Batches:
         if unknown:
             lines.append(f"the model never saw the words {', '.join(unknown)}")
         return "\n".join(lines)
+
+
+def has_shape(size: tuple[int, int], shape: str) -> bool:
+    """Whether a picture of this size (width, height) has about the shape that was asked for."""
+    width, height = SHAPES[shape]
+    return abs(math.log(size[0] / size[1]) - math.log(width / height)) < SAME_SHAPE
+
+
+def default_prompt(identifiers: tuple[Identifier, ...]) -> str:
+    """What an empty prompt draws: the subject that was applied last, or a scene that every model knows."""
+    named = [identifier for identifier in identifiers if not identifier.dropped]
+    if not named:
+        return "a photo of a red dog on the beach"
+    return f"a photo of {named[-1].name} {named[-1].class_name} on the beach"
 
 
 def hints(prompts: list[str], identifiers: tuple[Identifier, ...]) -> list[str]:

@@ -13,6 +13,7 @@ from ..ar_core import Personalization
 from ..ar_core.memory import size_text
 from .host.folders import subjects_folder
 from .host.progress import explain_on_node, show_text
+from .host.schema import node_schema
 from .sockets import CATEGORY, PersonalizationSocket, check_choice
 
 CONSENT = ("my object", "my pet", "a person who consented", "other")
@@ -24,10 +25,11 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  #
 class SavePersonalization(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return node_schema(
             node_id="LuminaMGPTSavePersonalization",
             display_name="Save Personalization",
             category=CATEGORY,
+            search_aliases=("save lora", "save embedding", "save subject"),
             description="Saves the learned subject in models/lumina_mgpt_subjects. The file contains no photos, but it "
             "can draw the subject.",
             is_output_node=True,

@@ -29,6 +29,11 @@ class HostedModel:
     transformer: ModelPatcher
     image_tokenizer: ModelPatcher
 
+    def __str__(self) -> str:
+        """What core's Preview as Text shows."""
+        applied = [f"{identifier.name} {identifier.class_name}" for identifier in self.model.identifiers]
+        return ", ".join([f"{self.model.family.title} in {self.model.transformer.precision}", *applied])
+
 
 @dataclass(frozen=True, eq=False)
 class SubjectPhotosValue:
@@ -36,6 +41,17 @@ class SubjectPhotosValue:
 
     photos: tuple[Photo, ...]
     class_name: str
+
+    def __str__(self) -> str:
+        """What core's Preview as Text shows."""
+        return f"{count_of(len(self.photos), 'photo')} of one {self.class_name}"
+
+
+def count_of(number: int, thing: str) -> str:
+    """ "1 photo", "3 photos"."""
+    if number == 1:
+        return f"1 {thing}"
+    return f"{number} {thing}s"
 
 
 def check_choice(name: str, value: str, options: Collection[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ..ar_core import Photo, read_photos
 from ..ar_core.files import file_hash
@@ -15,6 +15,7 @@ from ..ar_core.shipped import example_subjects
 from ..ar_core.text import check_class_name
 from .host.folders import input_folder
 from .host.progress import explain_on_node, show_text
+from .host.schema import node_schema
 from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket
 
 CONNECTED = "(connected images)"
@@ -29,12 +30,14 @@ SHOWN = 768  # pixels of the IMAGE output's sides
 class SubjectPhotos(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return node_schema(
             node_id="LuminaMGPTSubjectPhotos",
             display_name="Subject Photos",
             category=CATEGORY,
+            search_aliases=("load images", "photos", "training images", "dataset", "upload photos"),
             description="3 to 5 photos of one subject: different backgrounds, the subject large and complete.",
             is_input_list=True,  # core loaders hand out lists: all of them are one subject
+            is_output_node=True,  # so that it runs alone, and the crops are seen before anything is trained on them
             inputs=[
                 io.Combo.Input(
                     "folder",
@@ -84,10 +87,11 @@ class SubjectPhotos(io.ComfyNode):
             raise ValueError('class_name is empty: write the word for what the photos show, for example "dog".')
         word = check_class_name(word)
         report += photo_remarks(found)
-        text = "\n".join([f"{len(found)} photo(s) of one {word}", *report])
+        subject = SubjectPhotosValue(tuple(found), word)
+        text = "\n".join([str(subject), *report])
         show_text(text)
         shown = stack([centre_crop(photo.image, (SHOWN, SHOWN)) for photo in found])
-        return io.NodeOutput(SubjectPhotosValue(tuple(found), word), shown, text)
+        return io.NodeOutput(subject, shown, text, ui=ui.PreviewImage(shown))
 
 
 def photo_inputs() -> list[io.Input]:
@@ -139,6 +143,10 @@ def photo_remarks(photos: list[Photo]) -> list[str]:
     for photo in photos:
         if min(photo.image.size) < SMALLEST:
             lines.append(f"{photo.name} is only {photo.image.width}x{photo.image.height}")
+    if len(photos) == 1:
+        lines.append(
+            "One photo is little: with 3 to 5 from different sides, what is the subject is learned, not the scene."
+        )
     if len(photos) > MANY:
         lines.append(f"{len(photos)} photos are a lot: 3 to 5 good ones of a single subject are enough.")
     return lines

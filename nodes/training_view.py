@@ -22,6 +22,7 @@ from ..ar_core.training.trainable import adapter_parameters
 from .host.folders import runs_folder
 from .host.memory import affords_on_card, fits_on_card, is_streamed, make_resident
 from .host.progress import PREVIEW, Reporter, show_text
+from .host.schema import advanced
 from .sockets import HostedModel, PersonalizationSocket, SubjectPhotosValue
 
 SAMPLES = 4  # pictures of the fixed prompt, spread over the training
@@ -30,24 +31,28 @@ SECONDS = 2.0  # between two previews
 
 log = logging.getLogger(__name__)
 
-STEPS = io.Int.Input(
+STEPS = advanced(
+    io.Int.Input,
     "steps",
     default=0,
     min=0,
     max=20000,
-    tooltip="0: the model's own recipe. If you ask for more steps later, only the missing ones are trained.",
+    tooltip="0: the model's own recipe; the node shows its number. If you ask for more steps later, only the missing "
+    "ones are trained.",
 )
-LEARNING_RATE = io.Float.Input(
+LEARNING_RATE = advanced(
+    io.Float.Input,
     "learning_rate",
     default=0.0,
     min=0.0,
     max=1.0,
     step=1e-6,
     round=False,
-    tooltip="0: the model's own recipe. Higher rates learn faster and forget more. Values from a tenth to ten times "
-    "the recipe are worth trying.",
+    tooltip="0: the model's own recipe; the node shows its number. Higher rates learn faster and forget more. Values "
+    "from a tenth to ten times the recipe are worth trying.",
 )
-TRAINING_SEED = io.Int.Input(
+TRAINING_SEED = advanced(
+    io.Int.Input,
     "training_seed",
     default=0,
     min=0,
@@ -100,7 +105,10 @@ def train_stage(
         )
         result = view.stage.train(settings.steps(stage))
     show_text(training_summary(result, settings, stage))
-    return io.NodeOutput(result.personalization, {"loss": drawable_losses(result.losses)}, labelled_samples(ar, result))
+    pictures = labelled_samples(ar, result)
+    view.show(unstack(pictures)[-1])  # also where nothing was trained, because it is remembered
+    losses = {"loss": drawable_losses(result.losses)}
+    return io.NodeOutput(result.personalization, losses, pictures)
 
 
 def make_room_for_training(ar: HostedModel, stage: str, settings: TrainingSettings) -> int:

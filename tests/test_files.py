@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from toy import FAMILY, toy_model
 
-from ar_core.dreambench.report import write_comparison, write_report
+from ar_core.dreambench.report import write_benchmark_tables, write_report
 from ar_core.dreambench.scoring import ScoredPicture, SubjectScores
 from ar_core.files import (
     ABANDONED_AFTER,
@@ -171,7 +171,7 @@ def every_writer(folder: Path) -> None:
     write_image(folder / "sheet.jpg", Image.new("RGB", (9, 9)), quality=80)
     scores = [scored("NaN"), scored("cup")]
     write_report(folder / "scores", scores, {"vit": "a"}, "ours", {"cup": Image.new("RGB", (9, 9))})
-    write_comparison(folder / "scores", {"two_stage": scores, "joint": scores}, {"vit": "a"})
+    write_benchmark_tables(folder / "scores", {"two_stage": scores, "joint": scores}, {"vit": "a"})
     network = torch.nn.Linear(2, 2)
     optimizer = torch.optim.AdamW(network.parameters())
     network(torch.ones(2)).sum().backward()

@@ -24,7 +24,7 @@ FOLDERS = (
     "workshop/evaluation",
     "example_subjects",
     "learned_subjects",
-    "workflows",
+    "example_workflows",
     "web/docs",
     "tests",
     "benchmarks/common",

@@ -16,7 +16,7 @@ from ar_core.text import NEUTRAL_TEMPLATES, TextTokenizer
 from workshop.evaluation import evaluation as evaluating
 from workshop.evaluation import intervals, judges
 from workshop.making import decoder_training, lessons, scorer_training, scorers, vq_training
-from workshop.making.checkpointing import checkpoint_progress, save_training, trained_weights
+from workshop.making.checkpointing import checkpoint_progress, lesson_weights, save_training
 from workshop.making.codebook import MovingAverageCodebook
 from workshop.making.export import export_miniature
 from workshop.world.captions import describe_scene
@@ -132,7 +132,7 @@ def test_the_decoders_training_goes_on_as_if_it_had_never_stopped(small, tmp_pat
         decode_steps(tmp_path / "parts", 5, stop=4)  # past the plateau, whose state was kept at step 3
     assert checkpoint_progress(tmp_path / "parts" / "decoder_plateau.safetensors") == (3, 5)
     decode_steps(tmp_path / "parts", 5)
-    whole, parts = (trained_weights(tmp_path / name / "decoder_training.safetensors") for name in ("whole", "parts"))
+    whole, parts = (lesson_weights(tmp_path / name / "decoder_training.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
 
 
@@ -141,7 +141,7 @@ def test_a_longer_training_starts_from_before_the_rate_fell(small, tmp_path, mon
     decode_steps(tmp_path / "longer", 4)
     decode_steps(tmp_path / "longer", 6)
     decode_steps(tmp_path / "once", 6)
-    longer, once = (trained_weights(tmp_path / name / "decoder_training.safetensors") for name in ("longer", "once"))
+    longer, once = (lesson_weights(tmp_path / name / "decoder_training.safetensors") for name in ("longer", "once"))
     assert all(torch.equal(longer[k], once[k]) for k in longer)
 
 
@@ -170,7 +170,7 @@ def test_the_image_tokenizers_training_goes_on_as_if_it_had_never_stopped(small,
     vq_training.train_image_tokenizer(tmp_path / "whole", 8, **SILENT)
     vq_training.train_image_tokenizer(tmp_path / "parts", 4, **SILENT)
     vq_training.train_image_tokenizer(tmp_path / "parts", 8, **SILENT)
-    whole, parts = (trained_weights(tmp_path / name / "vq_training.safetensors") for name in ("whole", "parts"))
+    whole, parts = (lesson_weights(tmp_path / name / "vq_training.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
 
 

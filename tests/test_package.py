@@ -16,7 +16,7 @@ else:
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # What ComfyUI and the command line read.
-NEEDED = ("__init__.py", "ar_core", "nodes", "web", "workflows", "example_subjects", "learned_subjects")
+NEEDED = ("__init__.py", "ar_core", "nodes", "web", "example_workflows", "example_subjects", "learned_subjects")
 FILES = ("pyproject.toml", "requirements.txt", "README.md", "CHANGELOG.md", "LICENSE")
 
 

@@ -17,7 +17,8 @@ from ar_core.text import Identifier
 from ar_core.training import TrainingSettings, identity, personalize, prepare_subject, runs, stages
 from ar_core.training.examples import Examples
 from ar_core.training.loop import Loop, TrainingDiverged
-from ar_core.training.runs import Run, forget_runs
+from ar_core.training.remembered import forget_runs
+from ar_core.training.runs import Run
 from ar_core.training.settings import EMBEDDING, JOINT, LAYERS, STAGES, STRATEGIES
 from ar_core.training.stages import Stage, sampled_steps
 from ar_core.training.trainable import initial_vectors, median_norm

@@ -11,15 +11,15 @@ import torch
 from ..control import Cancel, Progress
 from ..dreambench.benchmark import Benchmark, Plan
 from ..dreambench.dataset import DataSet
-from ..dreambench.estimate import estimate_benchmark
+from ..dreambench.estimate import estimate_dreambench
 from ..dreambench.processes import share_of_subjects
-from ..dreambench.report import comparison_as_markdown, write_comparison
+from ..dreambench.report import comparison_as_markdown, write_benchmark_tables
 from ..dreambench.scoring import SubjectScores
 from ..dreambench.suites import Suite
 from ..dreambench.variants import VARIANTS
 from ..model import ARModel
 from .scoring import chosen_suite, encoder_options, load_encoders, read_suite, score_all, suite_options
-from .shared import Bar, Interruption, load_model, model_options
+from .shared import Bar, Interruption, load_model_from_options, model_options
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    run_benchmark(options, load_model(options), Bar(), Interruption())
+    run_benchmark(options, load_model_from_options(options), Bar(), Interruption())
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def run_benchmark(options: argparse.Namespace, model: ARModel, progress: Progres
     if options.subjects:
         data = replace(whole, subjects=tuple(whole.subject(name) for name in options.subjects.split(",")))
     if options.dry_run:
-        print(estimate_benchmark(model, data, plan, options.out))
+        print(estimate_dreambench(model, data, plan, options.out))
         return None
     encoders = None
     if not options.no_scores:
@@ -102,7 +102,7 @@ def run_benchmark(options: argparse.Namespace, model: ARModel, progress: Progres
             print(f"{variant} is left out of the scores: no subject was learned and drawn.")
     if not scored:
         return None
-    write_comparison(options.out / "scores", scored, encoders.names)
+    write_benchmark_tables(options.out / "scores", scored, encoders.names)
     print(comparison_as_markdown(scored, encoders.names))
     return Outcome(data, plan, scored, encoders.names)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..training.runs import forget_runs
+from ..training.remembered import forget_runs
 
 
 def add_options(command: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from ..families.lumina_mgpt import PAPER_RECIPE, PAPER_SOURCES
 from ..memory import picture_bytes, weight_bytes
 from ..model import ARModel
 from ..personalization import Personalization
-from .shared import RECIPES, load_model, loading_options, print_option_values
+from .shared import RECIPES, load_model_from_options, loading_options, print_option_values
 
 ASSUMED = "our assumption"  # a value of the paper's recipe for which there is no source
 MIB = 2**20
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     elif options.file is not None:
         describe_personalization(Personalization.load(options.file))
     else:
-        model = load_model(options)
+        model = load_model_from_options(options)
         describe_model(model)
         if options.recipe:
             print_recipe(model.family.title, model.family.recipe, {})

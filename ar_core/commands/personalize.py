@@ -10,7 +10,7 @@ from ..photos import read_photos
 from ..training import StageResult, TrainingSettings, personalize, prepare_subject
 from ..training.loop import mean_of_last_losses
 from .options import add_settings, chosen_settings, image_size
-from .shared import Bar, Interruption, load_model, model_options, print_option_values
+from .shared import Bar, Interruption, load_model_from_options, model_options, print_option_values
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     photos, report = read_photos(options.photos)
     print("\n".join(report))
-    model = load_model(options)
+    model = load_model_from_options(options)
     settings = TrainingSettings.resolve(model.family, **chosen_settings(options, TrainingSettings))
     print_option_values("training", settings.describe())
     if model.family.name == MINIATURE.name:

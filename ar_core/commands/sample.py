@@ -11,7 +11,7 @@ from ..personalization import Personalization
 from ..pngs import save_png
 from ..sampling import SamplingSettings
 from .options import add_settings, chosen_settings
-from .shared import Bar, Interruption, load_model, model_options, print_option_values
+from .shared import Bar, Interruption, load_model_from_options, model_options, print_option_values
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.n < 1:
         raise ValueError(f"--n is {options.n}; it must be at least 1.")
-    model = apply_files(load_model(options), options.personalization, options.identifier, options.strength)
+    model = apply_files(load_model_from_options(options), options.personalization, options.identifier, options.strength)
     settings = SamplingSettings.resolve(model.family, **chosen_settings(options, SamplingSettings))
     print_option_values("sampling", settings.describe())
     options.out.mkdir(parents=True, exist_ok=True)

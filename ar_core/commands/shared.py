@@ -27,7 +27,7 @@ RECIPES = ("auto", "paper")
 
 
 def model_options(command: argparse.ArgumentParser) -> None:
-    """The options of a command that trains or samples a model; `load_model` reads them."""
+    """The options of a command that trains or samples a model; `load_model_from_options` reads them."""
     loading_options(command)
     command.add_argument(
         "--recipe",
@@ -71,7 +71,7 @@ def checked_device(name: str) -> torch.device:
     return device
 
 
-def load_model(options: argparse.Namespace) -> ARModel:
+def load_model_from_options(options: argparse.Namespace) -> ARModel:
     """Load the model that the options choose, with the recipe that they choose, and print what it is."""
     precision = PRECISIONS[options.precision]
     model = ARModel.load(

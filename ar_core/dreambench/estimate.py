@@ -12,7 +12,7 @@ from .benchmark import Benchmark, Plan, succeeded
 from .dataset import DataSet
 
 
-def estimate_benchmark(model: ARModel, data: DataSet, plan: Plan, out: Path) -> str:
+def estimate_dreambench(model: ARModel, data: DataSet, plan: Plan, out: Path) -> str:
     """Some lines: what is to be done, what is finished, disk, and time where earlier units tell."""
     bench = Benchmark(model, data, plan, out)
     units = bench.units(data.subjects)

@@ -48,7 +48,7 @@ def write_report(
     return paths
 
 
-def write_comparison(out: Path, scored: Scored, names: dict[str, str]) -> list[Path]:
+def write_benchmark_tables(out: Path, scored: Scored, names: dict[str, str]) -> list[Path]:
     """comparison.json and comparison.md in `out`: every variant in one table, and its difference to the first."""
     first, *others = scored
     found = {

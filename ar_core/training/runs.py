@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -216,11 +215,3 @@ def _remember_if_possible(run: Run, name: str, value: Tensor) -> None:
         run.remember(name, value)
     except Exception:
         log.exception("%s could not be saved in %s", name, run.folder)
-
-
-def forget_runs(root: Path) -> int:
-    """Delete every remembered training below `root` (and nothing else); returns how many there were."""
-    runs = [path.parent for path in Path(root).glob("*/run.json")]
-    for folder in runs:
-        shutil.rmtree(folder)
-    return len(runs)

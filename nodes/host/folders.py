@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import folder_paths
 
+from ...ar_core.training.remembered import adopt_runs
+
 MODELS = "lumina_mgpt"
 SUBJECTS = "lumina_mgpt_subjects"
 SCORERS = "lumina_mgpt_scorers"
-RUNS = "_runs"  # below SUBJECTS
+RUNS = "lumina_mgpt_runs"  # beside SUBJECTS and not registered: ComfyUI would list what is in it as models
+EARLIER_RUNS = "_runs"  # where versions before 0.2 kept them, below SUBJECTS
+HERE = "(files directly in the folder)"  # an entry for the models folder itself
+MODEL_FILES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json", ".model")
+
+log = logging.getLogger(__name__)
 
 
 def register_folders() -> None:
@@ -31,13 +39,52 @@ def subjects_folder() -> Path:
 
 
 def runs_folder() -> Path:
-    """Where trainings are remembered."""
-    return subjects_folder() / RUNS
+    """Where trainings are remembered; those of earlier versions are moved there."""
+    folder = subjects_folder().parent / RUNS
+    adopt_runs(subjects_folder() / EARLIER_RUNS, folder)
+    return folder
 
 
 def input_folder() -> Path:
     """Where ComfyUI keeps users' own files."""
     return Path(folder_paths.get_input_directory())
+
+
+def output_folder() -> Path:
+    """Where ComfyUI saves pictures."""
+    return Path(folder_paths.get_output_directory())
+
+
+def model_entries() -> list[str]:
+    """What could be a model below `models/lumina_mgpt`: complete or not, so that the loader can say what is missing."""
+    found = set()
+    for base in model_folders(MODELS):
+        complete = {path.parent.relative_to(base) for path in base.glob("**/config.json")}
+        found |= {_entry(folder) for folder in complete}
+        begun = {path.relative_to(base).parts[0] for path in base.iterdir() if _holds_model_files(path)}
+        found |= begun - {folder.parts[0] for folder in complete if folder.parts}
+        if any(_is_model_file(path) for path in base.iterdir()):
+            found.add(HERE)
+    return sorted(found)
+
+
+def _entry(folder: Path) -> str:
+    return folder.as_posix() if folder.parts else HERE
+
+
+def _holds_model_files(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".") and any(_is_model_file(file) for file in path.rglob("*"))
+
+
+def _is_model_file(path: Path) -> bool:
+    return path.suffix in MODEL_FILES and path.is_file()
+
+
+def model_path(entry: str) -> Path:
+    """The folder behind an entry of the list. Raises ValueError for anything else."""
+    if entry == HERE:
+        return model_folders(MODELS)[0]
+    return path_inside(entry, MODELS)
 
 
 def path_inside(name: str, kind: str) -> Path:

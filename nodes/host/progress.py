@@ -22,6 +22,8 @@ OUT_OF_MEMORY = (
     "The card ran out of memory. Draw fewer pictures at a time (batch_size), choose int8 or 4-bit in Load Lumina-mGPT, "
     "or close other programs that use the card."
 )
+STOPPED = "Stopped at your request; what was finished is kept."
+ENDS = (".", "!", "?", ":", ";")
 
 
 class Reporter:
@@ -65,36 +67,43 @@ class Reporter:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Turns the engine's Cancelled into ComfyUI's own interruption, and says on the node that it was stopped."""
+        """Turns the engine's Cancelled into ComfyUI's own interruption, with what the engine says about it."""
         try:
             yield
             stop_if(self.cancel)  # it may have come with the very last update
         except Cancelled as stopped:
-            show_text(str(stopped))
             memory.interrupt_current_processing(False)
-            raise Interrupted from None
-        except Interrupted:
-            show_text("Stopped at your request; what was finished is kept.")
-            raise
+            raise Interrupted(str(stopped)) from None
 
 
 def explain_on_node(execute: Callable) -> Callable:
-    """A node's `execute` whose errors also stand on the node: what pops up in the browser leaves the sentence out."""
+    """A node's `execute` whose end also stands on the node: what pops up in the browser leaves the sentence out."""
 
     @functools.wraps(execute)
     def wrapped(*arguments: Any, **inputs: Any) -> Any:
         try:
             return execute(*arguments, **inputs)
-        except Interrupted:  # an Exception until ComfyUI 0.7; what was kept is said already
+        except Interrupted as stopped:  # an Exception until ComfyUI 0.7
+            show_text(explained(str(stopped) or STOPPED, stopped))
             raise
         except out_of_memory_error() as error:
-            show_text(OUT_OF_MEMORY)
+            show_text(explained(OUT_OF_MEMORY, error))
             raise type(error)(OUT_OF_MEMORY) from error
         except Exception as error:
-            show_text(str(error) or type(error).__name__)
+            show_text(explained(str(error) or type(error).__name__, error))
             raise
 
     return wrapped
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Have `note` stand on the node below the error's own sentence (PEP 678, which Python 3.10 lacks)."""
+    error.__dict__.setdefault("__notes__", []).append(note)
+
+
+def explained(sentence: str, error: BaseException) -> str:
+    """`sentence` and the notes that were added to the error."""
+    return "\n".join([sentence, *getattr(error, "__notes__", [])])
 
 
 class Remaining:
@@ -140,5 +149,8 @@ def duration(seconds: float) -> str:
 
 
 def show_text(text: str) -> None:
-    """Show `text` on the running node."""
-    send_text(text)
+    """Show `text` on the running node, every line as a sentence: one of ComfyUI's renderings joins lines by a space."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > 1:
+        lines = [line if line.endswith(ENDS) else f"{line}." for line in lines]
+    send_text("\n".join(lines))

@@ -9,7 +9,11 @@ from pathlib import Path
 import torch
 
 PACK = Path(__file__).resolve().parents[2]
-WORKFLOWS = ["personalize_subject", "use_subject", "quick_sample", "prompt_batch", "score_subject", "two_subjects"]
+TEMPLATES = PACK / "example_workflows"
+# The templates in the order of the template browser, and the names of their API forms.
+WORKFLOWS = {path.stem: path.stem[2:].lower().replace(" ", "_") for path in sorted(TEMPLATES.glob("*.json"))}
+LEARNING = "2 Teach your own subject"
+SCORING = "6 Score a subject"
 CAT = "example: cream_cat"
 
 
@@ -89,4 +93,4 @@ def pictures(outcome, name: str = "draw") -> list[torch.Tensor]:
 
 def workflow(name: str) -> dict:
     """A template, as the API takes it."""
-    return json.loads((PACK / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads((TEMPLATES / "api" / f"{WORKFLOWS[name]}.json").read_text(encoding="utf-8"))

@@ -20,8 +20,9 @@ from conftest import COMFYUI, PACK
 class Server:
     """`python main.py --cpu --base-directory …` with the pack in its custom_nodes."""
 
-    def __init__(self, base: Path):
+    def __init__(self, base: Path, threads: int = 2):
         self.base = base
+        self.threads = threads
         copy = base / "custom_nodes" / "lumina-mgpt-personalization"
         if not copy.exists():  # no symbolic link: the server hands out no file behind one
             shutil.copytree(PACK, copy, ignore=shutil.ignore_patterns(".*", "runs", "demo", "tests", "__pycache__"))
@@ -45,7 +46,7 @@ class Server:
         ]
         self.log_path = self.base / f"log-{self.port}.txt"
         self.log_file = self.log_path.open("w", encoding="utf-8")
-        environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
         self.process = subprocess.Popen(
             command, cwd=COMFYUI, stdout=self.log_file, stderr=subprocess.STDOUT, env=environment
         )

@@ -1,10 +1,11 @@
-"""Every workflow in a real browser: opened from the template list, run, and looked at.
+"""Every template in a real browser: opened from the template list, run, and looked at, in every way of showing it.
 
 Screenshots go to the folder named by SCREENSHOTS, by default this session's temporary one.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from graphs import WORKFLOWS, workflow
+from graphs import LEARNING, PACK, WORKFLOWS, workflow
 from real_server import Server
 
 playwright = pytest.importorskip(
@@ -28,16 +29,8 @@ if not CHROMIUM:
     pytest.skip("no Chromium found: install it or set CHROMIUM to run the browser tests", allow_module_level=True)
 
 PACK_NAME = "lumina-mgpt-personalization"
-FIT = """() => {
-  const nodes = app.graph._nodes, canvas = app.canvas;
-  const x0 = Math.min(...nodes.map(n => n.pos[0])), y0 = Math.min(...nodes.map(n => n.pos[1] - 40));
-  const x1 = Math.max(...nodes.map(n => n.pos[0] + n.size[0])), y1 = Math.max(...nodes.map(n => n.pos[1] + n.size[1]));
-  const scale = Math.min((canvas.canvas.width - 140) / (x1 - x0), (canvas.canvas.height - 170) / (y1 - y0), 1);
-  canvas.ds.scale = scale; canvas.ds.offset = [-x0 + 70 / scale, -y0 + 90 / scale];
-  app.graph.setDirtyCanvas(true, true);
-}"""
 OVERLAPS = """() => {
-  const bar = 30, nodes = app.graph._nodes, found = [];
+  const bar = 30, nodes = app.graph._nodes.filter(node => !node.flags.collapsed), found = [];
   nodes.forEach((a, i) => nodes.slice(i + 1).forEach(b => {
     const across = a.pos[0] < b.pos[0] + b.size[0] && b.pos[0] < a.pos[0] + a.size[0];
     const down = a.pos[1] - bar < b.pos[1] + b.size[1] && b.pos[1] - bar < a.pos[1] + a.size[1];
@@ -46,17 +39,30 @@ OVERLAPS = """() => {
   return found;
 }"""
 
-SHORTEN = """() => { for (const node of app.graph._nodes) for (const widget of node.widgets ?? []) {
+MODES = ("classic", "nodes 2.0", "app")
+SHORTEN = """(seed) => { for (const node of app.graph._nodes) for (const widget of node.widgets ?? []) {
   if (widget.name === "steps") widget.value = 12;
+  if (widget.name === "training_seed") widget.value = seed;
   if (widget.name === "lines") widget.value = widget.value.split("\\n").slice(0, 2).join("\\n");
 } }"""
+SET_STEPS = """(steps) => { for (const node of app.graph._nodes) for (const widget of node.widgets ?? [])
+  if (widget.name === "steps") widget.value = steps; }"""
+SHOWS_PICTURES = """() => app.graph._nodes.some(node => node.imgs?.length) ||
+  document.querySelectorAll('img[src*="filename="]').length"""
+LISTEN = """() => {
+  window.ended = null;
+  window.said = [];
+  window.shown = 0;
+  for (const kind of ["execution_success", "execution_error", "execution_interrupted"])
+    app.api.addEventListener(
+      kind, event => { window.ended ??= event.detail.exception_message ?? kind; }, { once: true });
+  app.api.addEventListener("progress_text", event => window.said.push(event.detail.text));
+}"""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("browser")) as started:
-        settings = json.dumps({"Comfy.TutorialCompleted": True}).encode()
-        urlopen(Request(f"{started.address}/api/settings", settings, {"Content-Type": "application/json"}))
+    with Server(tmp_path_factory.mktemp("browser"), threads=1) as started:  # the browser draws on the other core
         yield started
 
 
@@ -70,47 +76,71 @@ def browser():
 
 
 @pytest.fixture
-def page(browser, server):
-    page = browser.new_page(viewport={"width": 2400, "height": 1300})
-    page.goto(server.address)
-    page.wait_for_function("window.app?.graph && window.app?.extensionManager", timeout=120_000)
-    yield page
-    page.close()
+def open_page(browser, server):
+    """Opens ComfyUI in one of MODES; skips those that this frontend does not have."""
+    opened = []
+
+    def open_in(mode: str):
+        set_options(server, {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": mode != "classic"})
+        page = browser.new_page(viewport={"width": 1920, "height": 1080})
+        opened.append(page)
+        page.goto(server.address)
+        page.wait_for_function("window.app?.graph && window.app?.extensionManager", timeout=120_000)
+        if mode != "classic" and not page.evaluate(
+            "app.extensionManager.command.commands.some(command => command.id === 'Comfy.ToggleLinear')"
+        ):
+            pytest.skip(f"this frontend has no {mode}")
+        page.wait_for_timeout(2000)
+        return page
+
+    yield open_in
+    for page in opened:
+        page.close()
 
 
-def screenshots(tmp_path_factory) -> Path:
+def set_options(server: Server, options: dict) -> None:
+    body = json.dumps(options).encode()
+    urlopen(Request(f"{server.address}/api/settings", body, {"Content-Type": "application/json"}))
+
+
+def screenshot(page, tmp_path_factory, name: str, mode: str, when: str) -> None:
     folder = Path(os.environ.get("SCREENSHOTS") or tmp_path_factory.getbasetemp() / "screenshots")
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    page.screenshot(path=folder / f"{name}, {mode}, {when}.png")
 
 
 def open_template(page, name: str) -> None:
     """Through the template browser, as a user does."""
-    page.wait_for_timeout(2000)
     page.get_by_role("button", name="Templates").first.click()
     page.get_by_text(PACK_NAME).first.click()
     page.get_by_test_id(f"template-workflow-{name}").click()
     page.wait_for_function("app.graph._nodes.some(node => node.type.startsWith('LuminaMGPT'))", timeout=60_000)
-    page.wait_for_timeout(1000)
+    page.wait_for_timeout(1500)
+
+
+def open_as_app(page) -> None:
+    page.evaluate("async () => { await app.extensionManager.command.execute('Comfy.ToggleLinear') }")
+    page.wait_for_timeout(1500)
+    welcome = page.get_by_role("button", name="Skip", exact=True)
+    if welcome.count():
+        welcome.first.click()
+
+
+def press_run(page, mode: str) -> None:
+    page.evaluate(LISTEN)
+    button = {"app": "linear-run-button-icon"}.get(mode, "queue-button")
+    page.get_by_test_id(button).first.click()
 
 
 def settle(page, seconds: float) -> str:
-    """Press Run and wait for its end: "execution_success", or the error's message."""
-    page.evaluate(
-        """() => { window.ended = null;
-          for (const kind of ["execution_success", "execution_error", "execution_interrupted"])
-            app.api.addEventListener(
-              kind, event => { window.ended ??= event.detail.exception_message ?? kind; }, { once: true }); }"""
-    )
-    page.get_by_test_id("queue-button").first.click()
+    """Wait for the end of a run: "execution_success", or the error's message."""
     page.wait_for_function("window.ended", timeout=seconds * 1000)
+    page.wait_for_timeout(2000)
     return page.evaluate("window.ended").strip()
 
 
-@pytest.mark.parametrize("name", WORKFLOWS)
-def test_workflow(name, page, tmp_path_factory):
-    folder = screenshots(tmp_path_factory)
-    open_template(page, name)
+def compare_with_api_form(page, name: str) -> None:
+    """The graph that opened asks for exactly what the API form of the template does."""
     prompt = page.evaluate("async () => (await app.graphToPrompt()).output")
     expected = workflow(name)
     assert {k: v["class_type"] for k, v in prompt.items()} == {k: v["class_type"] for k, v in expected.items()}
@@ -120,13 +150,92 @@ def test_workflow(name, page, tmp_path_factory):
         if node["class_type"].startswith("LuminaMGPT"):
             assert inputs.keys() == node["inputs"].keys()  # core's own nodes gain and lose inputs with time
         assert {name: inputs[name] for name in both} == {name: node["inputs"][name] for name in both}
-    assert page.evaluate(OVERLAPS) == []
-    page.evaluate(SHORTEN)
-    end = settle(page, 300)
-    assert end == "execution_success"
-    page.wait_for_function("app.graph._nodes.some(n => n.imgs?.length)", timeout=60_000)
-    page.wait_for_timeout(1500)
-    assert page.evaluate(OVERLAPS) == []  # nodes grow with their texts and previews
-    page.evaluate(FIT)
-    page.wait_for_timeout(1000)
-    page.screenshot(path=folder / f"{name}.png")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_template(name, mode, open_page, tmp_path_factory):
+    page = open_page(mode)
+    open_template(page, name)
+    compare_with_api_form(page, name)
+    if mode == "app":
+        open_as_app(page)
+    else:
+        assert page.evaluate("app.canvas.ds.scale") > 0.6
+        assert page.evaluate(OVERLAPS) == []
+    screenshot(page, tmp_path_factory, name, mode, "opened")
+    page.evaluate(SHORTEN, MODES.index(mode))
+    press_run(page, mode)
+    assert settle(page, 300) == "execution_success"
+    page.wait_for_function(SHOWS_PICTURES, timeout=60_000)
+    if mode != "app":
+        assert page.evaluate(OVERLAPS) == []  # nodes grow with their texts and previews
+    screenshot(page, tmp_path_factory, name, mode, "run")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_cancelled_training_goes_on(mode, open_page, tmp_path_factory):
+    page = open_page(mode)
+    open_template(page, LEARNING)
+    page.evaluate(SHORTEN, 100 + MODES.index(mode))
+    page.evaluate(SET_STEPS, 400)
+    if mode == "app":
+        open_as_app(page)
+    press_run(page, mode)
+    page.wait_for_function("window.said.some(text => text.includes(' of 400, '))", timeout=120_000)
+    screenshot(page, tmp_path_factory, LEARNING, mode, "training")
+    page.evaluate("app.api.interrupt()")
+    assert settle(page, 60) == "execution_interrupted"
+    assert "kept" in page.evaluate("window.said.at(-1)")
+    page.evaluate(SET_STEPS, 12)
+    press_run(page, mode)
+    assert settle(page, 300) == "execution_success"
+    assert any("went on from step" in text or "remembered" in text for text in page.evaluate("window.said"))
+
+
+def test_photos_are_uploaded_into_a_folder_and_shown_as_they_are_cropped(
+    open_page, server, tmp_path_factory, pack_photos
+):
+    """Several files in one step; then the node runs alone, and nothing is trained."""
+    page = open_page("classic")
+    open_template(page, LEARNING)
+    page.evaluate(
+        """([files]) => { window.node = app.graph._nodes.find(node => node.type === "LuminaMGPTSubjectPhotos");
+          const data = files.map(([name, text]) =>
+            new File([Uint8Array.from(atob(text), letter => letter.charCodeAt(0))], name, { type: "image/png" }));
+          window.node.onDragDrop({ dataTransfer: { files: data } }); }""",
+        [pack_photos],
+    )
+    answer = page.get_by_role("dialog").get_by_role("textbox")
+    answer.fill("my dog")
+    answer.press("Enter")
+    page.wait_for_function("window.node.widgets.find(w => w.name === 'folder').value === 'my dog'", timeout=30_000)
+    assert len(list((server.base / "input" / "my dog").iterdir())) == len(pack_photos)
+    page.evaluate("window.node.widgets.find(w => w.name === 'class_name').value = 'dog'")
+    page.evaluate(LISTEN)
+    page.evaluate("window.node.widgets.find(w => w.name === 'show_photos').callback()")
+    assert settle(page, 60) == "execution_success"
+    page.wait_for_function("window.node.imgs?.length", timeout=30_000)
+    said = page.evaluate("window.said")
+    assert any(f"{len(pack_photos)} photos of one dog" in text for text in said)
+    assert not any("step" in text for text in said)  # nothing behind it ran
+    screenshot(page, tmp_path_factory, LEARNING, "classic", "photos")
+
+
+@pytest.fixture
+def pack_photos() -> list[list[str]]:
+    """Name and contents, as base64, of some photos."""
+    files = sorted((PACK / "example_subjects" / "lilac_dog").glob("*.png"))[:3]
+    return [[path.name, base64.b64encode(path.read_bytes()).decode()] for path in files]
+
+
+def test_the_arrows_of_the_learning_rate_change_its_first_digit(open_page):
+    page = open_page("classic")
+    open_template(page, LEARNING)
+    steps = page.evaluate(
+        """() => { const node = app.graph._nodes.find(node => node.type === "LuminaMGPTFineTuneTransformer");
+          const widget = node.widgets.find(widget => widget.name === "learning_rate");
+          return [0, 0.00003, 0.0002, 0.01].map(value => {
+            widget.value = value; widget.callback(value); return widget.options.step2; }); }"""
+    )
+    assert steps == pytest.approx([1e-4, 1e-5, 1e-4, 1e-2])

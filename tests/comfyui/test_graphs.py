@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from graphs import PACK, applied, changed, graph, node, pictures, sampled, workflow
+from graphs import LEARNING, PACK, SCORING, WORKFLOWS, applied, changed, graph, node, pictures, sampled, workflow
 from in_process import Comfy
 from PIL import Image
 
@@ -463,7 +463,7 @@ def test_only_the_loader_changes_for_another_model(comfy, steps):
     from tiny import write_lumina
 
     write_lumina(comfy.base / "models" / "lumina_mgpt" / "tiny")
-    nodes = workflow("personalize_subject")
+    nodes = workflow(LEARNING)
     for value in nodes.values():
         if value["class_type"] == "LuminaMGPTLoadModel":
             value["inputs"] |= {"model_name": "tiny", "family": "lumina-mgpt-512"}
@@ -492,14 +492,14 @@ def test_the_loader_says_which_family_it_took_and_asks_where_the_files_are_silen
 # ---------------------------------------------------------------- every workflow as it ships
 
 
-@pytest.mark.parametrize("name", ["personalize_subject", "use_subject", "quick_sample", "prompt_batch", "two_subjects"])
+@pytest.mark.parametrize("name", [name for name in WORKFLOWS if name != SCORING])
 def test_workflows_run(name, comfy):
     outcome = comfy.run(shortened(workflow(name)))
     assert outcome.ok, outcome.error or outcome.refused
 
 
 def test_the_score_workflow_scores_with_the_miniatures_own_scorers(trained, comfy):
-    nodes = shortened(workflow("score_subject"))
+    nodes = shortened(workflow(SCORING))
     outcome = comfy.run(nodes)
     assert outcome.ok, outcome.error
     identity, image, words, picture, text = scores_of(nodes, outcome)
@@ -512,7 +512,7 @@ def test_the_score_workflow_scores_with_the_miniatures_own_scorers(trained, comf
 def test_the_papers_encoders_come_from_the_users_folder(trained, comfy):
     from tiny_encoders import write_encoders
 
-    nodes = shortened(workflow("score_subject"))
+    nodes = shortened(workflow(SCORING))
     score_node(nodes)["inputs"]["encoders"] = "DINO ViT-S/16 + CLIP ViT-B/32"
     folder = comfy.base / "models" / "lumina_mgpt_scorers"
     error = comfy.run(nodes).error

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from graphs import PACK, WORKFLOWS, workflow
+from graphs import PACK, TEMPLATES, WORKFLOWS, workflow
 
 IDS = {
     "LuminaMGPTLoadModel",
@@ -17,6 +17,7 @@ IDS = {
     "LuminaMGPTPrompts",
     "LuminaMGPTSampler",
     "LuminaMGPTDreamBenchScore",
+    "LuminaMGPTRememberedTrainings",
 }
 
 
@@ -68,16 +69,39 @@ def test_model_folders_exist_and_are_known(base):
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_both_forms_of_every_workflow_hold_the_same_nodes(name):
     """The browser test compares every value; this one needs no browser."""
-    graph = json.loads((PACK / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    graph = json.loads((TEMPLATES / f"{name}.json").read_text(encoding="utf-8"))
     drawn = sorted(node["type"] for node in graph["nodes"] if node["type"] not in ("Note", "MarkdownNote"))
     assert drawn == sorted(node["class_type"] for node in workflow(name).values())
     assert any(node["type"] in ("Note", "MarkdownNote") for node in graph["nodes"])
-    assert (PACK / "workflows" / f"{name}.jpg").is_file()
+    assert (TEMPLATES / f"{name}.jpg").is_file()
 
 
 def test_no_workflow_is_forgotten():
-    assert sorted(path.stem for path in (PACK / "workflows").glob("*.json")) == sorted(WORKFLOWS)
-    assert sorted(path.stem for path in (PACK / "workflows" / "api").glob("*.json")) == sorted(WORKFLOWS)
+    assert len(WORKFLOWS) == 7
+    assert sorted(path.stem for path in (TEMPLATES / "api").glob("*.json")) == sorted(WORKFLOWS.values())
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_every_workflow_is_an_app_with_few_inputs_and_one_result(name):
+    graph = json.loads((TEMPLATES / f"{name}.json").read_text(encoding="utf-8"))
+    app = graph["extra"]["linearData"]
+    assert graph["extra"]["linearMode"] is False  # opened as a graph, and switched
+    assert 2 <= len(app["inputs"]) <= 6 and len(app["outputs"]) == 1
+    nodes = workflow(name)
+    for number, widget in app["inputs"]:
+        assert not isinstance(nodes[number]["inputs"][widget], list)
+    assert nodes[app["outputs"][0]]["class_type"] in ("SaveImage", "PreviewImage")
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_every_workflow_is_readable_when_it_opens(name):
+    """The frontend fits a graph into three quarters of the window: at 1920x1080 its widgets are readable above 60 %."""
+    graph = json.loads((TEMPLATES / f"{name}.json").read_text(encoding="utf-8"))
+    boxes = [(*node["pos"], *node["size"]) for node in graph["nodes"]] + [g["bounding"] for g in graph["groups"]]
+    width = max(x + w for x, _, w, _ in boxes) - min(x for x, *_ in boxes)
+    height = max(y + h for _, y, _, h in boxes) - min(y for _, y, *_ in boxes)
+    assert min(0.75 * 1920 / width, 0.75 * 1080 / height) > 0.6
+    assert len(graph["groups"]) >= 3 and all(group["font_size"] >= 40 for group in graph["groups"])
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -101,4 +125,4 @@ def test_the_engine_knows_neither_comfyui_nor_the_workshop_and_the_pack_no_accel
 def test_one_template_folder_only():
     """ComfyUI serves templates from the first of these folders; with two, ours would open as "not found"."""
     accepted = ("example_workflows", "example", "examples", "workflow", "workflows")
-    assert [name for name in accepted if (PACK / name).exists()] == ["workflows"]
+    assert [name for name in accepted if (PACK / name).exists()] == ["example_workflows"]

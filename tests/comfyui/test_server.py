@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from graphs import graph, sampled, workflow
+from graphs import LEARNING, graph, sampled, workflow
 from real_server import Server, run
 
 
@@ -40,17 +40,17 @@ def test_the_pack_loads_and_serves_its_templates_and_help(server):
 
     assert "IMPORT FAILED" not in server.log.split("Import times for custom nodes")[1].split("\n\n")[0]
     templates = json.load(urlopen(f"{server.address}/api/workflow_templates"))
-    assert "personalize_subject" in templates["lumina-mgpt-personalization"]
+    assert LEARNING in templates["lumina-mgpt-personalization"]
     page = urlopen(f"{server.address}/extensions/lumina-mgpt-personalization/docs/LuminaMGPTSampler.md").read()
     assert b"AR Sampler" in page
 
 
 def test_the_main_workflow_reports_previews_and_is_remembered(server):
-    first = go(server, short("personalize_subject"))
+    first = go(server, short(LEARNING))
     assert first.end == "execution_success", first.error or first.refused
     assert first.progress > 20 and first.previews > 2  # later versions send at most so many a second
-    assert "left of" in first.said("3") and "trained" in first.said("4") and "write [V] dog" in first.said("6")
-    again = go(server, short("personalize_subject"))
+    assert "left of" in first.said("3") and "trained" in first.said("4") and "write [V] dog" in first.said("5")
+    again = go(server, short(LEARNING))
     assert again.end == "execution_success" and again.executed == []
 
 
@@ -92,6 +92,6 @@ def test_errors_reach_the_client_as_a_sentence(server):
 
 def test_a_restarted_server_repeats_no_training_step(server, base):
     with Server(base) as restarted:
-        seen = go(restarted, short("personalize_subject"))
+        seen = go(restarted, short(LEARNING))
     assert seen.end == "execution_success"
     assert "remembered" in seen.said("3") and "remembered" in seen.said("4")

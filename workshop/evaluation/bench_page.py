@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ar_core.commands.dreambench import Outcome, add_options, run_benchmark
-from ar_core.commands.shared import Bar, Interruption, load_model
+from ar_core.commands.shared import Bar, Interruption, load_model_from_options
 from ar_core.control import Cancel, Progress
 from ar_core.dreambench.benchmark import RUNS, Plan
 from ar_core.dreambench.dataset import BenchSubject, DataSet
@@ -236,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:
         arguments = sys.argv[1:]
     options = parser.parse_args(["--data", DRAWINGS, *arguments])
-    model = load_model(options)
+    model = load_model_from_options(options)
     progress = Bar()
     cancel = Interruption()
     outcome = run_benchmark(options, model, progress, cancel)

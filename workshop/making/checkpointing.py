@@ -36,7 +36,7 @@ def load_training(path: Path, model: nn.Module, optimizers: Optimizers, extra: d
     return int(file.metadata["step"])
 
 
-def trained_weights(path: Path) -> dict[str, Tensor]:
+def lesson_weights(path: Path) -> dict[str, Tensor]:
     return read_tensors(path).part("model.")
 
 

@@ -12,7 +12,7 @@ from ar_core.families.miniature import MINIATURE
 from ar_core.files import write_json, write_tensors, write_text
 
 from ..world.words import build_tokenizer, known_words, tokenizer_text
-from .checkpointing import trained_weights
+from .checkpointing import lesson_weights
 from .decoder_training import CONFIG as DECODER
 from .vq_training import CONFIG as VQ
 
@@ -38,8 +38,8 @@ def export_miniature(training: Path, out: Path) -> None:
     }
     write_json(out / "config.json", config)
     write_text(out / "tokenizer.json", tokenizer_text(build_tokenizer()))
-    _save(_with_full_head(trained_weights(training / "decoder_training.safetensors")), out / "model.safetensors")
-    _save(trained_weights(training / "vq_training.safetensors"), out / "vqgan.safetensors")
+    _save(_with_full_head(lesson_weights(training / "decoder_training.safetensors")), out / "model.safetensors")
+    _save(lesson_weights(training / "vq_training.safetensors"), out / "vqgan.safetensors")
 
 
 def _with_full_head(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -109,11 +109,11 @@ class Lessons:
         commitment = torch.zeros(())
         if quantising:
             if not self.codebook.ready:
-                self.codebook.initialise(latents_as_vectors(latents), torch.Generator().manual_seed(self.seed))
+                self.codebook.initialise(vq_training_vectors(latents), torch.Generator().manual_seed(self.seed))
             codes = self.model.quantize.nearest(latents.detach())
             nearest = self.model.quantize.embedding(codes).movedim(-1, 1).detach()
             if not final:
-                self.codebook.update(latents_as_vectors(latents.detach()), codes.flatten(), step)
+                self.codebook.update(vq_training_vectors(latents.detach()), codes.flatten(), step)
             commitment = F.mse_loss(latents, nearest)
             latents = latents + (nearest - latents).detach()  # straight-through estimator
         with torch.autocast("cpu", torch.bfloat16):
@@ -144,6 +144,6 @@ def psnr(mse: float) -> float:
     return 10 * math.log10(4 / max(mse, 1e-9))
 
 
-def latents_as_vectors(latents: Tensor) -> Tensor:
+def vq_training_vectors(latents: Tensor) -> Tensor:
     """(B, d, rows, columns) -> (B * rows * columns, d)"""
     return latents.movedim(1, -1).reshape(-1, latents.shape[1])

@@ -54,7 +54,7 @@ OUT_OF_RANGE = {
     "lime_teapot": Subject("teapot", (178, 226, 58), (92, 52, 140), "dotted", build=(0.6, 0.6, 0.8, 0.4)),
 }
 # Drawn into example_subjects/ by bench_data.py. That folder is not called "examples": ComfyUI serves a pack's workflow
-# templates from the first folder of such a name, and would not find those in workflows/.
+# templates from the first folder of such a name, and would not find those in example_workflows/.
 SUBJECTS = {**IN_RANGE, **OUT_OF_RANGE}
 TUNING = {  # for choosing the recipe's steps; never among the subjects that a table reports
     "teal_duck": _in_range("duck", "teal", "checkered", (0.6, 0.4, 0.5, 0.7)),

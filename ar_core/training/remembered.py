@@ -1,0 +1,101 @@
+"""All remembered trainings below one folder: what they are and how large, moving them, and deleting them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RUN_FILE = "run.json"  # in every run's folder, see runs.py
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RememberedRun:
+    """One run's folder. `name` is the folder's; `stage` and `class_name` are "" where it holds codes of photos."""
+
+    folder: Path
+    class_name: str
+    stage: str
+    step: int  # the newest that was kept
+    size: int  # bytes
+    used: float  # seconds since the epoch: when it was last written
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def days(self) -> float:
+        """How long ago it was last written."""
+        return (time.time() - self.used) / 86400
+
+
+def remembered_runs(root: Path) -> list[RememberedRun]:
+    """Every run below `root`, the newest first."""
+    runs = [_read(path.parent) for path in Path(root).glob(f"*/{RUN_FILE}")]
+    return sorted(runs, key=lambda run: run.used, reverse=True)
+
+
+def _read(folder: Path) -> RememberedRun:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    states = [path.stat() for path in files]
+    fields = _fields(folder / RUN_FILE)
+    steps = [int(path.stem) for path in (folder / "steps").glob("[0-9]*.safetensors") if path.stem.isdigit()]
+    return RememberedRun(
+        folder,
+        str(fields.get("class", "")),
+        str(fields.get("stage", "")),
+        max(steps, default=0),
+        sum(state.st_size for state in states),
+        max((state.st_mtime for state in states), default=0.0),
+    )
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    """What run.json says; nothing where it is damaged, which must not hide the run from who wants to delete it."""
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def forget_runs(root: Path) -> int:
+    """Delete every remembered training below `root` (and nothing else); returns how many there were."""
+    runs = remembered_runs(root)
+    for run in runs:
+        forget_run(run)
+    return len(runs)
+
+
+def forget_run(run: RememberedRun) -> None:
+    """Delete one remembered training."""
+    shutil.rmtree(run.folder)
+    log.info("Deleted the remembered training %s", run.folder)
+
+
+def adopt_runs(earlier: Path, root: Path) -> None:
+    """Move the runs of `earlier`, where they were once kept, to `root`.
+
+    What cannot be moved stays where it is, and is trained again when it is asked for.
+    """
+    for path in sorted(Path(earlier).glob(f"*/{RUN_FILE}")):
+        place = Path(root) / path.parent.name
+        if place.exists():
+            continue
+        try:
+            Path(root).mkdir(parents=True, exist_ok=True)
+            os.rename(path.parent, place)
+        except OSError as error:
+            log.warning("The remembered training %s could not be moved to %s: %s", path.parent, root, error)
+        else:
+            log.info("Moved the remembered training %s to %s", path.parent, place)
+    if Path(earlier).is_dir() and not any(Path(earlier).iterdir()):
+        Path(earlier).rmdir()
