@@ -19,8 +19,11 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def sheet_font(size: int) -> Font:
-    """Pillow's own, in any size."""
-    return ImageFont.load_default(size)
+    """Pillow's own, in any size; Pillow before 10.1 has it in one size."""
+    try:
+        return ImageFont.load_default(size)
+    except TypeError:
+        return ImageFont.load_default()
 
 
 def wrap_text(text: str, width: int, face: Font) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -240,6 +242,21 @@ def test_names_hold_a_revision_and_missing_files_are_named(encoders, folders, tm
     (tmp_path / "empty").mkdir()
     with pytest.raises(EncoderError, match="the folder .*empty.*config.json"):
         Encoders.load(paper(tmp_path / "empty", folders / "clip"))
+
+
+def test_a_tokenizer_that_cannot_be_read_is_named(folders, tmp_path):
+    shutil.copytree(folders / "clip", tmp_path / "clip")
+    (tmp_path / "clip" / "tokenizer.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(EncoderError, match="the folder .*clip.* It needs .*tokenizer.json"):
+        Encoders.load(paper(folders / "dino", tmp_path / "clip"))
+
+
+def test_an_outdated_transformers_is_named_with_the_version_that_is_needed(folders, monkeypatch):
+    monkeypatch.setattr("transformers.__version__", "4.36.0")
+    with pytest.raises(
+        EncoderError, match=r"needs transformers 4\.37\.2 or later and found 4\.36\.0: .* -m pip install"
+    ):
+        Encoders.load(paper(folders / "dino", folders / "clip"))
 
 
 # ---------------------------------------------------------------- pictures of any tool
@@ -581,11 +598,17 @@ def test_a_plan_that_cannot_be_meant_is_refused(data, tmp_path, capsys):
         assert cli.main(bench(data, tmp_path / "out", "--dry-run", *more)) == 1 and said in capsys.readouterr().err
 
 
+def test_several_processes_without_accelerate_say_what_to_install(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    assert cli.main(bench(data, tmp_path / "out", "--no-scores")) == 1
+    assert "pip install accelerate" in capsys.readouterr().err
+
+
 def test_two_processes_share_the_work_and_give_the_same_pictures_as_one(data, tmp_path):
     pytest.importorskip("accelerate", reason="pip install accelerate to run the multi-process test")
     import os
     import subprocess
-    import sys
     from pathlib import Path
 
     options = ["--no-scores", "--strategies", "embedding_only"]

@@ -18,6 +18,7 @@ from ar_core.dreambench.suites import drawn_suite
 from ar_core.model import MINIATURE_FOLDER
 from workshop.evaluation import bench_page, claims, single_photo
 from workshop.evaluation.scorer_check import questions_about
+from workshop.making import scorer_training
 from workshop.making.lessons import any_subject
 from workshop.making.scorers import BATCH, PairScorer, learn_tokenizer, partial_caption, similar_scenes
 from workshop.world import bench_data
@@ -112,6 +113,19 @@ def test_the_shipped_scorers_read_places_colours_and_classes(scorers):
             found.setdefault(name, []).append(int((scorers.embed_texts(sentences) @ picture).argmax()) == right)
     rates = {name: sum(hits) / len(hits) for name, hits in found.items()}
     assert min(rates["class"], rates["place"], rates["colour"]) >= 0.8, rates  # chance 1/12
+
+
+@pytest.mark.parametrize("folder", [MINIATURE_FOLDER, MINIATURE_SCORERS / "pairs"])
+def test_the_shipped_tokenizers_are_written_as_the_oldest_libraries_read_them(folder):
+    text = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    assert all(isinstance(merge, str) for merge in json.loads(text)["model"]["merges"])
+
+
+def test_the_scorers_tokenizer_is_exported_in_the_format_of_the_shipped_one(tmp_path):
+    scorer_training.export_scorers({"pairs": PairScorer(learn_tokenizer())}, tmp_path)
+    exported = json.loads((tmp_path / "pairs" / "tokenizer.json").read_text(encoding="utf-8"))
+    shipped = json.loads((MINIATURE_SCORERS / "pairs" / "tokenizer.json").read_text(encoding="utf-8"))
+    assert exported["pre_tokenizer"] == shipped["pre_tokenizer"] and isinstance(exported["model"]["merges"][0], str)
 
 
 def test_all_weights_stay_small():

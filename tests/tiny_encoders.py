@@ -10,7 +10,7 @@ import torch
 
 def write_encoders(base: Path, dino: str = "dino", clip: str = "clip") -> Path:
     """Folders `dino` and `clip` in `base`."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast, ViTConfig, ViTModel
 
     torch.manual_seed(0)
@@ -24,7 +24,11 @@ def write_encoders(base: Path, dino: str = "dino", clip: str = "clip") -> Path:
     vision = {**part, "patch_size": 32, "image_size": 224}
     CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)).save_pretrained(base / clip)
     raw = Tokenizer(models.BPE(vocab=vocabulary, merges=[], end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace()])  # as every transformers wants it
+    ends = [(token, vocabulary[token]) for token in ("<|startoftext|>", "<|endoftext|>")]
+    raw.post_processor = processors.TemplateProcessing(
+        single="<|startoftext|> $A <|endoftext|>", special_tokens=ends
+    )  # transformers 5 adds it by itself
     names = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
     CLIPTokenizerFast(tokenizer_object=raw, **names).save_pretrained(base / clip)
     return base

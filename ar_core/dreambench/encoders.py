@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from packaging.version import Version  # transformers brings it
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..files import weights_hash
 
+OLDEST_TRANSFORMERS = "4.37.2"  # the oldest that ComfyUI 0.3.64 allows; with it the scorers give the same vectors
 BATCH = 32
 MODEL_FILES = ("config.json", "model.safetensors")
 CLIP_FILES = (*MODEL_FILES, "tokenizer.json")
@@ -31,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class EncoderError(ValueError):
-    """Encoder files that are not there or do not fit; the message names files and folder."""
+    """Encoders that cannot be loaded; the message names files and folder, or the version that is needed."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class Encoders:
     @classmethod
     def load(cls, choice: EncoderChoice = PAPER_ENCODERS, device: str | torch.device = "cpu") -> Encoders:
         """Load both from folders, or by hub name from the local cache. Raises EncoderError."""
-        transformers: Any = importlib.import_module("transformers")  # takes seconds to import
+        transformers = _supported_transformers()
         vit = _load(choice.vit, transformers.ViTModel, MODEL_FILES, add_pooling_layer=False, use_safetensors=True)
         clip = _load(choice.clip, transformers.CLIPModel, CLIP_FILES, use_safetensors=True)
         tokenizer = _load(choice.clip, transformers.CLIPTokenizerFast, CLIP_FILES)
@@ -157,12 +160,24 @@ def _unit(vectors: Tensor) -> Tensor:
     return F.normalize(vectors, dim=-1).cpu()
 
 
+def _supported_transformers() -> Any:
+    """The module transformers. Raises EncoderError where it is too old."""
+    transformers: Any = importlib.import_module("transformers")  # takes seconds to import
+    found = transformers.__version__
+    if Version(found) < Version(OLDEST_TRANSFORMERS):
+        raise EncoderError(
+            f"Scoring needs transformers {OLDEST_TRANSFORMERS} or later and found {found}: install it with "
+            f'"{sys.executable}" -m pip install "transformers>={OLDEST_TRANSFORMERS}", then start again.'
+        )
+    return transformers
+
+
 def _load(source: Path | str, kind: Any, files: Sequence[str], **options: bool) -> Any:
     """`kind.from_pretrained`, without the network. Raises EncoderError."""
     try:
         return kind.from_pretrained(source, local_files_only=True, **options)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # a tokenizer file that tokenizers cannot read is a bare Exception
+        reason = [*str(error).strip().splitlines(), type(error).__name__][0]
         where = f"the hub's local cache (there is no folder {source})"
         if Path(source).is_dir():
             where = f"the folder {source}"

@@ -1,4 +1,4 @@
-"""Sharing a benchmark among the processes that `accelerate launch` started."""
+"""Sharing a benchmark among the processes that `accelerate launch` or `torchrun` started."""
 
 from __future__ import annotations
 
@@ -26,10 +26,19 @@ class Share:
 
 
 def share_of_subjects(subjects: Sequence[BenchSubject]) -> Share:
-    """Every process gets its own subjects; all of them where there is one process."""
+    """Every process gets its own subjects; all of them where there is one process.
+
+    Raises RuntimeError where there are several and accelerate is not installed.
+    """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return Share(list(subjects))
-    from accelerate import PartialState  # only needed with several processes
+    try:
+        from accelerate import PartialState  # only needed with several processes
+    except ImportError as error:  # torchrun starts them without it
+        raise RuntimeError(
+            f"Several processes share a benchmark through the package accelerate ({error}). Install it "
+            "(pip install accelerate), or start one process."
+        ) from error
 
     # Left to itself it does not join processes without a graphics card.
     state = PartialState(cpu=not torch.cuda.is_available())

@@ -11,7 +11,7 @@ from torch import Tensor
 from ar_core.families.miniature import MINIATURE
 from ar_core.files import write_json, write_tensors, write_text
 
-from ..world.words import build_tokenizer, known_words
+from ..world.words import build_tokenizer, known_words, tokenizer_text
 from .checkpointing import trained_weights
 from .decoder_training import CONFIG as DECODER
 from .vq_training import CONFIG as VQ
@@ -37,7 +37,7 @@ def export_miniature(training: Path, out: Path) -> None:
         "known_words": known_words(),
     }
     write_json(out / "config.json", config)
-    write_text(out / "tokenizer.json", build_tokenizer().to_str(pretty=False))
+    write_text(out / "tokenizer.json", tokenizer_text(build_tokenizer()))
     _save(_with_full_head(trained_weights(training / "decoder_training.safetensors")), out / "model.safetensors")
     _save(trained_weights(training / "vq_training.safetensors"), out / "vqgan.safetensors")
 

@@ -18,7 +18,9 @@ from pathlib import Path
 import torch
 
 from ar_core.dreambench.encoders import MINIATURE_SCORERS
+from ar_core.files import write_text
 
+from ..world.words import tokenizer_text
 from .loop import Log, Step, Training, timed_log, with_peak
 from .schedules import warm_up_and_fall
 from .scorers import IdentityScorer, PairScorer, kept_tokenizer
@@ -91,6 +93,7 @@ def export_scorers(scorers: dict[str, Scorer], out: Path) -> None:
         else:
             scorer.clip.half().save_pretrained(out / name)
             scorer.tokenizer.save_pretrained(out / name)
+            write_text(out / name / "tokenizer.json", tokenizer_text(scorer.tokenizer.backend_tokenizer))
 
 
 if __name__ == "__main__":

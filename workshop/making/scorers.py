@@ -173,7 +173,8 @@ def learn_tokenizer() -> Tokenizer:
     Not always the same: where two pairs of tokens are equally frequent, the library's choice varies.
     """
     raw = Tokenizer(models.BPE(unk_token=END, end_of_word_suffix="</w>"))
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    # A sequence of one: transformers before 5 takes a CLIP tokenizer for an outdated one where there is no sequence.
+    raw.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace()])
     learner = trainers.BpeTrainer(
         vocab_size=TOKENS,
         special_tokens=[START, END],

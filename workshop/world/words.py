@@ -64,5 +64,12 @@ def build_tokenizer() -> Tokenizer:
     return tokenizer
 
 
+def tokenizer_text(tokenizer: Tokenizer) -> str:
+    """What `tokenizer.json` holds, each merge as "a b": tokenizers before 0.20 reads no merge that is a list of two."""
+    content = json.loads(tokenizer.to_str())
+    content["model"]["merges"] = [" ".join(merge) for merge in content["model"]["merges"]]
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
 def _serialised(tokenizer: Tokenizer) -> dict[str, Any]:
     return json.loads(tokenizer.to_str())["model"]
