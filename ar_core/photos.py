@@ -212,7 +212,7 @@ def photo_to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         image = _in_8_bits(image)
         notes.append("scaled to 8 bits")
-    elif image.has_transparency_data:
+    elif has_alpha(image):
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
         image = image.convert("RGB")
@@ -224,6 +224,11 @@ def photo_to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     canvas = Image.new("RGB", image.size, "white")
     canvas.paste(image.convert("RGB"), mask=alpha)
     return canvas
+
+
+def has_alpha(image: Image.Image) -> bool:
+    """Whether some of the picture may be transparent. Pillow's own property for it came with 10.1."""
+    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:
