@@ -10,13 +10,12 @@ import math
 import shutil
 from pathlib import Path
 
-import psutil
-import torch
 from torch import nn
 
 from .adapters import target_shapes
 from .architecture import ImageTokenizerConfig, TransformerConfig
 from .cache import KVCache
+from .devices import free_memory
 from .families.protocol import Protocol, Size
 from .image_tokenizer.strips import STRIP
 from .model import ARModel
@@ -212,21 +211,15 @@ def check_budget(transformer: Transformer, method: str, rank: int, folder: Path)
     if method == "full":
         advice = "Choose the method LoRA, which needs a hundredth."
     memory = adapter_training_bytes(parameters)
-    free_memory = _free_memory(transformer.device)
-    if memory > free_memory:
-        raise NotEnough(f"{subject} needs {size_text(memory)} of memory, {size_text(free_memory)} are free. {advice}")
+    free = free_memory(transformer.device)
+    if memory > free:
+        raise NotEnough(f"{subject} needs {size_text(memory)} of memory, {size_text(free)} are free. {advice}")
     disk = run_bytes(parameters, kept=0)
     free_disk = _free_disk(folder)
     if disk > free_disk:
         raise NotEnough(
             f"{subject} needs {size_text(disk)} of disk in {folder}, {size_text(free_disk)} are free. {advice}"
         )
-
-
-def _free_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
 
 
 def _free_disk(folder: Path) -> int:

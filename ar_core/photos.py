@@ -19,9 +19,13 @@ import torch
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP")
+from .heif import NoDecoder, open_heif
+from .heif_boxes import heif_format
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")  # Pillow's names; HEIC and AVIF are opened by `heif`
 LARGEST = 40_000_000  # pixels; a bigger photo is reduced while it is read
 SMALLEST = 64  # pixels of the shorter side; a smaller photo teaches blur
+HEIF_SUFFIXES = (".heic", ".heif", ".hif", ".avif")
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 TURNS = {  # EXIF orientation -> what turns the stored pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -100,7 +104,7 @@ def _nothing_usable(source: Source, report: list[str]) -> str:
     place = "the list of files"
     if isinstance(source, str | Path):
         place = str(source)
-    message = f"No usable photo in {place}: put at least one picture there ({', '.join(FORMATS)}; "
+    message = f"No usable photo in {place}: put at least one picture there ({', '.join(FORMATS)}, HEIC, AVIF; "
     message += "subfolders are not read)."
     if report:
         shown = report[:5]
@@ -119,12 +123,13 @@ def read_photo(file: Path) -> tuple[Image.Image | None, str]:
         return None, "skipped, hidden file"
     if file.name.casefold() in SYSTEM_FILES:
         return None, "skipped, system file"
-    readable = _readable_formats()
     try:
-        with strict_pillow(), Image.open(file, formats=readable) as image:
+        with strict_pillow(), open_picture(file) as image:
             return clean_photo(image)
     except UnidentifiedImageError:
-        return None, _unidentified(file, readable)
+        return None, _unidentified(file)
+    except NoDecoder as error:
+        return None, f"skipped, {error}"
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         return None, f"skipped, too large (above {limit:.0f} megapixels): save it smaller"
@@ -132,17 +137,19 @@ def read_photo(file: Path) -> tuple[Image.Image | None, str]:
         return None, f"skipped, damaged ({error})"
 
 
-def _readable_formats() -> list[str]:
-    Image.init()
-    return [name for name in (*FORMATS, "HEIF") if name in Image.OPEN]  # HEIF where a plugin has added it
+def open_picture(file: Path) -> Image.Image:
+    """The file as an image that is not loaded yet; what decoders raise comes through."""
+    heif = heif_format(file)
+    if heif:
+        return open_heif(file, heif)
+    return Image.open(file, formats=FORMATS)
 
 
-def _unidentified(file: Path, readable: list[str]) -> str:
-    """What to say about a file in which Pillow found no picture."""
+def _unidentified(file: Path) -> str:
+    """What to say about a file in which no picture was found."""
     suffix = file.suffix.lower()
-    if suffix in (".heic", ".heif"):
-        return "skipped, HEIC cannot be read: save it as JPEG"
-    if Image.registered_extensions().get(suffix) in readable:
+    is_picture = Image.registered_extensions().get(suffix) in FORMATS
+    if is_picture or suffix in HEIF_SUFFIXES:
         return "skipped, damaged (no picture found in it)"
     return "skipped, not an image"
 
@@ -205,7 +212,7 @@ def photo_to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         image = _in_8_bits(image)
         notes.append("scaled to 8 bits")
-    elif image.has_transparency_data:
+    elif has_alpha(image):
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
         image = image.convert("RGB")
@@ -217,6 +224,11 @@ def photo_to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     canvas = Image.new("RGB", image.size, "white")
     canvas.paste(image.convert("RGB"), mask=alpha)
     return canvas
+
+
+def has_alpha(image: Image.Image) -> bool:
+    """Whether some of the picture may be transparent. Pillow's own property for it came with 10.1."""
+    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:

@@ -2,18 +2,22 @@
 
 import random
 import struct
+import sys
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import ExifTags, Image, ImageCms, ImageFile
+from PIL import ExifTags, Image, ImageCms, ImageFile, features
 
 from ar_core import photos
 from ar_core.photos import PhotoError, centre_crop, photo_views, pixel_hash, read_photos, stack, unstack
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+HEIC = Path(__file__).parent / "fixtures" / "photos"
+needs_avif = pytest.mark.skipif(not features.check("avif"), reason="this Pillow can neither write nor read AVIF")
 
 
 def picture(width=96, height=80, seed=0) -> Image.Image:
@@ -36,6 +40,12 @@ def pixels(image):
 def assert_close(a, b, tolerance):
     assert a.size == b.size
     assert np.abs(pixels(a) - pixels(b)).max() <= tolerance
+
+
+def assert_alike(a, b):
+    """The same picture; a lossy format may move its colours' edges, and with them single pixels."""
+    assert a.size == b.size
+    assert np.abs(pixels(a) - pixels(b)).mean() < 6
 
 
 # Which files
@@ -65,7 +75,7 @@ def test_files_that_are_no_photos_are_skipped_with_a_reason(tmp_path):
     for name in (".DS_Store", "._dog.jpg", "Thumbs.db", "desktop.ini", "notes.txt", "empty.jpg"):
         (tmp_path / name).write_text("" if name == "empty.jpg" else "plain words")
     (tmp_path / "drawing.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 90 90\n%%EndComments\n%%EOF\n")
-    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (tmp_path / "phone.heic").write_text("plain words")
     found, report = read_photos(tmp_path)
     assert [photo.name for photo in found] == ["dog.png"]
     assert dict(line.split(": ", 1) for line in report) == {
@@ -77,11 +87,13 @@ def test_files_that_are_no_photos_are_skipped_with_a_reason(tmp_path):
         "notes.txt": "skipped, not an image",
         "drawing.eps": "skipped, not an image",
         "empty.jpg": "skipped, damaged (no picture found in it)",
-        "phone.heic": "skipped, HEIC cannot be read: save it as JPEG",
+        "phone.heic": "skipped, damaged (no picture found in it)",
     }
 
 
-@pytest.mark.parametrize("name", ["b.jpg", "b.png", "b.webp", "b.gif", "b.tiff", "b.bmp"])
+@pytest.mark.parametrize(
+    "name", ["b.jpg", "b.png", "b.webp", "b.gif", "b.tiff", "b.bmp", pytest.param("b.avif", marks=needs_avif)]
+)
 def test_truncated_files_are_skipped_as_damaged(tmp_path, name, monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as some node packs leave it
     picture().save(tmp_path / "a.png")
@@ -130,7 +142,7 @@ def test_a_path_the_user_named_must_exist(tmp_path):
 # What becomes of a picture
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff", pytest.param("avif", marks=needs_avif)])
 @pytest.mark.parametrize("tag", range(2, 9))
 def test_exif_orientation_is_applied(tmp_path, tag, suffix):
     upright = picture()
@@ -289,6 +301,138 @@ def test_a_tiny_photo_is_used_with_a_warning(tmp_path):
     assert read_one(tmp_path / "a.png")[1] == "only 40x30: expect a blurred subject"
     picture(64, 64).save(tmp_path / "b.png")
     assert read_one(tmp_path / "b.png")[1] == "64x64"
+
+
+# HEIC and AVIF: whichever decoder is there
+
+
+def without(monkeypatch, *decoders):
+    """As if Python had no `decoders`, and Pillow no opener for HEIC and AVIF."""
+    for name in decoders:
+        monkeypatch.setitem(sys.modules, name, None)
+    Image.init()
+    for name in ("HEIF", "AVIF"):
+        monkeypatch.delitem(Image.OPEN, name, raising=False)
+
+
+@pytest.fixture
+def pyav(monkeypatch):
+    """PyAV is the only decoder."""
+    pytest.importorskip("av", reason="PyAV is not installed, so reading HEIC and AVIF through it is NOT tested")
+    without(monkeypatch, "pillow_heif")
+
+
+@pytest.fixture
+def pillow_heif(monkeypatch):
+    """pillow-heif is the only decoder."""
+    pytest.importorskip("pillow_heif", reason="pillow-heif is not installed, so reading HEIC with it is NOT tested")
+    without(monkeypatch, "av")
+
+
+@pytest.fixture(params=["pillow_heif", "pyav"])
+def decoder(request):
+    """One decoder of HEIC after the other."""
+    request.getfixturevalue(request.param)
+    return request.param
+
+
+def test_a_turned_heic_is_read_upright(decoder):
+    image, line = read_one(HEIC / "rotated.heic")
+    assert_alike(image, Image.open(HEIC / "upright.png"))
+    assert line == "96x112"
+
+
+def test_a_heic_of_odd_sides_loses_what_it_is_padded_with(decoder):
+    image, line = read_one(HEIC / "cropped.heic")
+    assert_alike(image, Image.open(HEIC / "cropped.png"))
+    assert line == "101x67"
+
+
+def test_a_phones_grid_of_tiles_is_put_together_by_pillow_heif(pillow_heif):
+    assert_alike(read_one(HEIC / "grid.heic")[0], Image.open(HEIC / "upright.png"))
+
+
+def test_a_phones_grid_of_tiles_is_refused_where_one_tile_would_be_read(pyav):
+    with pytest.raises(PhotoError, match="grid.heic: skipped, HEIC: it consists of tiles, .*pip install pillow-heif"):
+        read_photos([HEIC / "grid.heic"])
+
+
+def test_without_a_decoder_the_user_learns_what_to_install(monkeypatch, tmp_path):
+    without(monkeypatch, "av", "pillow_heif")
+    with pytest.raises(PhotoError, match="rotated.heic: skipped, HEIC: it cannot .* as JPEG, or .*pip install pillow-"):
+        read_photos([HEIC / "rotated.heic"])
+    (tmp_path / "a.avif").write_bytes(b"\0\0\0\x18ftypavif\0\0\0\0mif1avif")
+    with pytest.raises(PhotoError, match="a.avif: skipped, AVIF: it cannot be .* as JPEG, or .*--upgrade pillow"):
+        read_photos([tmp_path / "a.avif"])
+
+
+def test_a_heic_that_is_called_jpg_is_read(decoder, tmp_path):
+    (tmp_path / "a.jpg").write_bytes((HEIC / "rotated.heic").read_bytes())
+    assert read_one(tmp_path / "a.jpg")[1] == "96x112"
+
+
+@needs_avif
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_pyav_turns_and_mirrors_an_avif_as_pillow_does(tmp_path, request, tag):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = tag
+    picture(101, 67).save(tmp_path / "a.avif", exif=exif, quality=95)
+    by_pillow, _ = read_one(tmp_path / "a.avif")
+    request.getfixturevalue("pyav")
+    assert_alike(read_one(tmp_path / "a.avif")[0], by_pillow)
+
+
+@needs_avif
+def test_pyav_reads_the_colours_that_a_profile_means(tmp_path, pyav):
+    swapped = swap_red_and_blue(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    Image.new("RGB", (70, 70), RED).save(tmp_path / "a.avif", icc_profile=swapped, quality=95)
+    red, green, blue = read_one(tmp_path / "a.avif")[0].getpixel((0, 0))
+    assert blue > 245 and red < 10 and green < 10
+
+
+@needs_avif
+def test_pyav_does_not_show_what_is_transparent(tmp_path, pyav):
+    Image.new("RGBA", (70, 70), (255, 0, 0, 0)).save(tmp_path / "a.avif")
+    with pytest.raises(PhotoError, match="a.avif: skipped, AVIF: its transparency would be lost"):
+        read_photos([tmp_path / "a.avif"])
+
+
+def test_a_large_heic_is_reduced_and_a_huge_one_refused(decoder, monkeypatch):
+    monkeypatch.setattr(photos, "LARGEST", 50 * 60)
+    image, line = read_one(HEIC / "rotated.heic")
+    assert image.size == (48, 56) and line == "96x112, reduced to 48x56"
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(PhotoError, match="rotated.heic: skipped, too large .above "):
+        read_photos([HEIC / "rotated.heic"])
+
+
+@pytest.mark.parametrize("name", ["rotated.heic", "grid.heic", "cropped.heic"])
+def test_a_heic_that_breaks_off_is_skipped_as_damaged(decoder, name, tmp_path):
+    whole = (HEIC / name).read_bytes()
+    picture().save(tmp_path / "a.png")
+    for length in range(24, len(whole) - 1, 37):
+        (tmp_path / "b.heic").write_bytes(whole[:length])
+        found, report = read_photos(tmp_path)
+        assert [photo.name for photo in found] == ["a.png"]
+        assert report[1].startswith("b.heic: skipped, damaged (")
+
+
+def test_what_is_appended_to_a_heic_does_not_lose_it(decoder, tmp_path):
+    (tmp_path / "a.heic").write_bytes((HEIC / "rotated.heic").read_bytes() + b"a phone's own words")
+    assert read_one(tmp_path / "a.heic")[1] == "96x112"
+
+
+@pytest.mark.parametrize("name", ["rotated.heic", "grid.heic", "cropped.heic"])
+def test_a_heic_with_wrong_bytes_is_a_photo_or_a_sentence(decoder, name, tmp_path):
+    rng = random.Random(0)
+    whole = (HEIC / name).read_bytes()
+    picture().save(tmp_path / "a.png")
+    for place in range(8, 700, 5):
+        changed = bytearray(whole)
+        changed[place] = rng.randrange(256)
+        (tmp_path / "b.heic").write_bytes(changed)
+        _, report = read_photos(tmp_path)
+        assert report[0] == "a.png: 96x80" and len(report) == 2
 
 
 # Crops and views

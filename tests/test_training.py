@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from toy import FAMILY, toy_model, toy_subject
 
-from ar_core import memory
+from ar_core import devices, memory
 from ar_core.control import Cancelled, never, silent
 from ar_core.model import ARModel
 from ar_core.personalization import Personalization, PersonalizationError
@@ -505,7 +505,7 @@ def test_what_is_too_large_is_refused_before_the_start(tmp_path, monkeypatch):
     model = toy_model()
     assert memory.trainable_parameters(model.transformer, "full", 1) == 3 * 16 * 16 * 2
     assert memory.trainable_parameters(model.transformer, "lora", 2) == 2 * (16 + 16) * 3 * 2
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("", (), {"available": 100})())
+    monkeypatch.setattr(devices.psutil, "virtual_memory", lambda: type("", (), {"available": 100})())
     with pytest.raises(memory.NotEnough, match="MiB of memory.*LoRA"):
         run(tmp_path, JOINT, 1, model=model, method="full")
     monkeypatch.undo()

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..devices import default_device
 from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import PAPER_ENCODERS
 from ..dreambench.pictures import PicturesError, find_pictures_to_score
 from ..photos import read_photos
 from .scoring import chosen_suite, encoder_options, load_encoders, read_suite, score_all, suite_options
-from .shared import default_device
 
 
 def add_options(command: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from types import FrameType
 import torch
 from tqdm import tqdm
 
+from ..devices import check_support, default_device, describe_support, device_support
 from ..families.family import Family
 from ..families.lumina_mgpt import PAPER_RECIPE
 from ..families.miniature import MINIATURE
@@ -54,15 +55,11 @@ def loading_options(command: argparse.ArgumentParser) -> None:
     )
 
 
-def default_device() -> str:
-    """The graphics card where there is one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def checked_device(name: str) -> torch.device:
-    """The device of that name. Raises ValueError where there is none."""
+    """The device of that name. Raises ValueError where there is none, and for a kind that cannot be used."""
     try:
         device = torch.device(name)
+        check_support(device)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise ValueError(
@@ -86,6 +83,8 @@ def load_model_from_options(options: argparse.Namespace) -> ARModel:
     )
     title = model.family.title
     print(f"model: {title}, fingerprint {model.fingerprint}, {model.transformer.precision}, on {model.device}")
+    if device_support(model.device).status != "tested":
+        print(f"note: {describe_support(model.device)}")
     for note in model.notes:
         print(f"note: {note}")
     if options.recipe == "paper":

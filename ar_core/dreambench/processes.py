@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-
+from ..devices import default_device
 from .dataset import BenchSubject
 
 
@@ -41,7 +40,7 @@ def share_of_subjects(subjects: Sequence[BenchSubject]) -> Share:
         ) from error
 
     # Left to itself it does not join processes without a graphics card.
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = PartialState(cpu=default_device() == "cpu")
     with state.split_between_processes(list(range(len(subjects)))) as mine:
         own = [subjects[index] for index in mine]
     return Share(own, state.process_index, state.num_processes, state.wait_for_everyone)

@@ -202,6 +202,6 @@ def test_too_little_memory_is_refused_before_the_start(comfy, pack, monkeypatch,
     class Little:
         available = 1000
 
-    monkeypatch.setattr(pack("ar_core.memory").psutil, "virtual_memory", lambda: Little)
+    monkeypatch.setattr(pack("ar_core.devices").psutil, "virtual_memory", lambda: Little)
     error = Comfy(comfy.base).run(graph(tune__training_seed=99, tune__method="full q/k/v")).error
     assert "Choose the method LoRA" in error and not [s for s in steps if s > 1]

@@ -1,0 +1,61 @@
+"""The device that commands take by themselves, and what is said about its kind."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from ar_core import devices
+from ar_core.cli import main
+
+
+def accelerator(kind: str | None) -> SimpleNamespace:
+    """torch.accelerator on a machine with that kind of card, or without any."""
+    return SimpleNamespace(
+        is_available=lambda: kind is not None,
+        current_accelerator=lambda check_available=False: kind and SimpleNamespace(type=kind),
+    )
+
+
+@pytest.mark.parametrize("kind, expected", [("cuda", "cuda"), ("xpu", "xpu"), ("mps", "mps"), (None, "cpu")])
+def test_the_card_is_found_through_torch_accelerator(kind, expected, monkeypatch):
+    monkeypatch.setattr(torch, "accelerator", accelerator(kind), raising=False)
+    assert devices.default_device() == expected
+
+
+@pytest.mark.parametrize("cuda, mps, expected", [(True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")])
+def test_older_torch_is_asked_for_cuda_and_mps(cuda, mps, expected, monkeypatch):
+    monkeypatch.delattr(torch, "accelerator", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert devices.default_device() == expected
+
+
+def test_only_what_was_run_is_called_tested():
+    assert devices.device_support(torch.device("cpu")).status == "tested"
+    for kind in ("cuda", "xpu", "mps", "hpu"):
+        assert devices.device_support(torch.device(kind)).status == "untested"
+
+
+def test_an_amd_card_is_told_apart_from_nvidia(monkeypatch):
+    assert devices.describe_support(torch.device("cuda")).startswith("NVIDIA card: untested (")
+    monkeypatch.setattr(torch.version, "hip", "6.2")
+    assert devices.describe_support(torch.device("cuda")).startswith("AMD card: untested (")
+
+
+def test_directml_is_refused_with_the_reason():
+    with pytest.raises(ValueError, match="DirectML ended with torch 2.4"):
+        devices.check_support(torch.device("privateuseone"))
+
+
+def test_the_command_line_refuses_it_too(capsys):
+    assert main(["info", "--device", "privateuseone"]) != 0
+    assert "DirectML" in capsys.readouterr().err
+
+
+def test_free_memory_is_asked_of_the_card_that_has_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (123, 456))
+    monkeypatch.setattr(torch.xpu, "mem_get_info", lambda device: (12, 34), raising=False)
+    monkeypatch.setattr(devices.psutil, "virtual_memory", lambda: SimpleNamespace(available=7))
+    free = {kind: devices.free_memory(torch.device(kind)) for kind in ("cuda", "xpu", "mps", "cpu")}
+    assert free == {"cuda": 123, "xpu": 12, "mps": 7, "cpu": 7}
