@@ -1,12 +1,13 @@
 """Opening HEIC and AVIF: with pillow-heif and Pillow where they can, else with PyAV, which ComfyUI brings.
 
 PyAV decodes single items of a file. It neither puts a phone's tiles together nor tells of mirroring and cropping, so
-what becomes of the pixels is read from the file's boxes.
+how the items make the photo is read from the file's boxes.
 """
 
 from __future__ import annotations
 
 import importlib
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from PIL import Image
 from .heif_boxes import DamagedFile, Fields, HeifPhoto, read_heif_photo, whole_boxes
 
 ONE_PICTURE = (b"hvc1", b"av01")  # kinds of items
+GRID = b"grid"
 QUARTERS = {1: Image.Transpose.ROTATE_90, 2: Image.Transpose.ROTATE_180, 3: Image.Transpose.ROTATE_270}
 MIRRORS = (Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.FLIP_LEFT_RIGHT)
 
@@ -45,13 +47,15 @@ def decode_with_pyav(file: Path, name: str) -> Image.Image:
     except ImportError as error:
         raise _no_decoder(name, "it cannot be read here") from error
     photo = read_heif_photo(file)
-    if photo.kind not in ONE_PICTURE:
-        raise _no_decoder(name, "it consists of tiles, of which only one would be read")
+    if photo.kind not in (*ONE_PICTURE, GRID):
+        raise _no_decoder(name, f"photos of the kind {photo.kind.decode(errors='replace')} cannot be read here")
     if photo.transparent:
         raise _no_decoder(name, "its transparency would be lost")
     _check_size(photo.size)
     with av.open(str(file)) as container:
-        image = _first_frame(container, photo)
+        image = _stored_picture(container, photo)
+    if image.size != photo.size:
+        raise DamagedFile(f"its photo has {image.width}x{image.height} pixels instead of {photo.size}")
     return _as_described(image, photo)
 
 
@@ -68,17 +72,43 @@ def _check_size(size: tuple[int, int]) -> None:
         raise Image.DecompressionBombError(f"{size[0]}x{size[1]} pixels")
 
 
-def _first_frame(container: Any, photo: HeifPhoto) -> Image.Image:
-    """The stored pixels. `container`: the file, opened with PyAV, whose streams are the file's items."""
-    streams = [stream for stream in container.streams.video if stream.id == photo.number]
+def _stored_picture(container: Any, photo: HeifPhoto) -> Image.Image:
+    """The pixels before cropping and turning."""
+    if photo.kind == GRID:
+        return _joined_tiles(container, photo)
+    return _item_picture(container, photo.number)
+
+
+def _item_picture(container: Any, number: int) -> Image.Image:
+    """The stored pixels of one item. `container`: the file, opened with PyAV, whose streams are the file's items."""
+    streams = [stream for stream in container.streams.video if stream.id == number]
     if not streams:
-        raise DamagedFile("its photo is missing")
+        raise DamagedFile("a part of its photo is missing")
+    container.seek(0)
     frame = next(container.decode(streams[0]), None)
     if frame is None or frame.is_corrupt:
         raise DamagedFile("its photo cannot be decoded")
-    if (frame.width, frame.height) != photo.size:
-        raise DamagedFile(f"its photo has {frame.width}x{frame.height} pixels instead of {photo.size}")
     return Image.fromarray(frame.to_ndarray(format="rgb24"))
+
+
+def _joined_tiles(container: Any, photo: HeifPhoto) -> Image.Image:
+    """Tiles of equal size, row by row; those at the right and at the bottom stand out over the photo."""
+    width, height = photo.size
+    if not photo.tiles:
+        raise DamagedFile("its tiles are missing")
+    first = _item_picture(container, photo.tiles[0])
+    columns = math.ceil(width / first.width)
+    rows = math.ceil(height / first.height)
+    if len(photo.tiles) != columns * rows:
+        raise DamagedFile(f"it has {len(photo.tiles)} tiles where {columns} x {rows} cover its photo")
+    joined = Image.new("RGB", photo.size)
+    for place, number in enumerate(photo.tiles):
+        tile = _item_picture(container, number)
+        if tile.size != first.size:
+            raise DamagedFile("its tiles are of different sizes")
+        row, column = divmod(place, columns)
+        joined.paste(tile, (column * first.width, row * first.height))
+    return joined
 
 
 def _as_described(image: Image.Image, photo: HeifPhoto) -> Image.Image:

@@ -29,6 +29,7 @@ class HeifPhoto:
 
     kind: b"hvc1" or b"av01" for one encoded picture, b"grid" for one of tiles
     properties: in the order in which they are applied
+    tiles: the items that a grid is put together from, row by row
     transparent: another item is an alpha channel
     """
 
@@ -36,6 +37,7 @@ class HeifPhoto:
     kind: bytes
     properties: Properties
     transparent: bool
+    tiles: tuple[int, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -76,7 +78,8 @@ def read_heif_photo(file: Path) -> HeifPhoto:
         raise DamagedFile("a property of its photo is missing")
     transparent = any(name == b"auxC" and content[4:].startswith(ALPHA) for name, content in everything)
     properties = [everything[index - 1] for index in own if index > 0]  # 0: none
-    return HeifPhoto(number, kind, properties, transparent)
+    tiles = _tiles_of(number, meta.get(b"iref", b""))
+    return HeifPhoto(number, kind, properties, transparent, tiles)
 
 
 def whole_boxes(file: Path) -> dict[bytes, bytes]:
@@ -156,6 +159,20 @@ def _item_kinds(content: bytes) -> dict[int, bytes]:
         fields.take(2)
         kinds[number] = fields.take(4)
     return kinds
+
+
+def _tiles_of(number: int, content: bytes) -> tuple[int, ...]:
+    """The items that item `number` is derived from, by the references in the box "iref"."""
+    if not content:
+        return ()
+    width = 2
+    if content[0] > 0:
+        width = 4
+    for kind, entry in boxes(content[4:]):
+        fields = Fields(entry)
+        if kind == b"dimg" and fields.number(width) == number:
+            return tuple(fields.number(width) for _ in range(fields.number(2)))
+    return ()
 
 
 def _property_numbers(fields: Fields) -> dict[int, list[int]]:

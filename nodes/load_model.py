@@ -6,6 +6,7 @@ import torch
 from comfy_api.latest import io
 
 from ..ar_core import ARModel
+from ..ar_core.devices import check_support, describe_support
 from ..ar_core.families.registry import FAMILIES
 from ..ar_core.memory import drawing_bytes, size_text
 from ..ar_core.model import MINIATURE_FOLDER, PRECISIONS
@@ -14,6 +15,7 @@ from .host.memory import (
     best_dtype,
     card_bytes,
     comfyui_operations,
+    computing_device,
     fits_on_card,
     fitting_precisions,
     hand_to_comfyui,
@@ -96,6 +98,7 @@ class LoadModel(io.ComfyNode):
         chosen_family = None
         if family != AUTO:
             chosen_family = family
+        check_support(computing_device())
         chosen = PRECISIONS[precision]
         reporter = Reporter()
         with torch.inference_mode(False), reporter.interruptible():
@@ -128,8 +131,9 @@ def about_model(ar: HostedModel) -> str:
         *model.notes,
     ]
     card = card_bytes()
+    lines.append(f"Runs on: {describe_support(computing_device())}.")
     if card is None:
-        return "\n".join([*lines, "Runs on the CPU."])
+        return "\n".join(lines)
     width, height = recipe.size
     need = f"A picture of {width}x{height} needs {size_text(held + drawing)}, this card has {size_text(card)}"
     if fits_on_card(ar, drawing):

@@ -34,7 +34,8 @@ or later) with its requirements and pytest installed, or COMFYUI_PATHS to severa
 INTRODUCTION = """# Versions of ComfyUI
 
 What came of the tests of the node pack, in each version that was at hand, on a CPU: node by node, through a running
-server, and in a browser. `make test-comfyui` writes this page; a plus behind the commit means: with changes not yet committed.
+server, and in a browser. `make test-comfyui` writes this page. A plus behind the commit: with changes that were not yet
+committed.
 """
 HEAD = ("| ComfyUI | Python | passed | failed | skipped | time | commit |", "|---|---|---|---|---|---|---|")
 

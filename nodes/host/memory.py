@@ -118,6 +118,11 @@ def make_resident(ar: HostedModel, needed: int) -> None:
         memory.load_models_gpu([ar.transformer, ar.image_tokenizer], memory_required=needed)
 
 
+def computing_device() -> torch.device:
+    """Where models run."""
+    return memory.get_torch_device()
+
+
 def offload_device() -> torch.device:
     """Where weights wait that are not in use."""
     return memory.unet_offload_device()
