@@ -25,8 +25,9 @@ SUPPORT = {
     "mps": Support("untested", NOBODY),
     "privateuseone": Support(
         "refused",
-        "DirectML ended with torch 2.4 and lacks operations that drawing needs: run ComfyUI on ROCm or ZLUDA, or with "
-        "--cpu",
+        # https://github.com/microsoft/DirectML/issues/712 (no longer developed) and 604 (the optimizer's operations)
+        "DirectML ended with torch 2.4, attention here needs 2.5, and operations that training needs are missing: run "
+        "ComfyUI on ROCm or ZLUDA, or on the CPU (--cpu; here --device cpu)",
     ),
 }
 TITLES = {"cpu": "CPU", "cuda": "NVIDIA card", "rocm": "AMD card", "xpu": "Intel card", "mps": "Apple graphics"}
@@ -65,8 +66,9 @@ def default_device() -> str:
     """The graphics card where there is one that can be used: "cuda", "xpu", "mps" …, else "cpu"."""
     accelerator = getattr(torch, "accelerator", None)  # since torch 2.6
     if accelerator is not None:
-        found = accelerator.current_accelerator(check_available=True) if accelerator.is_available() else None
-        return "cpu" if found is None else found.type
+        if accelerator.is_available() and device_support(accelerator.current_accelerator()).status != "refused":
+            return accelerator.current_accelerator().type
+        return "cpu"
     if torch.cuda.is_available():
         return "cuda"
     if torch.backends.mps.is_available():
@@ -74,10 +76,20 @@ def default_device() -> str:
     return "cpu"
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that are free on the device; those of main memory where it shares that or does not say."""
+def joins_processes() -> bool:
+    """Whether torch connects processes through the cards that they compute on; else they are joined as on a CPU."""
+    kind = default_device()
+    if kind == "xpu":
+        return getattr(torch.distributed, "is_xccl_available", lambda: False)()  # from torch 2.7 on
+    return kind == "cuda"
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that are free on the device, which on a Mac shares main memory; None where that is unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "xpu" and hasattr(torch.xpu, "mem_get_info"):
         return torch.xpu.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
+    if device.type in ("cpu", "mps"):
+        return psutil.virtual_memory().available
+    return None

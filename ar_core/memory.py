@@ -204,7 +204,10 @@ def run_bytes(parameters: int, kept: int) -> int:
 
 
 def check_budget(transformer: Transformer, method: str, rank: int, folder: Path) -> None:
-    """Raise NotEnough unless a training of the layers fits into memory beside the model, and its states on the disk."""
+    """Raise NotEnough unless a training of the layers fits into memory beside the model, and its states on the disk.
+
+    A device that does not say how much memory is free is not checked.
+    """
     parameters = trainable_parameters(transformer, method, rank)
     subject = f"Training {parameters / 1e6:.1f}M parameters"
     advice = "Choose a lower rank."
@@ -212,7 +215,7 @@ def check_budget(transformer: Transformer, method: str, rank: int, folder: Path)
         advice = "Choose the method LoRA, which needs a hundredth."
     memory = adapter_training_bytes(parameters)
     free = free_memory(transformer.device)
-    if memory > free:
+    if free is not None and memory > free:
         raise NotEnough(f"{subject} needs {size_text(memory)} of memory, {size_text(free)} are free. {advice}")
     disk = run_bytes(parameters, kept=0)
     free_disk = _free_disk(folder)

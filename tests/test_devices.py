@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 from ar_core import devices
 from ar_core.cli import main
@@ -53,9 +54,43 @@ def test_the_command_line_refuses_it_too(capsys):
     assert "DirectML" in capsys.readouterr().err
 
 
+def test_a_refused_card_is_not_chosen(monkeypatch):
+    monkeypatch.setattr(torch, "accelerator", accelerator("privateuseone"), raising=False)
+    assert devices.default_device() == "cpu"
+
+
+def test_a_kind_of_card_that_torch_must_import_is_one_sentence(capsys):
+    assert main(["info", "--device", "hpu"]) == 1
+    assert capsys.readouterr().err.startswith('error: There is no device "hpu" here. Use --device ')
+
+
+def test_scoring_checks_the_device_too(tmp_path, capsys):
+    for name in ("photos", "drawn"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (64, 64), "red").save(tmp_path / name / "dog__a_dog_in_the_jungle__0.png")
+    pictures = ["--images", str(tmp_path / "drawn"), "--photos", str(tmp_path / "photos"), "--encoders", "miniature"]
+    assert main(["score", *pictures, "--device", "hpu"]) == 1
+    assert 'There is no device "hpu" here' in capsys.readouterr().err
+
+
+def test_info_says_what_is_known_of_the_device(capsys):
+    assert main(["info", "--device", "cpu"]) == 0
+    assert "device: CPU\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("xccl", [True, False])
+def test_processes_are_joined_through_cards_only_where_torch_can(xccl, monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_xccl_available", lambda: xccl, raising=False)
+    joined = {}
+    for kind in ("cuda", "xpu", "mps", None):
+        monkeypatch.setattr(torch, "accelerator", accelerator(kind), raising=False)
+        joined[kind] = devices.joins_processes()
+    assert joined == {"cuda": True, "xpu": xccl, "mps": False, None: False}
+
+
 def test_free_memory_is_asked_of_the_card_that_has_its_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (123, 456))
     monkeypatch.setattr(torch.xpu, "mem_get_info", lambda device: (12, 34), raising=False)
     monkeypatch.setattr(devices.psutil, "virtual_memory", lambda: SimpleNamespace(available=7))
-    free = {kind: devices.free_memory(torch.device(kind)) for kind in ("cuda", "xpu", "mps", "cpu")}
-    assert free == {"cuda": 123, "xpu": 12, "mps": 7, "cpu": 7}
+    free = {kind: devices.free_memory(torch.device(kind)) for kind in ("cuda", "xpu", "mps", "cpu", "hpu")}
+    assert free == {"cuda": 123, "xpu": 12, "mps": 7, "cpu": 7, "hpu": None}

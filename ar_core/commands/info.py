@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
+from ..devices import describe_support
 from ..families.family import Recipe
 from ..families.lumina_mgpt import PAPER_RECIPE, PAPER_SOURCES
 from ..memory import picture_bytes, weight_bytes
@@ -71,7 +72,7 @@ def describe_personalization(personalization: Personalization) -> None:
 
 
 def describe_model(model: ARModel) -> None:
-    """Print a model's family, licence, sizes and memory."""
+    """Print a model's family, licence, sizes, memory and device."""
     modules = (model.transformer, model.image_tokenizer)
     parameters = sum(tensor.numel() for module in modules for tensor in module.parameters())
     print(f"parameters: {parameters / 1e6:.1f}M; licence: {model.family.licence}")
@@ -79,5 +80,6 @@ def describe_model(model: ARModel) -> None:
     recipe = model.family.recipe
     drawing = picture_bytes(model.transformer, model.image_tokenizer.config, model.protocol, recipe.size, 1, recipe.cfg)
     print(f"memory: {weights / MIB:.0f} MiB of weights, {drawing / MIB:.0f} MiB more to draw one picture (computed)")
+    print(f"device: {describe_support(model.device)}")
     sizes = [f"{width}x{height}" for width, height in model.family.sizes]
     print(f"sizes: {', '.join(sizes)}")

@@ -17,6 +17,7 @@ from ..dreambench.scoring import SubjectScores, score_subject, score_table
 from ..dreambench.sheet import score_sheet
 from ..dreambench.suites import DRAWINGS, Suite, choose_suite
 from ..photos import read_photos
+from .shared import checked_device
 
 CHOICES = {"paper": PAPER_ENCODERS, "miniature": MINIATURE_ENCODERS}
 
@@ -71,7 +72,7 @@ def load_encoders(options: argparse.Namespace, default: EncoderChoice = PAPER_EN
     if options.encoders:
         choice = CHOICES[options.encoders]
     choice = replace(choice, vit=options.dino or choice.vit, clip=options.clip or choice.clip)
-    return Encoders.load(choice, options.device)
+    return Encoders.load(choice, checked_device(options.device))
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,7 +61,7 @@ def checked_device(name: str) -> torch.device:
         device = torch.device(name)
         check_support(device)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+    except (RuntimeError, AssertionError, ImportError) as error:  # without CUDA torch asserts, without HPU it imports
         raise ValueError(
             f'There is no device "{name}" here. Use --device {default_device()}, or leave the option out.'
         ) from error

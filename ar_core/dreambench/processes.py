@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..devices import default_device
+from ..devices import joins_processes
 from .dataset import BenchSubject
 
 
@@ -39,8 +39,8 @@ def share_of_subjects(subjects: Sequence[BenchSubject]) -> Share:
             "(pip install accelerate), or start one process."
         ) from error
 
-    # Left to itself it does not join processes without a graphics card.
-    state = PartialState(cpu=default_device() == "cpu")
+    # Left to itself it does not join processes without a graphics card, nor those on a Mac.
+    state = PartialState(cpu=not joins_processes())
     with state.split_between_processes(list(range(len(subjects)))) as mine:
         own = [subjects[index] for index in mine]
     return Share(own, state.process_index, state.num_processes, state.wait_for_everyone)
