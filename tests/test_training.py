@@ -506,11 +506,11 @@ def test_what_is_too_large_is_refused_before_the_start(tmp_path, monkeypatch):
     assert memory.trainable_parameters(model.transformer, "full", 1) == 3 * 16 * 16 * 2
     assert memory.trainable_parameters(model.transformer, "lora", 2) == 2 * (16 + 16) * 3 * 2
     monkeypatch.setattr(devices.psutil, "virtual_memory", lambda: type("", (), {"available": 100})())
-    with pytest.raises(memory.NotEnough, match="MiB of memory.*LoRA"):
+    with pytest.raises(memory.NotEnough, match="KiB of memory.*LoRA"):
         run(tmp_path, JOINT, 1, model=model, method="full")
     monkeypatch.undo()
     monkeypatch.setattr(memory.shutil, "disk_usage", lambda _: type("", (), {"free": 100})())
-    with pytest.raises(memory.NotEnough, match="MiB of disk"):
+    with pytest.raises(memory.NotEnough, match="KiB of disk"):
         run(tmp_path, JOINT, 1, model=model, method="full")
     assert not list(tmp_path.iterdir())
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
+from urllib.request import Request, urlopen
 
+import psutil
 import pytest
-from graphs import LEARNING, graph, sampled, workflow
+from graphs import LEARNING, changed, graph, node, sampled, workflow
+from PIL import Image
 from real_server import Server, run
 
 
@@ -35,9 +40,6 @@ def short(name: str) -> dict:
 
 
 def test_the_pack_loads_and_serves_its_templates_and_help(server):
-    import json
-    from urllib.request import urlopen
-
     assert "IMPORT FAILED" not in server.log.split("Import times for custom nodes")[1].split("\n\n")[0]
     templates = json.load(urlopen(f"{server.address}/api/workflow_templates"))
     assert LEARNING in templates["lumina-mgpt-personalization"]
@@ -71,12 +73,10 @@ def test_an_interrupted_sampler_stops_at_once_and_the_server_stays_healthy(serve
 
 
 def test_the_unload_button_frees_the_model_and_the_next_run_loads_it_again(server):
-    from urllib.request import Request, urlopen
-
     nodes = sampled({"model": graph()["model"]}, ["model", 0], seed=11)
     assert go(server, nodes).end == "execution_success"
     before = server.log.count("Requested to load Transformer")
-    urlopen(Request(f"{server.address}/free", b'{"unload_models": true}', {"Content-Type": "application/json"}))
+    free(server, unload_models=True)
     for seed in (
         12,
         13,
@@ -84,6 +84,71 @@ def test_the_unload_button_frees_the_model_and_the_next_run_loads_it_again(serve
         nodes["draw"]["inputs"]["seed"] = seed
         assert go(server, nodes).end == "execution_success"
     assert server.log.count("Requested to load Transformer") == before + 1
+
+
+def free(server: Server, **what: bool) -> None:
+    """The buttons that unload models and free memory."""
+    body = json.dumps(what).encode()
+    urlopen(Request(f"{server.address}/free", body, {"Content-Type": "application/json"}))
+
+
+def resident_bytes(server: Server) -> int:
+    """Main memory that the server holds."""
+    return psutil.Process(server.process.pid).memory_info().rss
+
+
+def test_freeing_everything_repeats_no_training_step(server):
+    nodes = graph(learn__training_seed=8, tune__training_seed=8)
+    assert go(server, nodes).end == "execution_success"
+    free(server, unload_models=True, free_memory=True)
+    time.sleep(1)
+    again = go(server, changed(nodes, tune__training_seed=8, photos__class_name="cat"))
+    assert again.end == "execution_success", again.error
+    assert "remembered" in again.said("learn") and "remembered" in again.said("tune")
+
+
+def test_two_queued_prompts_train_once(server):
+    nodes = graph(learn__training_seed=9, tune__training_seed=9)
+
+    async def both():
+        return await asyncio.gather(run(server, nodes), run(server, changed(nodes, photos__class_name="cat")))
+
+    first, second = asyncio.run(both())
+    assert first.end == second.end == "execution_success"
+    ends = {text.splitlines()[0] for seen in (first, second) for key, text in seen.texts if key == "tune"}
+    assert {"layers: 2 steps, trained.", "layers: 2 steps, remembered."} <= ends
+    assert first.texts.count(("tune", "getting ready")) <= 2  # both are heard by every client
+
+
+def test_another_model_in_between_changes_no_picture(server, base):
+    from tiny import write_lumina
+
+    write_lumina(base / "models" / "lumina_mgpt" / "between")
+    nodes = sampled({"model": graph()["model"]}, ["model", 0], seed=21)
+    save = {"class_type": "SaveImage", "inputs": {"images": ["draw", 0], "filename_prefix": "between"}}
+    other = sampled({"model": node("LoadModel", model_name="between", precision="auto")}, ["model", 0], top_k=5)
+    pictures = []
+    for graph_ in (nodes, other, changed(nodes, draw__batch_size=1)):
+        seen = go(server, {**graph_, "save": save})
+        assert seen.end == "execution_success", seen.error or seen.refused
+        if graph_ is not other:
+            (saved,) = seen.outputs["save"]["images"]
+            pictures.append(Image.open(base / "output" / saved["filename"]).tobytes())
+        free(server, free_memory=True)
+    assert pictures[0] == pictures[1]
+
+
+def test_a_list_of_25_prompts_does_not_make_the_server_grow(server):
+    """Twice as many pictures of the same kind, and the server holds no more than some of them."""
+    lines = "\n".join(f"a photo of a red dog {place}" for place in ["on the beach", "in the snow"] * 12 + ["in space"])
+    nodes = sampled(
+        {"model": graph()["model"], "lines": node("Prompts", lines=lines)}, ["model", 0], prompt=["lines", 0]
+    )
+    held = []
+    for seed in (31, 32, 33):
+        assert go(server, changed(nodes, draw__seed=seed)).end == "execution_success"
+        held.append(resident_bytes(server))
+    assert held[2] - held[1] < 40 * 2**20, [size // 2**20 for size in held]
 
 
 def test_errors_reach_the_client_as_a_sentence(server):
