@@ -9,11 +9,12 @@ from comfy_api.latest import io
 from ..ar_core.dreambench.dataset import PROMPT_FILE, SLOTS, read_dataset_prompts
 from ..ar_core.shipped import example_subjects
 from .host.folders import input_folder
-from .host.progress import explain_on_node
+from .host.progress import explain_on_node, show_text
 from .host.schema import node_schema
-from .sockets import CATEGORY, check_choice
+from .sockets import CATEGORY, check_choice, count_of
 
 LINES = "the lines above"
+NO_PROMPT = 'There is no prompt: write one per line, for example "a photo of [V] on the beach".'
 # Which list of the data set's file: the drawn one that ships, or the user's DreamBench.
 DRAWN = {"miniature: objects": 0, "miniature: figures": 1}
 DREAMBENCH = {"DreamBench: objects": 0, "DreamBench: live subjects": 1}
@@ -59,6 +60,13 @@ class Prompts(io.ComfyNode):
         return path.stat().st_mtime
 
     @classmethod
+    def validate_inputs(cls, lines: str | None = None, source: str | None = None) -> bool | str:
+        """Says at once, and not after a training, that there is no prompt; a linked input is not known yet."""
+        if source in (None, LINES) and lines is not None and not lines.strip():
+            return NO_PROMPT
+        return True
+
+    @classmethod
     @explain_on_node
     def execute(cls, lines: str, source: str = LINES) -> io.NodeOutput:
         check_choice("source", source, (LINES, *DREAMBENCH, *DRAWN))
@@ -68,7 +76,8 @@ class Prompts(io.ComfyNode):
             return io.NodeOutput(read_prompt_list(dreambench_file(), DREAMBENCH[source]))
         prompts = [line.strip() for line in lines.splitlines() if line.strip()]
         if not prompts:
-            raise ValueError('There is no prompt: write one per line, for example "a photo of [V] on the beach".')
+            raise ValueError(NO_PROMPT)
+        show_text(count_of(len(prompts), "prompt"))
         return io.NodeOutput(prompts)
 
 

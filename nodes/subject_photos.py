@@ -10,11 +10,12 @@ from comfy_api.latest import io, ui
 
 from ..ar_core import Photo, read_photos
 from ..ar_core.files import file_hash
-from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, tensor_photos
+from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, tensor_photos, unstack
+from ..ar_core.sheets import picture_grid
 from ..ar_core.shipped import example_subjects
 from ..ar_core.text import check_class_name
 from .host.folders import input_folder
-from .host.progress import explain_on_node, show_text
+from .host.progress import PREVIEW, Reporter, explain_on_node, show_text
 from .host.schema import node_schema
 from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket
 
@@ -83,14 +84,15 @@ class SubjectPhotos(io.ComfyNode):
         word = " ".join(class_name[0].split())
         if not word and not images:
             word = example_class(choice)
+        shown = stack([centre_crop(photo.image, (SHOWN, SHOWN)) for photo in found])
         if not word:
+            Reporter().show(picture_grid([unstack(shown)], cell=PREVIEW // 2))  # the crops are seen all the same
             raise ValueError('class_name is empty: write the word for what the photos show, for example "dog".')
         word = check_class_name(word)
         report += photo_remarks(found)
         subject = SubjectPhotosValue(tuple(found), word)
         text = "\n".join([str(subject), *report])
         show_text(text)
-        shown = stack([centre_crop(photo.image, (SHOWN, SHOWN)) for photo in found])
         return io.NodeOutput(subject, shown, text, ui=ui.PreviewImage(shown))
 
 

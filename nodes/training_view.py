@@ -31,8 +31,7 @@ SECONDS = 2.0  # between two previews
 
 log = logging.getLogger(__name__)
 
-STEPS = advanced(
-    io.Int.Input,
+STEPS = io.Int.Input(
     "steps",
     default=0,
     min=0,

@@ -206,15 +206,14 @@ def test_photos_are_uploaded_into_a_folder_and_shown_as_they_are_cropped(
           window.node.onDragDrop({ dataTransfer: { files: data } }); }""",
         [pack_photos],
     )
-    answer = page.get_by_role("dialog").get_by_role("textbox")
-    answer.fill("my dog")
-    answer.press("Enter")
-    page.wait_for_function("window.node.widgets.find(w => w.name === 'folder').value === 'my dog'", timeout=30_000)
-    assert len(list((server.base / "input" / "my dog").iterdir())) == len(pack_photos)
-    page.evaluate("window.node.widgets.find(w => w.name === 'class_name').value = 'dog'")
     page.evaluate(LISTEN)
-    page.evaluate("window.node.widgets.find(w => w.name === 'show_photos').callback()")
+    for question, answer in (("Which folder", "my dog"), ("What do the photos show", "dog")):
+        page.get_by_role("dialog").get_by_text(question).wait_for()
+        page.get_by_role("dialog").get_by_role("textbox").fill(answer)
+        page.get_by_role("dialog").get_by_role("textbox").press("Enter")
     assert settle(page, 60) == "execution_success"
+    assert page.evaluate("window.node.widgets.find(w => w.name === 'folder').value") == "my dog"
+    assert len(list((server.base / "input" / "my dog").iterdir())) == len(pack_photos)
     page.wait_for_function("window.node.imgs?.length", timeout=30_000)
     said = page.evaluate("window.said")
     assert any(f"{len(pack_photos)} photos of one dog" in text for text in said)

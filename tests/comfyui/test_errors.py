@@ -141,7 +141,10 @@ def test_an_empty_class_name_is_asked_for(comfy):
     from PIL import Image
 
     Image.new("RGB", (80, 80), "red").save(folder / "1.png")
-    assert "class_name is empty" in comfy.run(graph(photos__folder="unnamed")).error
+    outcome = comfy.run(graph(photos__folder="unnamed"))
+    assert "class_name is empty" in outcome.error
+    previews = [value[2] for event, value in outcome.sent if event == "progress"]
+    assert any(preview is not None for preview in previews)  # the crops are seen all the same
 
 
 def test_a_model_without_its_parts_names_file_and_folder(comfy):

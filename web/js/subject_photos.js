@@ -37,10 +37,11 @@ function choosePhotos(node) {
   chooser.click();
 }
 
-/** Send the files to `input/<name>`, and let the node show that folder. */
+/** Send the files to `input/<name>`, let the node show that folder, and show the crops. */
 async function upload(node, files) {
-  const name = await askName(node);
+  const name = await askFolder(node);
   if (!name) return;
+  forgetPictures(node);
   let sent = 0;
   for (const file of files) {
     const form = new FormData();
@@ -53,25 +54,44 @@ async function upload(node, files) {
   }
   if (sent === 0) return;
   await app.refreshComboInNodes();
-  choose(node, name);
-  tell("success", `${sent} photo(s) are in input/${name}. Write what they show into class_name.`);
+  set(node, "folder", name);
+  if (!value(node, "class_name").trim()) set(node, "class_name", await askClass());
+  if (value(node, "class_name").trim()) await runAlone(node);
 }
 
-async function askName(node) {
-  const question = "Name of the folder for these photos, in ComfyUI's input folder. Photos of the same subject that are there stay.";
-  const suggested = (value(node, "class_name").trim() || "subject").replace(/[^\p{L}\p{N}_-]+/gu, "_");
+/** The folder for the photos: the one that is chosen, if it is the user's own, so that more photos join the others. */
+async function askFolder(node) {
+  const chosen = value(node, "folder");
+  const own = !chosen.startsWith("example: ") && !chosen.startsWith("(");
+  const word = (value(node, "class_name").trim() || "subject").replace(/[^\p{L}\p{N}_-]+/gu, "_");
+  const answer = await ask("Which folder of ComfyUI's input are they for? Photos that are in it already stay.", own ? chosen : `my_${word}`);
+  return answer.replace(/[\\:*?"<>|]+/g, "_").replace(/^[./]+/, "");
+}
+
+function askClass() {
+  return ask('What do the photos show? One or two words, such as "dog" or "coffee mug".', "");
+}
+
+async function ask(question, suggested) {
   const dialog = app.extensionManager?.dialog;
   const answer = dialog?.prompt
-    ? await dialog.prompt({ title: "Upload photos", message: question, defaultValue: `my_${suggested}` })
-    : window.prompt(question, `my_${suggested}`);
-  return (answer ?? "").trim().replace(/[\\/:*?"<>|]+/g, "_").replace(/^\.+/, "");
+    ? await dialog.prompt({ title: "Upload photos", message: question, defaultValue: suggested })
+    : window.prompt(question, suggested);
+  return (answer ?? "").trim();
 }
 
-function choose(node, name) {
-  const widget = widgetOf(node, "folder");
-  widget.value = name;
-  widget.callback?.(name);
+function set(node, name, text) {
+  const widget = widgetOf(node, name);
+  widget.value = text;
+  widget.callback?.(text);
   node.setDirtyCanvas?.(true, true);
+}
+
+/** What the node shows of the photos before belongs to another folder. */
+function forgetPictures(node) {
+  node.imgs = undefined;
+  const text = widgetOf(node, "$$node-text-preview");
+  if (text) text.value = "";
 }
 
 /** Run this node and nothing behind it. */
