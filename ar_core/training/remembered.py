@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,11 @@ def remembered_runs(root: Path) -> list[RememberedRun]:
 
 
 def _read(folder: Path) -> RememberedRun:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    states = [path.stat() for path in files]
+    states = []
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a training that is writing renames its files
+            if path.is_file():
+                states.append(path.stat())
     fields = _fields(folder / RUN_FILE)
     steps = [int(path.stem) for path in (folder / "steps").glob("[0-9]*.safetensors") if path.stem.isdigit()]
     return RememberedRun(

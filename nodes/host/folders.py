@@ -63,7 +63,7 @@ def model_entries() -> list[str]:
         found |= {_entry(folder) for folder in complete}
         begun = {path.relative_to(base).parts[0] for path in base.iterdir() if _holds_model_files(path)}
         found |= begun - {folder.parts[0] for folder in complete if folder.parts}
-        if any(_is_model_file(path) for path in base.iterdir()):
+        if _is_model_itself(base):
             found.add(HERE)
     return sorted(found)
 
@@ -76,6 +76,11 @@ def _holds_model_files(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".") and any(_is_model_file(file) for file in path.rglob("*"))
 
 
+def _is_model_itself(base: Path) -> bool:
+    """Whether model files lie in one of the models folders directly."""
+    return any(_is_model_file(path) for path in base.iterdir())
+
+
 def _is_model_file(path: Path) -> bool:
     return path.suffix in MODEL_FILES and path.is_file()
 
@@ -83,7 +88,7 @@ def _is_model_file(path: Path) -> bool:
 def model_path(entry: str) -> Path:
     """The folder behind an entry of the list. Raises ValueError for anything else."""
     if entry == HERE:
-        return model_folders(MODELS)[0]
+        return next(filter(_is_model_itself, model_folders(MODELS)), model_folders(MODELS)[0])
     return path_inside(entry, MODELS)
 
 
