@@ -47,6 +47,13 @@ def test_the_pack_loads_and_serves_its_templates_and_help(server):
     assert b"AR Sampler" in page
 
 
+def test_the_first_template_draws_within_ten_seconds(server):
+    started = time.monotonic()
+    seen = go(server, workflow("1 Draw a learned subject"))
+    assert seen.end == "execution_success", seen.error or seen.refused
+    assert time.monotonic() - started < 10
+
+
 def test_the_main_workflow_reports_previews_and_is_remembered(server):
     first = go(server, short(LEARNING))
     assert first.end == "execution_success", first.error or first.refused

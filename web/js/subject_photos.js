@@ -50,7 +50,7 @@ async function upload(node, files) {
     form.append("type", "input");
     const answer = await api.fetchApi("/upload/image", { method: "POST", body: form });
     if (answer.ok) sent += 1;
-    else tell("error", `${file.name} could not be uploaded (${answer.status} ${answer.statusText}).`);
+    else complain(`${file.name} could not be uploaded (${answer.status} ${answer.statusText}).`);
   }
   if (sent === 0) return;
   await app.refreshComboInNodes();
@@ -107,8 +107,8 @@ function value(node, name) {
   return String(widgetOf(node, name)?.value ?? "");
 }
 
-function tell(severity, text) {
+function complain(text) {
   const toast = app.extensionManager?.toast;
-  if (toast) toast.add({ severity, summary: "Subject Photos", detail: text, life: 8000 });
+  if (toast) toast.add({ severity: "error", summary: "Subject Photos", detail: text, life: 8000 });
   else window.alert(text);
 }
