@@ -66,10 +66,11 @@ def prepare_subject(
     if runs is not None:
         run = Run(Path(runs), "photos", fields)
         codes = run.remembered("codes")
+    if run is not None and codes is not None:
+        run.open()  # used today: see remembered.py
+        log.info("The codes of these photos are remembered")
     if codes is None:
         codes = _encode(model, photos, size, run, progress, cancel)
-    else:
-        log.info("The codes of these photos are remembered")
     photo_of = tuple(i // (1 + recipe.views) for i in range(len(codes)))
     return Subject(class_name, size, codes, photo_of, json_hash(fields))
 

@@ -20,9 +20,8 @@ from conftest import COMFYUI, PACK
 class Server:
     """`python main.py --cpu --base-directory …` with the pack in its custom_nodes."""
 
-    def __init__(self, base: Path, threads: int = 2):
+    def __init__(self, base: Path):
         self.base = base
-        self.threads = threads
         copy = base / "custom_nodes" / "lumina-mgpt-personalization"
         if not copy.exists():  # no symbolic link: the server hands out no file behind one
             shutil.copytree(PACK, copy, ignore=shutil.ignore_patterns(".*", "runs", "demo", "tests", "__pycache__"))
@@ -46,7 +45,8 @@ class Server:
         ]
         self.log_path = self.base / f"log-{self.port}.txt"
         self.log_file = self.log_path.open("w", encoding="utf-8")
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        # Two would wait for each other wherever something else, such as a browser, takes one of two cores.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             command, cwd=COMFYUI, stdout=self.log_file, stderr=subprocess.STDOUT, env=environment
         )

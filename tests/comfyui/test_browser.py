@@ -62,7 +62,7 @@ LISTEN = """() => {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("browser"), threads=1) as started:  # the browser draws on the other core
+    with Server(tmp_path_factory.mktemp("browser")) as started:
         yield started
 
 
