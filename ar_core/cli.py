@@ -8,10 +8,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from .commands import demo, dreambench, forget, info, personalize, sample, score
 from .control import Cancelled
+from .devices import is_out_of_memory
 
 PROGRAM = "ar-personalize"  # the console script; `python -m ar_core` is the same
 STOPPED = 130  # exit code after Ctrl-C, as shells have it
@@ -68,11 +67,8 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
         show_log()
     try:
         options.run(options)
-    except torch.OutOfMemoryError:
-        print(f"error: {OUT_OF_MEMORY}", file=sys.stderr)
-        return 1
     except (ValueError, RuntimeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {OUT_OF_MEMORY if is_out_of_memory(error) else error}", file=sys.stderr)
         return 1
     except Cancelled as stopped:
         print(stopped, file=sys.stderr)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psutil
@@ -30,6 +32,11 @@ SUPPORT = {
         "ComfyUI on ROCm or ZLUDA, or on the CPU (--cpu; here --device cpu)",
     ),
 }
+SAID_OF_FULL_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+)  # in errors without a class of their own
 TITLES = {"cpu": "CPU", "cuda": "NVIDIA card", "rocm": "AMD card", "xpu": "Intel card", "mps": "Apple graphics"}
 
 
@@ -76,6 +83,17 @@ def default_device() -> str:
     return "cpu"
 
 
+def own_card(device: torch.device) -> torch.device:
+    """`device`; a card without a number is, in one of several processes started together, the one of its own number.
+
+    `accelerate launch` and `torchrun` give every process of a machine a LOCAL_RANK, and join them by these cards.
+    """
+    rank = os.environ.get("LOCAL_RANK")
+    if rank is None or device.index is not None or device.type not in ("cuda", "xpu"):
+        return device
+    return torch.device(device.type, int(rank))
+
+
 def joins_processes() -> bool:
     """Whether torch connects processes through the cards that they compute on; else they are joined as on a CPU."""
     kind = default_device()
@@ -85,11 +103,30 @@ def joins_processes() -> bool:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that are free on the device, which on a Mac shares main memory; None where that is unknown."""
+    """Bytes that are free on the device, which on a Mac shares main memory; None where that is unknown.
+
+    What torch keeps of a card for its next tensors, and nobody uses, is free.
+    """
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        return torch.cuda.mem_get_info(device)[0] + unused_reserve(torch.cuda.memory_stats(device))
     if device.type == "xpu" and hasattr(torch.xpu, "mem_get_info"):
-        return torch.xpu.mem_get_info(device)[0]
+        return torch.xpu.mem_get_info(device)[0] + unused_reserve(torch.xpu.memory_stats(device))
     if device.type in ("cpu", "mps"):
         return psutil.virtual_memory().available
     return None
+
+
+def unused_reserve(statistics: Mapping[str, int]) -> int:
+    """Bytes that torch's allocator holds and that are in no tensor, by its `memory_stats`; 0 where it keeps none."""
+    return statistics.get("reserved_bytes.all.current", 0) - statistics.get("active_bytes.all.current", 0)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device, or the machine, had too little memory for a tensor.
+
+    With cudaMallocAsync torch may call it an AcceleratorError (from 2.8 on), for main memory it is a RuntimeError.
+    """
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(said in text for said in SAID_OF_FULL_MEMORY)

@@ -157,10 +157,10 @@ def _itemsize(transformer: Transformer) -> int:
 
 
 def drawing_bytes(model: ARModel, size: Size, images: int, cfg: float, *, previews: bool = True) -> int:
-    """Drawing a batch of `images` with all applied personalizations, on top of the weights."""
+    """Drawing a batch of `images` with all applied personalizations, on top of the weights as they were loaded."""
     unmerged = sum(parameter.numel() for adapter, _ in model.unmerged for parameter in adapter.parameters())
-    return picture_bytes(
-        model.transformer,
+    return merged_bytes(model) + picture_bytes(
+        model.base,
         model.image_tokenizer.config,
         model.protocol,
         size,
@@ -169,6 +169,14 @@ def drawing_bytes(model: ARModel, size: Size, images: int, cfg: float, *, previe
         unmerged=unmerged,
         previews=previews,
     )
+
+
+def merged_bytes(model: ARModel) -> int:
+    """The projections that are held a second time, with the changes of personalizations merged into them."""
+    if model.base.quantized:
+        return 0
+    shapes = {name: adapter.shape(name) for adapter, _ in model.changes for name in adapter.names()}
+    return sum(rows * columns for rows, columns in shapes.values()) * _itemsize(model.base)
 
 
 def learning_bytes(model: ARModel, micro_batch: int, checkpointing: bool, parameters: int) -> int:

@@ -186,19 +186,20 @@ class ARModel:
     @functools.cached_property
     def transformer(self) -> Transformer:
         """What computes: the base, or a copy of it into which the changes of its layers are merged."""
-        if self.base.quantized or not self._changes:
+        if self.base.quantized or not self.changes:
             return self.base
-        return merge_adapters(self.base, self._changes)
+        return merge_adapters(self.base, self.changes)
 
     @property
     def unmerged(self) -> list[tuple[Adapter, float]]:
         """Adapters that quantised weights cannot take, with their strengths: computed anew in every forward pass."""
         if self.base.quantized:
-            return self._changes
+            return self.changes
         return []
 
     @property
-    def _changes(self) -> list[tuple[Adapter, float]]:
+    def changes(self) -> list[tuple[Adapter, float]]:
+        """The adapters in use that this model applies itself, with their strengths."""
         changes = []
         for applied in self.applied:
             adapter = applied.personalization.adapter
@@ -307,7 +308,7 @@ class ARModel:
             prompts = [prompts]
         final = [resolve_prompt(prompt, self.identifiers) for prompt in prompts]
         ids = [self.protocol.prompt(prompt, settings.size, self.identifiers) for prompt in final]
-        settings = replace(settings, window=settings.window or self._auto_window(len(ids)))
+        settings = replace(settings, window=settings.window or self.auto_window(len(ids)))
         log.debug("Sampling %d images of %s, window %d", len(ids), settings.size, settings.window)
         on_row = None
         if on_preview is not None:
@@ -336,9 +337,10 @@ class ARModel:
             for k, prompt in enumerate(final)
         ]
 
-    def _auto_window(self, images: int) -> int:
+    def auto_window(self, images: int, device: torch.device | None = None) -> int:
+        """The window that "auto" stands for when so many images are drawn at once, on `device` where that differs."""
         return auto_window(
-            self.device.type,
+            (device or self.device).type,
             self.transformer.dtype,
             images,
             self.transformer.config.hidden_size,

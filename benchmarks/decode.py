@@ -30,11 +30,11 @@ from ar_core.files import write_image, write_json
 from ar_core.model import ARModel
 from ar_core.quantization import SCHEMES
 from ar_core.sampling import SamplingSettings
-from ar_core.sampling.settings import WINDOWS
+from ar_core.sampling.settings import CODES_PER_STEP, WINDOWS
 
 from .common.machine import bandwidth, default_device, limit_memory, machine, peak_memory
 from .common.plot import draw_ratios
-from .common.timing import SIMULATED, Stopwatch, time_jacobi, time_naive, time_ours
+from .common.timing import Stopwatch, time_jacobi, time_naive, time_ours
 from .common.upstream import CONFIG, PROMPT, Model, Naive
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -162,7 +162,7 @@ def print_measurement(name: str, result: dict[str, Any]) -> None:
         print(f"{name}: peak memory so far {peak}, both ways and the benchmark itself included")
     if result["jacobi_by_window"]:
         listed = [
-            f"window {window} {ratio:.2f}x (at {SIMULATED[window]} tokens per step, simulated)"
+            f"window {window} {ratio:.2f}x (at {CODES_PER_STEP[window]} tokens per step, simulated)"
             for window, ratio in result["jacobi_by_window"].items()
         ]
         print(f"{name}: Jacobi over sequential: {', '.join(listed)}")
@@ -173,7 +173,7 @@ def all_precisions(
     model: Model, tokens: int, repetitions: int, read_speed: float, quick: bool
 ) -> dict[str, dict[str, Any]]:
     """In this order, because a model turned into one type does not turn back; `quick` is without the slow 4-bit."""
-    windows = tuple(SIMULATED)
+    windows: tuple[int, ...] = WINDOWS[1:]
     schemes = tuple(SCHEMES)
     windows_quantized = windows
     if quick:

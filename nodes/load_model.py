@@ -10,6 +10,7 @@ from ..ar_core.devices import check_support, describe_support
 from ..ar_core.families.registry import FAMILIES
 from ..ar_core.memory import drawing_bytes, size_text
 from ..ar_core.model import MINIATURE_FOLDER, PRECISIONS
+from ..ar_core.sampling.settings import CODES_PER_STEP
 from .host.folders import files_fingerprint, model_entries, model_path
 from .host.memory import (
     best_dtype,
@@ -138,7 +139,9 @@ def about_model(ar: HostedModel) -> str:
     need = f"A picture of {width}x{height} needs {size_text(held + drawing)}, this card has {size_text(card)}"
     if fits_on_card(ar, drawing):
         return "\n".join([*lines, f"{need}: the model stays on it."])
-    seconds = transfer_seconds(ar, drawing, steps=model.protocol.layout(recipe.size).codes)
+    codes_per_step = CODES_PER_STEP[model.auto_window(1, computing_device())]
+    steps = round(model.protocol.layout(recipe.size).codes / codes_per_step)
+    seconds = transfer_seconds(ar, drawing, steps)
     lines.append(f"{need}: layers are streamed, about {duration(seconds)} of transfer per picture (estimated).")
     fitting = fitting_precisions(ar, drawing)
     if fitting:

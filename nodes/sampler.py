@@ -16,7 +16,14 @@ from ..ar_core.photos import unstack
 from ..ar_core.text import Identifier, plain_words
 from .host.folders import output_folder
 from .host.memory import affords_on_card, make_resident, pictures_device
-from .host.progress import Reporter, add_note, duration, explain_on_node, show_text
+from .host.progress import (
+    Reporter,
+    add_note,
+    advising_out_of_memory,
+    duration,
+    explain_on_node,
+    show_text,
+)
 from .host.schema import advanced, node_schema
 from .sockets import CATEGORY, ARModelSocket, HostedModel, check_choice, count_of
 
@@ -212,7 +219,8 @@ class Batches:
         """Draw all; an interruption leaves what is finished in `drawn`."""
         reporter = Reporter()
         started = time.monotonic()
-        with reporter.interruptible():
+        advice = advising_out_of_memory("drawing", "Draw fewer pictures at a time (batch_size)")
+        with reporter.interruptible(), advice:
             for number, text in enumerate(prompts, 1):
                 self.drawn.append(self._batch(text, f"prompt {number} of {len(prompts)}", reporter))
         self.seconds = time.monotonic() - started

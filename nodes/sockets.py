@@ -29,6 +29,15 @@ class HostedModel:
     transformer: ModelPatcher
     image_tokenizer: ModelPatcher
 
+    @property
+    def patcher(self) -> ModelPatcher:
+        """By this name ComfyUI's cache knows what holds a model: those of old workflows are the first to go."""
+        return self.transformer
+
+    def get_models(self) -> list[ModelPatcher]:
+        """All that ComfyUI should keep while the running workflow has this value."""
+        return [self.transformer, self.image_tokenizer]
+
     def __str__(self) -> str:
         """What core's Preview as Text shows."""
         applied = [f"{identifier.name} {identifier.class_name}" for identifier in self.model.identifiers]

@@ -21,7 +21,7 @@ from ..ar_core.training.stages import Stage
 from ..ar_core.training.trainable import adapter_parameters
 from .host.folders import runs_folder
 from .host.memory import affords_on_card, fits_on_card, is_streamed, make_resident
-from .host.progress import PREVIEW, Reporter, show_text
+from .host.progress import PREVIEW, Reporter, advising_out_of_memory, show_text
 from .host.schema import advanced
 from .sockets import HostedModel, PersonalizationSocket, SubjectPhotosValue
 
@@ -86,7 +86,7 @@ def train_stage(
     if is_streamed(ar):  # otherwise backward would hold all layers; the same numbers either way
         settings = replace(settings, gradient_checkpointing=True)
         log.info("Training with streamed layers and gradient checkpointing: the model does not fit on the card")
-    with view.interruptible():
+    with view.interruptible(), advising_out_of_memory("training", "Train with the method LoRA or a lower rank"):
         prepared = prepare_subject(
             ar.model, subject.photos, subject.class_name, runs=runs_folder(), progress=view.progress, cancel=view.cancel
         )

@@ -89,8 +89,55 @@ def test_processes_are_joined_through_cards_only_where_torch_can(xccl, monkeypat
 
 
 def test_free_memory_is_asked_of_the_card_that_has_its_own(monkeypatch):
+    held = {"reserved_bytes.all.current": 50, "active_bytes.all.current": 20}  # 30 are torch's, and nobody's
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (123, 456))
+    monkeypatch.setattr(torch.cuda, "memory_stats", lambda device: held)
     monkeypatch.setattr(torch.xpu, "mem_get_info", lambda device: (12, 34), raising=False)
+    monkeypatch.setattr(torch.xpu, "memory_stats", lambda device: {}, raising=False)
     monkeypatch.setattr(devices.psutil, "virtual_memory", lambda: SimpleNamespace(available=7))
     free = {kind: devices.free_memory(torch.device(kind)) for kind in ("cuda", "xpu", "mps", "cpu", "hpu")}
-    assert free == {"cuda": 123, "xpu": 12, "mps": 7, "cpu": 7, "hpu": None}
+    assert free == {"cuda": 153, "xpu": 12, "mps": 7, "cpu": 7, "hpu": None}
+
+
+def test_each_of_several_processes_has_its_own_card(monkeypatch):
+    """Without it every process of `accelerate launch` would load its model on card 0."""
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    own = {name: str(devices.own_card(torch.device(name))) for name in ("cuda", "cuda:1", "xpu", "cpu", "mps")}
+    assert own == {"cuda": "cuda:2", "cuda:1": "cuda:1", "xpu": "xpu:2", "cpu": "cpu", "mps": "mps"}
+    monkeypatch.delenv("LOCAL_RANK")
+    assert str(devices.own_card(torch.device("cuda"))) == "cuda"
+
+
+def test_more_processes_than_cards_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("LOCAL_RANK", "99")
+    assert main(["dreambench", "--data", "miniature", "--device", "cuda"]) == 1
+    assert 'There is no device "cuda:99" here for one of the processes' in capsys.readouterr().err
+
+
+class AcceleratorError(RuntimeError):
+    """torch's, where it has none."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] data. DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_a_full_memory_is_recognised_whatever_torch_calls_it(error, monkeypatch, capsys):
+    assert devices.is_out_of_memory(error)
+
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr("ar_core.model.ARModel.load", full)
+    assert main(["sample", "--prompt", "a dog", "--device", "cpu"]) == 1
+    said = capsys.readouterr().err
+    assert "weights of miniature alone take more memory than is free on cpu" in said and "--n" not in said
+
+
+def test_other_errors_are_no_full_memory():
+    assert not devices.is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not devices.is_out_of_memory(ValueError("out of memory"))

@@ -27,6 +27,8 @@ from ar_core.dreambench.scoring import score_subject, score_table
 from ar_core.dreambench.sheet import score_sheet
 from ar_core.dreambench.statistics import bootstrap, number_text
 from ar_core.dreambench.suites import choose_suite
+from ar_core.families.miniature import MINIATURE
+from ar_core.memory import drawing_bytes
 from ar_core.model import ARModel
 from ar_core.shipped import example_subjects
 
@@ -574,6 +576,28 @@ def test_scores_are_of_the_plan_and_of_units_that_are_done(data, folders, tmp_pa
     assert cli.main(bench(data, out, *encoders, *options)) == 0
     said = capsys.readouterr().out
     assert "FAILED dog9, embedding_only" in said and "embedding_only is left out of the scores" in said
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], []])
+def test_too_little_memory_is_said_before_anything_is_trained(data, tmp_path, capsys, monkeypatch, more):
+    from ar_core.training.loop import Loop
+
+    for module in ("batches", "dreambench.estimate"):
+        monkeypatch.setattr(f"ar_core.{module}.free_memory", lambda device: 10_000_000)
+    monkeypatch.setattr(Loop, "_gradients", lambda self: pytest.fail("trained"))
+    assert cli.main(bench(data, tmp_path / "out", "--no-scores", *more)) == 1
+    said = capsys.readouterr().err
+    assert "Training needs" in said and "9.5 MiB are free on cpu. Choose --precision int8 or 4-bit" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_dry_run_says_how_many_pictures_fit_at_a_time(data, tmp_path, capsys, monkeypatch):
+    recipe = MINIATURE.recipe
+    free = drawing_bytes(ARModel.load(), recipe.size, 2, recipe.cfg, previews=False)
+    for module in ("batches", "dreambench.estimate"):
+        monkeypatch.setattr(f"ar_core.{module}.free_memory", lambda device: free)
+    assert cli.main(bench(data, tmp_path / "out", "--dry-run", "--strategies", "base")) == 0
+    assert "and drawing 2 pictures at a time" in capsys.readouterr().out
 
 
 def test_differences_are_paired_by_subject(encoders):

@@ -102,12 +102,16 @@ def test_the_bytes_of_a_stage_are_those_of_its_shapes():
     assert sample_bytes(model, count) == picture + 4 * count * FLOAT32
 
 
-def test_an_unmerged_adapter_takes_memory_while_drawing(tmp_path):
+def test_what_a_personalization_takes_while_drawing_merged_and_beside_the_weights(tmp_path):
     model = toy_model()
     settings = TrainingSettings.resolve(FAMILY, strategy="joint", layer_steps=1, rank=2)
     learned = personalize(model, toy_subject(), settings, tmp_path)[-1].personalization
+    assert all(p.device.type == "cpu" and p.grad is None for p in learned.adapter.parameters())
+    assert not any(p.requires_grad for p in learned.adapter.parameters())
+    config = model.transformer.config
+    copied = 3 * config.num_hidden_layers * config.hidden_size**2 * FLOAT32  # q, k and v, into which it is merged
     plain = drawing_bytes(model, FAMILY.recipe.size, 1, 4.0)
-    assert drawing_bytes(model.personalized(learned), FAMILY.recipe.size, 1, 4.0) == plain  # merged
+    assert drawing_bytes(model.personalized(learned), FAMILY.recipe.size, 1, 4.0) == plain + copied
     count = trainable_parameters(model.transformer, "lora", 2)
     quantize(model.transformer, "int8")
     plain = drawing_bytes(model, FAMILY.recipe.size, 1, 4.0)

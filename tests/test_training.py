@@ -248,7 +248,7 @@ def test_reading_photos_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
 
 
 def test_class_pictures_are_drawn_on_where_it_was_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr("ar_core.training.stages.PRIOR_BATCH", 2)
+    monkeypatch.setattr("ar_core.batches.BATCH", 2)
     chosen = {"prior_preservation": True, "prior_images": 5}
     whole = run(tmp_path / "a", **chosen)
     drawn, generate = [], ARModel.generate

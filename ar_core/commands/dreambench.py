@@ -11,7 +11,7 @@ import torch
 from ..control import Cancel, Progress
 from ..dreambench.benchmark import Benchmark, Plan
 from ..dreambench.dataset import DataSet
-from ..dreambench.estimate import estimate_dreambench
+from ..dreambench.estimate import check_memory, estimate_dreambench
 from ..dreambench.processes import share_of_subjects
 from ..dreambench.report import comparison_as_markdown, write_benchmark_tables
 from ..dreambench.scoring import SubjectScores
@@ -87,6 +87,8 @@ def run_benchmark(options: argparse.Namespace, model: ARModel, progress: Progres
         encoders = load_encoders(options, suite.encoders)  # a missing one is said before days of work
     share = share_of_subjects(data.subjects)
     bench = Benchmark(model, data, plan, options.out, progress=progress, cancel=cancel)
+    if bench.unfinished():
+        check_memory(bench)  # before days of work
     failed = bench.run(share.subjects, processes=share.processes)
     share.wait_for_others()
     for line in failed:

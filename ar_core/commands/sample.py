@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..batches import draw_in_batches
 from ..model import ARModel
 from ..personalization import Personalization
 from ..pngs import save_png
@@ -66,19 +67,23 @@ def run(options: argparse.Namespace) -> None:
         unknown = model.text.unknown_words(prompt)
         if unknown:
             print(f"note: the model was not trained on these words: {', '.join(unknown)}")
-        images = model.generate(
+        print(f"prompt: {model.check_prompt(prompt, settings.size)}")
+        k = 0
+        for images in draw_in_batches(
+            model,
             [prompt] * options.n,
             settings,
+            most=options.n,
             progress=bar,
             cancel=cancel,
             graphs=options.cuda_graphs,
             compiled=options.compile,
-        )
-        print(f"prompt: {images[0].prompt}")
-        for k, image in enumerate(images):
-            path = options.out / f"{number:02d}_{settings.seed}_{k:02d}.png"
-            save_png(image, k, model, path)
-            print(path)
+        ):
+            for image in images:
+                path = options.out / f"{number:02d}_{settings.seed}_{k:02d}.png"
+                save_png(image, k, model, path)
+                print(path)
+                k += 1
 
 
 def apply_files(model: ARModel, files: Sequence[Path], names: Sequence[str], strengths: Sequence[float]) -> ARModel:

@@ -15,11 +15,19 @@ from types import FrameType
 import torch
 from tqdm import tqdm
 
-from ..devices import check_support, default_device, describe_support, device_support
+from ..devices import (
+    check_support,
+    default_device,
+    describe_support,
+    device_support,
+    is_out_of_memory,
+    own_card,
+)
 from ..families.family import Family
 from ..families.lumina_mgpt import PAPER_RECIPE
 from ..families.miniature import MINIATURE
 from ..families.registry import FAMILIES
+from ..memory import NotEnough
 from ..model import PRECISIONS, ARModel
 
 log = logging.getLogger(__name__)
@@ -56,12 +64,21 @@ def loading_options(command: argparse.ArgumentParser) -> None:
 
 
 def checked_device(name: str) -> torch.device:
-    """The device of that name. Raises ValueError where there is none, and for a kind that cannot be used."""
+    """The device of that name; of several processes that were started together each gets its own card.
+
+    Raises ValueError where there is none, and for a kind that cannot be used.
+    """
+    device = None
     try:
-        device = torch.device(name)
+        device = own_card(torch.device(name))
         check_support(device)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, ImportError) as error:  # without CUDA torch asserts, without HPU it imports
+        if device is not None and device != torch.device(name):
+            raise ValueError(
+                f'There is no device "{device}" here for one of the processes. Start as many processes as there are '
+                "cards (accelerate launch --num_processes)."
+            ) from error
         raise ValueError(
             f'There is no device "{name}" here. Use --device {default_device()}, or leave the option out.'
         ) from error
@@ -69,18 +86,30 @@ def checked_device(name: str) -> torch.device:
 
 
 def load_model_from_options(options: argparse.Namespace) -> ARModel:
-    """Load the model that the options choose, with the recipe that they choose, and print what it is."""
+    """Load the model that the options choose, with the recipe that they choose, and print what it is.
+
+    Raises NotEnough where there is too little memory for its weights.
+    """
     precision = PRECISIONS[options.precision]
-    model = ARModel.load(
-        options.model,
-        checked_device(options.device),
-        precision.dtype,
-        quantized=precision.quantized,
-        family=options.family,
-        vq=options.vq,
-        tokenizer=options.tokenizer,
-        progress=Bar(),
-    )
+    device = checked_device(options.device)
+    try:
+        model = ARModel.load(
+            options.model,
+            device,
+            precision.dtype,
+            quantized=precision.quantized,
+            family=options.family,
+            vq=options.vq,
+            tokenizer=options.tokenizer,
+            progress=Bar(),
+        )
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise NotEnough(
+            f"The weights of {options.model} alone take more memory than is free on {device}. Choose --precision int8 "
+            "or 4-bit, close other programs, or choose --device cpu."
+        ) from error
     title = model.family.title
     print(f"model: {title}, fingerprint {model.fingerprint}, {model.transformer.precision}, on {model.device}")
     if device_support(model.device).status != "tested":

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..batches import draw_in_batches
 from ..control import Cancel, Cancelled, Progress, never, silent
 from ..families.registry import FAMILIES
 from ..files import json_hash, json_value, read_json, write_json
@@ -32,7 +33,6 @@ from .dataset import BenchSubject, DataSet
 from .pictures import Picture
 from .variants import VARIANTS
 
-BATCH = 8  # pictures drawn at once; part of what decides them
 RUNS = "_runs"
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class Benchmark:
                 failed.append(f"{unit}: {problem}")
             seconds.append(time.monotonic() - start)
             self._record(unit, problem, seconds[-1])
-            left = sum(seconds) / len(seconds) * self._unfinished() / processes / 60
+            left = sum(seconds) / len(seconds) * self.unfinished() / processes / 60
             outcome = problem or "finished"
             say(f"{label}: {outcome} in {seconds[-1]:.0f} s, about {left:.0f} min left for the whole run")
         return failed
@@ -197,7 +197,7 @@ class Benchmark:
             photos = "with the family's own views"
         return {"class": asked["class"], "photos": photos}
 
-    def _unfinished(self) -> int:
+    def unfinished(self) -> int:
         """Units of the whole data set that are still to be done, whichever process does them."""
         return sum(not succeeded(self._recorded(unit)) for unit in self.units(self.data.subjects))
 
@@ -270,15 +270,12 @@ class Benchmark:
         folder.mkdir(parents=True, exist_ok=True)
         each = self.plan.images_per_prompt
         wanted = [prompt for prompt in prompts for _ in range(each)]
-        for first in range(0, len(wanted), BATCH):
-            drawn = model.generate(
-                wanted[first : first + BATCH],
-                self.sampling[unit.seed],
-                first_image=first,
-                progress=self.progress,
-                cancel=self.cancel,
-            )
-            for number, image in enumerate(drawn, first):
+        number = 0
+        for drawn in draw_in_batches(
+            model, wanted, self.sampling[unit.seed], progress=self.progress, cancel=self.cancel
+        ):
+            for image in drawn:
                 prompt, copy = divmod(number, each)
                 save_png(image, number, model, self._picture_path(unit, prompt, copy))
+                number += 1
         log.debug("Drew %d pictures into %s", len(wanted), folder)

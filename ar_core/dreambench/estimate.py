@@ -1,19 +1,33 @@
-"""What a benchmark would take: units, pictures, disk, and time."""
+"""What a benchmark would take: units, pictures, memory, disk, and time."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ..memory import png_bytes, run_bytes, size_text, trainable_parameters
+from ..batches import BATCH, fitting_images
+from ..devices import free_memory
+from ..memory import (
+    NotEnough,
+    drawing_bytes,
+    learning_bytes,
+    png_bytes,
+    run_bytes,
+    size_text,
+    trainable_parameters,
+)
 from ..model import ARModel
-from ..training.settings import LAYERS
+from ..training.settings import LAYERS, STAGES, TrainingSettings
 from ..training.stages import KEEP_EVERY
+from ..training.trainable import adapter_parameters
 from .benchmark import Benchmark, Plan, succeeded
 from .dataset import DataSet
 
 
 def estimate_dreambench(model: ARModel, data: DataSet, plan: Plan, out: Path) -> str:
-    """Some lines: what is to be done, what is finished, disk, and time where earlier units tell."""
+    """Some lines: what is to be done, what is finished, memory, disk, and time where earlier units tell.
+
+    Raises NotEnough as `check_memory` does.
+    """
     bench = Benchmark(model, data, plan, out)
     units = bench.units(data.subjects)
     done = [record for record in map(bench.finished, units) if record is not None and succeeded(record)]
@@ -26,9 +40,46 @@ def estimate_dreambench(model: ARModel, data: DataSet, plan: Plan, out: Path) ->
     return (
         f"{len(data.subjects)} subjects x {len(plan.variants)} strategies x {len(plan.seeds)} seeds = "
         f"{len(units)} units, {pictures} pictures; {len(done)} units are finished\n"
+        f"memory: {check_memory(bench)}\n"
         f"disk: about {size_text(disk)} in {out}\n"
         f"time: {time}"
     )
+
+
+def check_memory(bench: Benchmark) -> str:
+    """What training and drawing need on the model's device, and what is free there.
+
+    Raises NotEnough where the hungriest training, or a single picture, does not fit: after days is too late.
+    """
+    model = bench.model
+    device = model.device
+    free = free_memory(device)
+    if free is None:
+        return f"{device} does not say how much is free"
+    training = max(_training_bytes(model, settings) for settings in bench.training.values())
+    if training > free:
+        raise NotEnough(
+            f"Training needs {size_text(training)} of memory beside the model, {size_text(free)} are free on {device}. "
+            "Choose --precision int8 or 4-bit, or leave out the strategies that train q, k and v in full."
+        )
+    sampling = next(iter(bench.sampling.values()))
+    count = fitting_images(model, sampling.size, sampling.cfg, BATCH)
+    drawing = drawing_bytes(model, sampling.size, count, sampling.cfg, previews=False)
+    return (
+        f"beside the model training needs {size_text(training)}, and drawing {count} pictures at a time "
+        f"{size_text(drawing)}; {size_text(free)} are free on {device}"
+    )
+
+
+def _training_bytes(model: ARModel, settings: TrainingSettings | None) -> int:
+    """The larger stage of one training; 0 where nothing is learned."""
+    if settings is None:
+        return 0
+    needed = []
+    for stage in STAGES[settings.strategy]:
+        parameters = adapter_parameters(model.transformer, settings, stage)
+        needed.append(learning_bytes(model, settings.micro_batch, settings.gradient_checkpointing, parameters))
+    return max(needed)
 
 
 def _unit_bytes(model: ARModel, bench: Benchmark) -> int:

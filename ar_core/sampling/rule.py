@@ -8,6 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+MASS = 2**37  # the whole of a distribution in whole numbers
+STEPS = 2**24  # of a random number: as many as a float32 in [0, 1) can be; MASS * STEPS fits 64 bits twice
+
 
 def guide(conditional: Tensor, unconditional: Tensor, cfg: float) -> Tensor:
     """Classifier-free guidance on raw logits (Ho & Salimans 2022): u + cfg (c - u)."""
@@ -30,10 +33,12 @@ def code_probabilities(logits: Tensor, top_k: int, temperature: float) -> Tensor
 def draw_code(p: Tensor, uniform: Tensor) -> Tensor:
     """The code at which the cumulative distribution of p (..., codes) passes `uniform` (...) in [0, 1).
 
-    Inverse CDF: no synchronisation with the device, and the same number always means the same code. A code of
-    probability zero is never drawn, whatever the rounding: an accelerator's cumulative sum may rise there too,
-    because it adds in another order for every index.
+    Inverse CDF: no synchronisation with the device, and the same number always means the same code. It is summed in
+    whole numbers, for which no order of adding makes a difference: an accelerator's cumulative sum of floats may give
+    other bits in every run. A code of probability zero is never drawn. `p` need not sum to 1.
     """
-    cdf = p.cumsum(-1)
-    passed = (cdf > uniform[..., None] * cdf[..., -1:]) & (p > 0)
-    return torch.where(passed.any(-1), passed.int().argmax(-1), p.argmax(-1))  # argmax: the first of equals
+    shares = (p / p.sum(-1, keepdim=True) * MASS).long()
+    cumulative = shares.cumsum(-1)  # up to about MASS
+    passed = (uniform * STEPS).long()[..., None] * cumulative[..., -1:]
+    ended = (cumulative * STEPS <= passed).sum(-1)  # how many codes end at or before the number
+    return ended.clamp_max(p.shape[-1] - 1)  # where p is no distribution

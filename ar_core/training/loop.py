@@ -65,7 +65,9 @@ class Loop:
                 parameter.requires_grad_()
             groups.append({"params": parameters, "lr": rate})
             self.parameters += parameters
-        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.0)
+        # One parameter after the other, as on a CPU: torch's faster way on cards makes copies of all of them at once,
+        # 6 GiB for the full q, k and v of a 7B.
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.0, foreach=False)
         self.step = 0
         self.losses: list[float] = []  # one per step, NaN where a step was skipped
         self.last_saved = -1

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..adapters import attach_adapter
+from ..adapters import Adapter, attach_adapter
+from ..batches import draw_in_batches
 from ..control import Cancel, Progress, never, silent
 from ..memory import check_budget
 from ..model import ARModel
@@ -26,7 +27,6 @@ from .subject import Subject
 from .trainable import Trainable, initial_vectors, new_adapter
 
 KEEP_EVERY = {EMBEDDING: 50, LAYERS: 20, JOINT: 20}  # steps between two kept results
-PRIOR_BATCH = 8  # class pictures drawn at once
 SAMPLED = "a photo of {} {} on the beach"  # the prompt whose picture shows what has been learned so far
 SAMPLE_SEED = 0
 
@@ -268,16 +268,15 @@ class Stage:
         return PriorExamples(codes, prompt, protocol, size, self.settings.batch_size, self.settings.seed)
 
     def _draw_prior(self, sentence: str) -> Tensor:
-        """Codes of class pictures, in batches that depend on how many there are; a batch is never drawn twice."""
+        """Codes of class pictures; none is drawn twice."""
         sampling = SamplingSettings.resolve(self.model.family, size=self.subject.size, seed=self.settings.seed)
-        count = self.settings.prior_images
+        sentences = [sentence] * self.settings.prior_images
 
         def drawn(done: int) -> Iterator[Tensor]:
-            for first in range(done, count, PRIOR_BATCH):
-                batch = [sentence] * min(PRIOR_BATCH, count - first)
-                images = self.model.generate(batch, sampling, first_image=first, cancel=self.cancel)
+            for images in draw_in_batches(self.model, sentences, sampling, done=done, cancel=self.cancel):
                 yield torch.cat([image.codes for image in images]).clone()
-                self.progress(first + len(batch), count, "drawing class images")
+                done += len(images)
+                self.progress(done, len(sentences), "drawing class images")
 
         return collect_remembered(self.run, "prior", drawn)
 
@@ -301,7 +300,7 @@ class Stage:
         return codes
 
     def _draw_sample(self, step: int, trainable: Trainable) -> Tensor:
-        model = self.model.with_identifier(self._personalization(trainable, step))
+        model = self.model.with_identifier(self._personalization(trainable, step, None))
         settings = SamplingSettings.resolve(model.family, size=self.subject.size, seed=SAMPLE_SEED)
         prompt = SAMPLED.format(self.identifier, self.subject.class_name)
         with attach_adapter(model.transformer, trainable.adapter):
@@ -311,9 +310,15 @@ class Stage:
     def _result(
         self, trainable: Trainable, losses: list[float], step: int, note: str, samples: dict[int, Tensor]
     ) -> StageResult:
-        return StageResult(self._personalization(trainable, step), losses, step, note, self.run.folder, samples)
+        """What the stage hands on. `trainable` is learned: its adapter leaves the device, and gradients are dropped."""
+        adapter = trainable.adapter
+        if adapter is not None:
+            adapter.requires_grad_(False).zero_grad(set_to_none=True)
+            adapter.cpu()  # whoever uses it takes a copy to where it is needed; a host keeps results for hours
+        learned = self._personalization(trainable, step, adapter)
+        return StageResult(learned, losses, step, note, self.run.folder, samples)
 
-    def _personalization(self, trainable: Trainable, step: int) -> Personalization:
+    def _personalization(self, trainable: Trainable, step: int, adapter: Adapter | None) -> Personalization:
         recipe = {
             **self.settings.describe(),
             **self._stage_one(),
@@ -326,7 +331,7 @@ class Stage:
             self.identifier,
             self.subject.class_name,
             trainable.vectors.detach().clone().cpu(),
-            trainable.adapter,
+            adapter,
             self.model.fingerprint,
             recipe,
         )

@@ -11,13 +11,10 @@ from torch import Tensor
 
 from ar_core.control import Cancelled
 from ar_core.sampling import jacobi, sequential
+from ar_core.sampling.settings import CODES_PER_STEP
 
 from .machine import finish, seconds_when_finished
 from .upstream import Model, Naive
-
-# Tokens per step that guesses of each window give on Lumina-mGPT at 768 px: 2.2 published for 16, 4.2 for 64 (coupled);
-# the others are interpolated in log2(window). Simulated, not measured here.
-SIMULATED = {4: 1.4, 8: 1.8, 16: 2.2, 32: 3.2, 64: 4.2}
 
 
 @dataclass
@@ -77,7 +74,7 @@ def time_jacobi(model: Model, window: int, count: int, *, graphs: bool = False, 
             settings,
             progress=tick,
             cancel=lambda: bool(ticks) and ticks[-1][1] >= ticks[0][1] + count,
-            coupling=Simulated(SIMULATED[window]),
+            coupling=Simulated(CODES_PER_STEP[window]),
         )
     start, first = ticks[0]
     end, last = ticks[-1]

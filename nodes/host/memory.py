@@ -16,6 +16,7 @@ from ...ar_core.memory import quantized_bytes, weight_bytes
 from ...ar_core.quantization import SCHEMES
 from ..sockets import HostedModel
 from .private import has_streamed_layers, is_cast, reserved_bytes
+from .progress import advising_out_of_memory
 
 BUS = 12e9  # bytes per second from main memory to a graphics card: an assumption for estimates alone
 
@@ -114,7 +115,8 @@ def hand_to_comfyui(model: ARModel) -> HostedModel:
 
 def make_resident(ar: HostedModel, needed: int) -> None:
     """Load both parts, patched, with `needed` bytes beside them; other models make room."""
-    with torch.inference_mode(False):
+    advice = advising_out_of_memory("weights were loaded", "Unload other models")
+    with torch.inference_mode(False), advice:
         memory.load_models_gpu([ar.transformer, ar.image_tokenizer], memory_required=needed)
 
 

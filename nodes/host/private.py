@@ -55,11 +55,6 @@ def reserved_bytes() -> int:
     return reserved()
 
 
-def out_of_memory_error() -> type[Exception]:
-    """What is raised when the card is full; ComfyUI has one name for the errors of all kinds of cards."""
-    return getattr(memory, "OOM_EXCEPTION", torch.cuda.OutOfMemoryError)
-
-
 def is_cast(layer: torch.nn.Module) -> bool:
     """Whether ComfyUI copies the layer's own weight to the card whenever it runs, and changes it by no patch there."""
     return getattr(layer, "comfy_cast_weights", False) and not getattr(layer, "weight_function", ())

@@ -10,17 +10,19 @@ from typing import Any
 
 import comfy.model_management as memory
 import comfy.utils
+import torch
 from PIL import Image
 
 from ...ar_core import Cancelled
 from ...ar_core.control import stop_if
-from .private import out_of_memory_error, send_text
+from ...ar_core.devices import is_out_of_memory
+from .private import send_text
 
 Interrupted = memory.InterruptProcessingException
 PREVIEW = 512  # pixels of the longer side
 OUT_OF_MEMORY = (
-    "The card ran out of memory. Draw fewer pictures at a time (batch_size), choose int8 or 4-bit in Load Lumina-mGPT, "
-    "or close other programs that use the card."
+    "The card ran out of memory while {doing}. {remedy}, choose int8 or 4-bit in Load Lumina-mGPT, or close other "
+    "programs that use the card."
 )
 STOPPED = "Stopped at your request; what was finished is kept."
 ENDS = (".", "!", "?", ":", ";")
@@ -86,14 +88,25 @@ def explain_on_node(execute: Callable) -> Callable:
         except Interrupted as stopped:  # an Exception until ComfyUI 0.7
             show_text(explained(str(stopped) or STOPPED, stopped))
             raise
-        except out_of_memory_error() as error:
-            show_text(explained(OUT_OF_MEMORY, error))
-            raise type(error)(OUT_OF_MEMORY) from error
         except Exception as error:
             show_text(explained(str(error) or type(error).__name__, error))
             raise
 
     return wrapped
+
+
+@contextmanager
+def advising_out_of_memory(doing: str, remedy: str) -> Iterator[None]:
+    """While this lasts, a card that is full gives advice instead of torch's numbers.
+
+    Raises torch's OutOfMemoryError, upon which ComfyUI unloads its models.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise torch.cuda.OutOfMemoryError(OUT_OF_MEMORY.format(doing=doing, remedy=remedy)) from error
 
 
 def add_note(error: BaseException, note: str) -> None:

@@ -172,18 +172,46 @@ def test_a_photo_that_is_no_picture_is_refused(comfy, pack):
         photos.execute(folder=["(connected images)"], class_name=["dog"], photo_1=[torch.zeros(1, 8, 8, 7)])
 
 
-def test_a_card_that_runs_out_of_memory_gives_advice_on_the_node(comfy, pack, monkeypatch):
+@pytest.mark.parametrize(
+    "where, said",
+    [
+        ("ar_core.model.ARModel.generate", "while drawing. Draw fewer pictures at a time (batch_size), choose int8"),
+        ("comfy.model_management.load_models_gpu", "while weights were loaded. Unload other models, choose int8"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["OutOfMemoryError", "AcceleratorError"])
+def test_a_card_that_runs_out_of_memory_gives_advice_on_the_node(comfy, pack, monkeypatch, where, said, kind):
+    """With cudaMallocAsync torch may say it as an AcceleratorError."""
     import torch
 
-    def full(self, *_, **__):
-        raise torch.OutOfMemoryError(
-            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ..."
-        )
+    class AcceleratorError(RuntimeError):
+        pass
 
-    monkeypatch.setattr(pack("ar_core.model").ARModel, "generate", full)
+    def full(*_, **__):
+        if kind == "OutOfMemoryError":
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total ...")
+        raise AcceleratorError("CUDA error: out of memory")
+
+    if where.startswith("ar_core"):
+        monkeypatch.setattr(pack("ar_core.model").ARModel, "generate", full)
+    else:
+        monkeypatch.setattr(where, full)
     outcome = comfy.run(model_only(draw__seed=77))
-    assert outcome.texts("draw")[-1].startswith("The card ran out of memory. Draw fewer pictures")
+    assert outcome.texts("draw")[-1].startswith(f"The card ran out of memory {said}")
     assert "CUDA" not in outcome.texts("draw")[-1] and not outcome.ok
+
+
+def test_a_card_that_is_full_while_training_advises_on_training(comfy, pack, monkeypatch):
+    import torch
+
+    def full(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(pack("ar_core.training.loop").Loop, "_gradients", full)
+    outcome = Comfy(comfy.base).run(graph(learn__training_seed=98))
+    assert outcome.texts("learn")[-1].startswith(
+        "The card ran out of memory while training. Train with the method LoRA"
+    )
 
 
 def test_a_full_disk_names_the_file(comfy, pack, monkeypatch):

@@ -1,0 +1,108 @@
+"""Many pictures are drawn as many at a time as fit, and are the same ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from toy import FAMILY, toy_model
+
+from ar_core import batches
+from ar_core.batches import draw_in_batches, fitting_images
+from ar_core.memory import NotEnough, drawing_bytes
+from ar_core.model import ARModel
+from ar_core.sampling import SamplingSettings
+
+PROMPTS = ["a dog", "a cat", "a dog", "a cup", "a dog", "a cat", "a dog", "a cup", "a cat", "a dog"]
+SETTINGS = SamplingSettings.resolve(FAMILY, seed=5)
+
+
+@pytest.fixture
+def model() -> ARModel:
+    return toy_model()
+
+
+@pytest.fixture
+def room_for(model, monkeypatch):
+    """Pretend that so many pictures fit into memory."""
+
+    def leave(count: int) -> None:
+        free = 1
+        if count:
+            free = drawing_bytes(model, SETTINGS.size, count, SETTINGS.cfg, previews=False)
+        monkeypatch.setattr(batches, "free_memory", lambda device: free)
+
+    return leave
+
+
+def drawn(model: ARModel, **options) -> tuple[list[int], torch.Tensor, set[int]]:
+    """Sizes of the parts, all codes, and the windows."""
+    parts = list(draw_in_batches(model, PROMPTS, SETTINGS, **options))
+    pictures = [picture for part in parts for picture in part]
+    return (
+        [len(part) for part in parts],
+        torch.cat([picture.codes for picture in pictures]),
+        {picture.settings.window for picture in pictures},
+    )
+
+
+def test_less_memory_draws_the_same_pictures_in_smaller_parts(model, room_for):
+    room_for(100)
+    whole, codes, windows = drawn(model)
+    assert whole == [8, 2]
+    room_for(3)
+    parts, again, same_windows = drawn(model)
+    assert parts == [3, 3, 2, 2] and windows == same_windows
+    assert torch.equal(codes, again)
+
+
+def test_the_window_is_that_of_the_whole_batch(model, room_for):
+    """A part would have a larger one of its own, which gives other pictures."""
+    room_for(1)
+    assert model.auto_window(1) != model.auto_window(8)
+    _, _, windows = drawn(model)
+    assert windows == {model.auto_window(8), model.auto_window(2)}
+
+
+@pytest.mark.parametrize("done", [1, 3, 8, 9])
+def test_it_goes_on_after_any_picture(model, room_for, done):
+    room_for(2)
+    _, codes, _ = drawn(model)
+    _, rest, _ = drawn(model, done=done)
+    assert torch.equal(rest, codes[done:])
+
+
+def test_a_device_that_says_nothing_draws_all_at_once(model, monkeypatch):
+    monkeypatch.setattr(batches, "free_memory", lambda device: None)
+    assert drawn(model)[0] == [8, 2]
+
+
+def test_memory_that_runs_out_after_all_only_makes_parts_smaller(model, room_for, monkeypatch):
+    room_for(100)
+    expected = drawn(model)[1]
+    generate = ARModel.generate
+
+    def full(self, prompts, *arguments, **options):
+        if len(prompts) > 3:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return generate(self, prompts, *arguments, **options)
+
+    monkeypatch.setattr(ARModel, "generate", full)
+    parts, codes, _ = drawn(model)
+    assert parts == [2, 2, 2, 2, 2] and torch.equal(codes, expected)
+
+
+def test_an_error_of_another_kind_is_not_swallowed(model, room_for, monkeypatch):
+    room_for(100)
+
+    def broken(*_, **__):
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(ARModel, "generate", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        drawn(model)
+
+
+def test_no_room_for_a_single_picture_is_said(model, room_for):
+    room_for(0)
+    with pytest.raises(NotEnough, match="A picture of 32x32 needs .* beside the model, 1 KiB are free on cpu"):
+        fitting_images(model, SETTINGS.size, SETTINGS.cfg, 8)
