@@ -31,6 +31,7 @@ from .sampling import SamplingSettings, jacobi, sequential
 from .sampling.engine import Engine
 from .sampling.sequential import Decoded, OnRow
 from .sampling.settings import auto_window
+from .sampling.steps import KeptSteps, StepOptions
 from .text import Identifier, TextTokenizer, check_identifier_name, resolve_prompt
 from .transformer import Transformer
 
@@ -294,15 +295,14 @@ class ARModel:
         progress: Progress = silent,
         cancel: Cancel = never,
         on_preview: Callable[[Tensor], None] | None = None,
-        graphs: bool = False,
-        compiled: bool = False,
+        options: StepOptions | None = None,
     ) -> list[Generated]:
         """Sample one image per prompt, all in one batch.
 
         Image k uses the random numbers of image `first_image` + k of the seed. `on_preview` receives the first
         image (1, H, W, 3) as it grows, at most once a second and for a tenth of the time, grey where nothing is drawn
-        yet. `graphs`: see `sampling.graphs`; without CUDA it changes nothing. `compiled`: through torch.compile. Raises
-        TextError for a prompt that cannot be read, and Cancelled.
+        yet. `options`: how steps are run. Raises TextError for a prompt that cannot be read, ValueError for an option
+        that the device does not have, and Cancelled.
         """
         if isinstance(prompts, str):
             prompts = [prompts]
@@ -323,8 +323,8 @@ class ARModel:
                 settings.cfg,
                 self.vectors,
                 settings.window,
-                graphs,
-                compiled,
+                options,
+                self._kept_steps(options),
             )
             decode = sequential.decode_sequentially if settings.window == 1 else jacobi.decode_jacobi
             return decode(engine, settings, first_image=first_image, progress=progress, cancel=cancel, on_row=on_row)
@@ -336,6 +336,16 @@ class ARModel:
             Generated(images[k : k + 1], result.codes[k : k + 1], prompt, settings, result.steps)
             for k, prompt in enumerate(final)
         ]
+
+    @functools.cached_property
+    def _steps(self) -> KeptSteps:
+        return KeptSteps()
+
+    def _kept_steps(self, options: StepOptions | None) -> KeptSteps | None:
+        """Where steps wait for the next picture; None where nothing is recorded, or with adapters made for each."""
+        if options is None or not options.graphs or self.unmerged:
+            return None
+        return self._steps
 
     def auto_window(self, images: int, device: torch.device | None = None) -> int:
         """The window that "auto" stands for when so many images are drawn at once, on `device` where that differs."""

@@ -19,29 +19,32 @@ from ar_core.quantization import SCHEMES
 from ar_core.sampling import graphs, jacobi, sequential
 from ar_core.sampling.engine import Engine
 from ar_core.sampling.settings import WINDOWS
+from ar_core.sampling.steps import StepOptions
 
 from .common.machine import default_device, limit_memory, machine, peak_text
 from .common.timing import time_jacobi, time_ours
 from .common.upstream import Model
 
 TOKENS = 64
-STEPS = {  # how steps are run: options of an engine
-    "plain": {},
-    "recorded": {"graphs": True},
-    "compiled": {"compiled": True},
-    "both": {"graphs": True, "compiled": True},
+STEPS = {  # how steps are run
+    "plain": StepOptions(),
+    "recorded": StepOptions(graphs=True),
+    "compiled": StepOptions(compiled=True),
+    "both": StepOptions(graphs=True, compiled=True),
+    "maskless": StepOptions(attention="lengths"),
+    "maskless, recorded": StepOptions(graphs=True, attention="lengths"),
 }
 
 
 def report_window(title: str, model: Model, window: int) -> None:
     """Print what was compared with a window."""
     plain = whole_picture(model, window, model.engine(window))
-    engine = model.engine(window, graphs=True)
-    assert engine.graphs is not None  # there is a card
+    engine = model.engine(window, StepOptions(graphs=True))
+    assert engine.steps.graphs is not None  # there is a card
     capture = TimedCapture()
-    engine.graphs.capture = capture
+    engine.steps.graphs.capture = capture
     equal = float((whole_picture(model, window, engine) == plain).float().mean())
-    seconds = {name: time_steps(model, window, **options) for name, options in STEPS.items()}
+    seconds = {name: time_steps(model, window, options) for name, options in STEPS.items()}
     faster = [f"{name} {seconds['plain'] / taken:.2f}x faster" for name, taken in seconds.items() if name != "plain"]
     milliseconds = 1e3 * sum(capture.seconds) / max(1, len(capture.seconds))
     print(
@@ -51,14 +54,14 @@ def report_window(title: str, model: Model, window: int) -> None:
     )
 
 
-def time_steps(model: Model, window: int, *, graphs: bool = False, compiled: bool = False) -> float:
+def time_steps(model: Model, window: int, options: StepOptions) -> float:
     """Seconds per code, of the second run: the first one compiles."""
     seconds = 0.0
     for _ in range(2):
         if window == 1:
-            seconds = time_ours(model, TOKENS, graphs=graphs, compiled=compiled).seconds
+            seconds = time_ours(model, TOKENS, options).seconds
         else:
-            seconds = time_jacobi(model, window, TOKENS, graphs=graphs, compiled=compiled)
+            seconds = time_jacobi(model, window, TOKENS, options=options)
     return seconds
 
 

@@ -11,9 +11,11 @@ import torch
 from toy import FAMILY, quantized_toy, toy_lora, toy_model
 
 from ar_core.sampling import SamplingSettings
-from ar_core.sampling.engine import compiled_once
+from ar_core.sampling.steps import StepOptions, compiled_once
 
 PROMPT = "a photo of [V] dog"
+COMPILED = StepOptions(compiled=True)
+BOTH = (None, COMPILED)
 
 
 @pytest.fixture(autouse=True)
@@ -37,10 +39,10 @@ def traced(monkeypatch):
 def test_the_codes_are_the_same(window, traced):
     model = toy_model()
     model, settings = model.personalized(toy_lora(model)), SamplingSettings.resolve(FAMILY, seed=3, window=window)
-    plain, compiled = (model.generate([PROMPT] * 2, settings, compiled=compiled)[1].codes for compiled in (False, True))
+    plain, compiled = (model.generate([PROMPT] * 2, settings, options=options)[1].codes for options in BOTH)
     assert torch.equal(plain, compiled) and traced
     before = len(traced)
-    again = model.generate([PROMPT] * 2, replace(settings, seed=4), compiled=True)[1].codes
+    again = model.generate([PROMPT] * 2, replace(settings, seed=4), options=COMPILED)[1].codes
     assert len(traced) == before and not torch.equal(again, plain)  # a second picture of the same shape traces nothing
 
 
@@ -48,5 +50,5 @@ def test_what_is_computed_beside_int8_weights_is_traced_too(traced):
     model = quantized_toy("int8")
     model, settings = model.personalized(toy_lora(model)), SamplingSettings.resolve(FAMILY, seed=3, window=4)
     assert model.unmerged
-    plain, compiled = (model.generate(PROMPT, settings, compiled=compiled)[0].codes for compiled in (False, True))
+    plain, compiled = (model.generate(PROMPT, settings, options=options)[0].codes for options in BOTH)
     assert torch.equal(plain, compiled) and traced

@@ -13,6 +13,7 @@ from small_world import MODEL, PROMPTS, PROTOCOL, SIZE, settings, tiny_transform
 from ar_core.sampling import jacobi, sequential
 from ar_core.sampling.engine import Engine
 from ar_core.sampling.graphs import Graphs
+from ar_core.sampling.steps import KeptSteps, StepOptions
 
 CPU = torch.device("cpu")
 
@@ -34,6 +35,13 @@ class Tape:
         return replay, result
 
 
+def begun(weights, capture):
+    """Graphs at the start of a picture."""
+    graphs = Graphs(weights, CPU, capture)
+    graphs.begin()
+    return graphs
+
+
 def doubled(ids, positions, slots):
     return 2.0 * ids + positions + slots
 
@@ -44,7 +52,7 @@ def tensors(first):
 
 def test_the_second_step_of_a_shape_is_recorded_and_later_ones_replayed():
     weight, tape = torch.zeros(1), Tape()
-    graphs = Graphs(lambda: [weight], CPU, tape)
+    graphs = begun(lambda: [weight], tape)
     results = [graphs(doubled, *tensors(first), 128) for first in range(5)]
     for first, result in enumerate(results):  # also: no result was overwritten by a later step
         assert torch.equal(result, doubled(*tensors(first), 128))
@@ -56,10 +64,13 @@ def test_the_second_step_of_a_shape_is_recorded_and_later_ones_replayed():
 
 def test_weights_that_lie_elsewhere_drop_every_recording():
     weights, tape = [torch.zeros(1), torch.zeros(1)], Tape()
-    graphs = Graphs(lambda: weights, CPU, tape)
+    graphs = begun(lambda: weights, tape)
     for first in range(3):
         graphs(doubled, *tensors(first), 128)
+    graphs.begin()  # the next picture: nothing has moved
+    assert graphs.recordings
     weights[1] = torch.zeros(1)
+    graphs.begin()
     assert torch.equal(graphs(doubled, *tensors(7), 128), doubled(*tensors(7), 128))
     assert tape.captured == 1 and tape.replayed == 2 and not graphs.recordings
     for first in range(2):
@@ -69,7 +80,7 @@ def test_weights_that_lie_elsewhere_drop_every_recording():
 
 def test_nothing_is_recorded_while_weights_are_on_another_device():
     tape = Tape()
-    graphs = Graphs(lambda: [torch.empty(1, device="meta")], CPU, tape)
+    graphs = begun(lambda: [torch.empty(1, device="meta")], tape)
     for first in range(3):
         assert torch.equal(graphs(doubled, *tensors(first), 128), doubled(*tensors(first), 128))
     assert tape.captured == 0
@@ -80,7 +91,7 @@ def test_steps_stay_plain_where_recording_fails():
         raise RuntimeError("operation not permitted when stream is capturing")
 
     weight = torch.zeros(1)
-    graphs = Graphs(lambda: [weight], CPU, failing)
+    graphs = begun(lambda: [weight], failing)
     graphs(doubled, *tensors(0), 128)
     with pytest.warns(UserWarning, match="CUDA graphs are off.*not permitted"):
         assert torch.equal(graphs(doubled, *tensors(1), 128), doubled(*tensors(1), 128))
@@ -93,7 +104,7 @@ def test_decoding_with_replayed_steps_gives_the_same_codes(window):
     decode = sequential.decode_sequentially if window == 1 else jacobi.decode_jacobi
     build = lambda: Engine(MODEL, PROTOCOL, PROMPTS, SIZE, chosen.cfg, spare=window)  # noqa: E731
     replaying, tape = build(), Tape((len(PROMPTS), window, PROTOCOL.codes))
-    replaying.graphs = Graphs(MODEL.parameters, CPU, lambda step: shaped(tape, step))
+    replaying.steps.graphs = Graphs(MODEL.parameters, CPU, lambda step: shaped(tape, step))
     assert torch.equal(decode(replaying, chosen).codes, decode(build(), chosen).codes)
     assert tape.replayed > 3
 
@@ -107,26 +118,27 @@ def shaped(tape, step):
 def test_a_patched_model_is_never_sampled_from_an_old_recording():
     transformer = tiny_transformer()
     engine = Engine(transformer, PROTOCOL, PROMPTS[:1], SIZE, 4.0)
-    engine.graphs = Graphs(transformer.parameters, CPU, Tape((1, 1, PROTOCOL.codes)))
+    engine.steps.graphs = Graphs(transformer.parameters, CPU, Tape((1, 1, PROTOCOL.codes)))
     token = torch.tensor([[PROTOCOL.code_base]])
     with torch.inference_mode():
         engine.prefill()
         for _ in range(3):
             engine.advance(token)
-        assert engine.graphs.recordings
+        assert engine.steps.graphs.recordings
         changed = torch.nn.Parameter(transformer.image_head.weight + 1, requires_grad=False)
         transformer.image_head.weight = changed
+        engine.prefill()
         engine.advance(token)
-    assert not engine.graphs.recordings
+    assert not engine.steps.graphs.recordings
 
 
 def test_an_engine_lets_go_of_its_cache_at_once():
     engine = Engine(MODEL, PROTOCOL, PROMPTS[:1], SIZE, 4.0)
-    engine.graphs = Graphs(MODEL.parameters, CPU, Tape((1, 1, PROTOCOL.codes)))
+    engine.steps.graphs = Graphs(MODEL.parameters, CPU, Tape((1, 1, PROTOCOL.codes)))
     with torch.inference_mode():
         engine.prefill()
         engine.advance(torch.tensor([[PROTOCOL.code_base]]))
-    cache = weakref.ref(engine.cache)
+    cache = weakref.ref(engine.steps.cache)
     gc.disable()
     try:
         del engine
@@ -136,4 +148,33 @@ def test_an_engine_lets_go_of_its_cache_at_once():
 
 
 def test_without_cuda_the_choice_changes_nothing():
-    assert Engine(MODEL, PROTOCOL, PROMPTS[:1], SIZE, 4.0, graphs=True).graphs is None
+    engine = Engine(MODEL, PROTOCOL, PROMPTS[:1], SIZE, 4.0, options=StepOptions(graphs=True))
+    assert engine.steps.graphs is None
+
+
+def test_the_next_picture_takes_over_what_was_recorded():
+    """Another prompt, seed and number of tokens: nothing is recorded again, and the codes are those of plain steps."""
+    kept, chosen, tape = KeptSteps(), settings(window=1), Tape()
+
+    def drawn(prompt, kept):
+        engine = Engine(MODEL, PROTOCOL, [prompt], SIZE, chosen.cfg, kept=kept)
+        if kept is not None and engine.steps.graphs is None:
+            engine.steps.graphs = Graphs(MODEL.parameters, CPU, lambda step: shaped(tape, step))
+        return sequential.decode_sequentially(engine, chosen).codes
+
+    first = drawn(PROMPTS[0], kept)
+    captured, replayed = tape.captured, tape.replayed
+    second = drawn(PROMPTS[2], kept)
+    assert tape.captured == captured > 0 and tape.replayed > replayed > 0
+    assert torch.equal(first, drawn(PROMPTS[0], None)) and torch.equal(second, drawn(PROMPTS[2], None))
+
+
+@pytest.mark.parametrize(
+    "change", [{"cfg": 2.0}, {"transformer": tiny_transformer(1)}, {"sequences": 4}, {"slots": 900}]
+)
+def test_steps_of_another_shape_or_model_are_made_anew(change):
+    kept = KeptSteps()
+    usual = {"transformer": MODEL, "sequences": 2, "slots": 40, "cfg": 4.0, "options": StepOptions(graphs=True)}
+    first = kept.get(**usual)
+    assert kept.get(**usual) is first and kept.get(**{**usual, "slots": 50}) is first
+    assert kept.get(**{**usual, **change}) is not first

@@ -11,6 +11,7 @@ from ..model import ARModel
 from ..personalization import Personalization
 from ..pngs import save_png
 from ..sampling import SamplingSettings
+from ..sampling.steps import ATTENTION, StepOptions
 from .options import add_settings, chosen_settings
 from .shared import Bar, Interruption, load_model_from_options, model_options, print_option_values
 
@@ -51,6 +52,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="run steps through torch.compile: a minute at first "
         "(for graphics cards, not yet measured; slower on a CPU)",
     )
+    command.add_argument(
+        "--attention",
+        choices=ATTENTION,
+        default=ATTENTION[0],
+        help="lengths: a kernel without a mask, on an NVIDIA card in 16 bits (experimental: not yet measured; default: "
+        "%(default)s)",
+    )
     add_settings(command, SamplingSettings)
 
 
@@ -61,6 +69,8 @@ def run(options: argparse.Namespace) -> None:
     settings = SamplingSettings.resolve(model.family, **chosen_settings(options, SamplingSettings))
     print_option_values("sampling", settings.describe())
     options.out.mkdir(parents=True, exist_ok=True)
+    steps = StepOptions(graphs=options.cuda_graphs, compiled=options.compile, attention=options.attention)
+    steps.check(model.device, model.transformer.dtype)
     bar = Bar()
     cancel = Interruption()
     for number, prompt in enumerate(options.prompt):
@@ -76,8 +86,7 @@ def run(options: argparse.Namespace) -> None:
             most=options.n,
             progress=bar,
             cancel=cancel,
-            graphs=options.cuda_graphs,
-            compiled=options.compile,
+            options=steps,
         ):
             for image in images:
                 path = options.out / f"{number:02d}_{settings.seed}_{k:02d}.png"

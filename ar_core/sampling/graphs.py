@@ -33,9 +33,9 @@ class Graphs:
     """A step that is replayed where it can be.
 
     The first call of a shape runs plainly: libraries make their workspaces then, which a capture cannot. The second
-    is recorded. A recording holds addresses; all are dropped as soon as one of `weights` lies elsewhere (patched,
-    moved, offloaded), and nothing is recorded while one of them is not on the device. Where recording fails, steps
-    stay plain.
+    is recorded. A recording holds addresses; all are dropped when one of `weights` lies elsewhere (patched, moved,
+    offloaded) as a picture begins, and nothing is recorded while one of them is not on the device. Where recording
+    fails, steps stay plain.
     """
 
     def __init__(self, weights: Callable[[], Iterable[Tensor]], device: torch.device, capture: Capture | None = None):
@@ -45,6 +45,17 @@ class Graphs:
         self.seen: set[tuple] = set()
         self.recordings: dict[tuple, Recording] = {}
         self.addresses: tuple[int, ...] = ()
+        self.resident = False
+
+    def begin(self) -> None:
+        """A picture begins: forget all recordings if a weight has moved since the last one."""
+        weights = list(self.weights())
+        addresses = tuple(weight.data_ptr() for weight in weights)
+        if addresses != self.addresses:
+            self.addresses = addresses
+            self.seen.clear()
+            self.recordings.clear()
+        self.resident = all(weight.device.type == self.device.type for weight in weights)
 
     def __call__(self, step: Step, ids: Tensor, positions: Tensor, slots: int) -> Tensor:
         """What `step` returns.
@@ -52,20 +63,10 @@ class Graphs:
         `step` must always be the same function of its arguments and the weights, with the same side effects.
         """
         key = (*ids.shape, slots)
-        if self._resident() and key in self.seen and self._recorded(key, step, ids, positions, slots):
+        if self.resident and key in self.seen and self._recorded(key, step, ids, positions, slots):
             return replay_recording(self.recordings[key], ids, positions)
         self.seen.add(key)
         return step(ids, positions, slots)
-
-    def _resident(self) -> bool:
-        """Whether every weight is on the device; forgets all recordings if one has moved."""
-        weights = list(self.weights())
-        addresses = tuple(weight.data_ptr() for weight in weights)
-        if addresses != self.addresses:
-            self.addresses = addresses
-            self.seen.clear()
-            self.recordings.clear()
-        return all(weight.device.type == self.device.type for weight in weights)
 
     def _recorded(self, key: tuple, step: Step, ids: Tensor, positions: Tensor, slots: int) -> bool:
         """Whether there is a recording for `key`, made now if need be."""
@@ -98,6 +99,7 @@ class CudaCapture:
 
     def __call__(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool):
+        # thread_local: another thread, such as one that fetches weights of the host's next model, may use the card.
+        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
             result = step()
         return graph.replay, result

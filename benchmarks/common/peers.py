@@ -65,13 +65,12 @@ class Peers:
             num_attention_heads=CONFIG.num_attention_heads,
             num_key_value_heads=CONFIG.num_key_value_heads,
             max_position_embeddings=4096,
-            rope_theta=CONFIG.rope_theta,
             rms_norm_eps=CONFIG.rms_norm_eps,
             vq_config={"base_channels": 32, "num_res_blocks": 1, "resolution": 32, "channel_multiplier": [1]},
             vocabulary_map={"<image>": 4},
-            attn_implementation="sdpa",
         )
-        chameleon = ChameleonForConditionalGeneration(config).to(device, dtype).eval().requires_grad_(False)
+        chameleon: Any = ChameleonForConditionalGeneration(config)
+        chameleon = chameleon.to(device, dtype).eval().requires_grad_(False)
         transformer = _ours(chameleon, device, dtype)
         peft_config = LoraConfig(r=RANK, lora_alpha=RANK, target_modules=["q_proj", "k_proj", "v_proj"])
         shared = {id(parameter): parameter for parameter in chameleon.parameters()}
@@ -104,15 +103,16 @@ class Peers:
         watch = Stopwatch(self.device, codes)
         loop = Loop(self.chameleon, static)
         numbers = code_uniforms(0, 0, codes).to(self.device)
-        columns = protocol_of(LUMINA_512).layout(SETTINGS.size).columns
+        layout = protocol_of(LUMINA_512).layout(SETTINGS.size)
+        row_end = layout.row_end or 0  # this family has one
         logits = loop.prefill()
         for index in range(codes):
             code = draw_code(code_probabilities(logits, SETTINGS.top_k, SETTINGS.temperature), numbers[index])
             watch.tick(index + 1)
             if index + 1 < codes:
                 tokens = [code + CONFIG.head_first]
-                if (index + 1) % columns == 0:
-                    tokens.append(torch.full_like(code, loop.protocol.row_end))
+                if (index + 1) % layout.columns == 0:
+                    tokens.append(torch.full_like(code, row_end))
                 logits = loop.advance(torch.stack(tokens))
         return watch.seconds
 

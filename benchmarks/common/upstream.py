@@ -21,6 +21,7 @@ from ar_core.families.protocol import size_frontier
 from ar_core.quantization import quantize
 from ar_core.sampling import SamplingSettings
 from ar_core.sampling.engine import Engine
+from ar_core.sampling.steps import StepOptions
 from ar_core.transformer import Transformer
 
 from ..random_checkpoint import protocol_of
@@ -60,7 +61,7 @@ class Model:
             quantize(transformer, scheme)
         return replace(self, transformer=transformer, head=self.head.to(dtype))
 
-    def engine(self, window: int = 1, *, graphs: bool = False, compiled: bool = False) -> Engine:
+    def engine(self, window: int = 1, options: StepOptions | None = None) -> Engine:
         """An engine for one picture with `PROMPT`."""
         protocol = protocol_of(LUMINA_512)
         size = self.settings.size
@@ -72,8 +73,7 @@ class Model:
             size,
             self.settings.cfg,
             spare=window,
-            graphs=graphs,
-            compiled=compiled,
+            options=options,
         )
 
     @property
