@@ -92,7 +92,9 @@ class Sampler(io.ComfyNode):
         decoding: list[str],
     ) -> io.NodeOutput:
         ar = ar_model[0]
-        prompt = [text if text.strip() else default_prompt(ar.model.identifiers) for text in prompt]
+        default = default_prompt(ar.model.identifiers)
+        left_empty = any(not text.strip() for text in prompt)
+        prompt = [text if text.strip() else default for text in prompt]
         check_choice("shape", shape[0], SHAPES)
         check_choice("decoding", decoding[0], DECODING)
         settings = SamplingSettings.resolve(
@@ -112,7 +114,10 @@ class Sampler(io.ComfyNode):
         except BaseException as error:  # stopped, or an error at a later prompt
             add_note(error, cls._keep(batches.drawn))
             raise
-        show_text(batches.describe(prompt, shape[0]))
+        said = batches.describe(prompt, shape[0])
+        if left_empty:
+            said += f'\nThe prompt was left empty: "{default}" was drawn'
+        show_text(said)
         return io.NodeOutput([as_image_batch(images) for images in batches.drawn], finals)
 
     @classmethod
@@ -255,18 +260,16 @@ class Batches:
             codes / steps / self.count,
             values["window"],
         )
-        lines = [
-            f"{pictures} of {values['size']} in {duration(self.seconds)}",
-            f"cfg {values['cfg']}, top-k {values['top_k']}, temperature {values['temperature']}",
-        ]
+        lines = [f"{pictures} of {values['size']} in {duration(self.seconds)}"]
         if not has_shape(first.settings.size, shape):
-            lines.append(f"this model does not draw {shape}: {values['size']} is the nearest that it does")
-        if not self.previews:
-            lines.append("no previews: there is no room for them on the card")
+            lines.append(f"This model does not draw {shape}: {values['size']} is the nearest that it does")
         lines += hints(prompts, self.ar.model.identifiers)
         unknown = sorted({word for prompt in prompts for word in self.ar.model.text.unknown_words(prompt)})
         if unknown:
-            lines.append(f"the model never saw the words {', '.join(unknown)}")
+            lines.append(f"The model never saw the words {', '.join(unknown)}")
+        if not self.previews:
+            lines.append("No previews: there is no room for them on the card")
+        lines.append(f"cfg {values['cfg']}, top-k {values['top_k']}, temperature {values['temperature']}")
         return "\n".join(lines)
 
 
@@ -290,11 +293,11 @@ def hints(prompts: list[str], identifiers: tuple[Identifier, ...]) -> list[str]:
     for identifier in identifiers:
         if not identifier.dropped and not any(identifier.name in prompt for prompt in prompts):
             lines.append(
-                f"no prompt names {identifier.name}: write {identifier.name} {identifier.class_name} to draw it"
+                f"No prompt names {identifier.name}: write {identifier.name} {identifier.class_name} to draw it"
             )
     words = sorted({word for prompt in prompts for word in plain_words(prompt)})
     if words:
-        lines.append(f"read as plain words: {', '.join(words)}")
+        lines.append(f"Read as plain words: {', '.join(words)}")
     return lines
 
 

@@ -215,6 +215,8 @@ def test_the_window_is_chosen_from_a_fixed_table():
     ):
         assert auto_window(device, dtype, images, 4096) in WINDOWS
     assert auto_window("cpu", torch.bfloat16, 1, 4096, "int8") == 1 < auto_window("cpu", torch.bfloat16, 1, 4096)
+    for images in (1, 2, 4):  # at most 8 rows with guidance: where bitsandbytes reads 4 bits directly
+        assert 2 * images * auto_window("cuda", torch.bfloat16, images, 4096, "4-bit") <= 8
     with pytest.raises(ValueError, match="window is 5"):
         SamplingSettings.resolve(model.family, window=5)
 

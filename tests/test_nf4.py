@@ -92,3 +92,14 @@ def test_nothing_is_fetched_from_a_hub(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["get_kernel"] and "kernels" not in done.stderr
+
+
+def test_a_layer_keeps_what_bitsandbytes_knows_it_by_until_it_changes():
+    layer, _ = linear(24, 64, torch.float32)
+    x = torch.randn(2, 64)
+    first, state = layer(x), layer._kept_state
+    assert torch.equal(layer(x), first) and layer._kept_state is state
+    layer(x.bfloat16())
+    assert layer._kept_state.dtype == torch.bfloat16
+    layer.store(torch.randn(24, 64))  # other weights: another scale
+    assert not torch.equal(layer(x), first) and layer._kept_state.absmax is layer.absmax

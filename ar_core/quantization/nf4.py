@@ -31,6 +31,7 @@ class NormalFloat4(QuantizedLinear):
     absmax: nn.Parameter
     scale_name = "absmax"
     bits = 4.5
+    _kept_state: Any = None
 
     def store(self, weight: Tensor) -> None:
         packed, state = bitsandbytes().functional.quantize_4bit(weight.float(), blocksize=BLOCK, quant_type="nf4")
@@ -38,15 +39,19 @@ class NormalFloat4(QuantizedLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in) -> (..., out)"""
-        library = bitsandbytes()
-        state = library.functional.QuantState(
-            self.absmax.to(x.device),
-            torch.Size(self.weight_shape),
-            blocksize=BLOCK,
-            quant_type="nf4",
-            dtype=x.dtype,
-        )
-        return library.matmul_4bit(x, self.weight.to(x.device).t(), state)
+        weight = self.weight.to(x.device)
+        return bitsandbytes().matmul_4bit(x, weight.t(), self._state(self.absmax.to(x.device), x.dtype))
+
+    def _state(self, absmax: Tensor, dtype: torch.dtype) -> Any:
+        """What bitsandbytes knows a weight by: making it takes longer than a small product, so it is kept."""
+        kept = self._kept_state
+        if kept is None or kept.absmax is not absmax or kept.dtype != dtype:
+            shape = torch.Size(self.weight_shape)
+            make = bitsandbytes().functional.QuantState
+            kept = make(absmax, shape, blocksize=BLOCK, quant_type="nf4", dtype=dtype)
+            if absmax is self.absmax:  # not a copy that a streamed layer fetched for this one product
+                self._kept_state = kept
+        return kept
 
 
 @functools.cache

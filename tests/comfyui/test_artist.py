@@ -22,7 +22,7 @@ MODEL = {"model": graph()["model"]}
 def test_an_empty_prompt_draws_what_the_graph_is_about(trained, comfy):
     outcome = comfy.run(sampled(applied(graph()), ["apply", 0], prompt=" "))
     assert outcome.outputs["draw"][1] == ["a photo of [V] cat on the beach"]
-    assert "no prompt names" not in outcome.texts("draw")[-1]
+    assert "No prompt names" not in outcome.texts("draw")[-1]
     outcome = comfy.run(sampled(MODEL, ["model", 0], prompt=""))
     assert outcome.outputs["draw"][1] == ["a photo of a red dog on the beach"]
 

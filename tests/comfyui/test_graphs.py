@@ -455,9 +455,9 @@ def test_the_same_subject_is_saved_once_and_another_of_that_name_gets_a_number(t
 def test_the_sampler_says_what_was_probably_not_meant(trained, comfy):
     nodes = sampled(applied(graph()), ["apply", 0], prompt="a photo of a (red:1.2) cat")
     said = comfy.run(nodes).texts("draw")[-1]
-    assert "no prompt names [V]: write [V] cat" in said and "read as plain words: (red:1.2)" in said
+    assert "No prompt names [V]: write [V] cat" in said and "Read as plain words: (red:1.2)" in said
     said = comfy.run(changed(nodes, draw__prompt="a photo of [V] cat")).texts("draw")[-1]
-    assert "no prompt names" not in said and "plain words" not in said
+    assert "No prompt names" not in said and "plain words" not in said
 
 
 def test_only_the_loader_changes_for_another_model(comfy, steps):

@@ -61,14 +61,14 @@ def test_previews_are_left_out_and_the_picture_is_the_same(trained, comfy, pack,
         return pictures(outcome)[0], [text for event, data in outcome.sent if event == "text" for text in data[1:]]
 
     expected, said = drawn()
-    assert not any("no previews" in text for text in said)
+    assert not any("No previews" in text for text in said)
     ar, needed = asked[-1]
     card(memory.held_bytes(ar) + needed - 1)
     seen, said = drawn()
-    assert any("no previews" in text for text in said) and asked[-1][1] < needed
+    assert any("No previews" in text for text in said) and asked[-1][1] < needed
     assert torch.equal(seen, expected)
     card(0)  # layers are streamed anyway
-    assert not any("no previews" in text for text in drawn()[1]) and asked[-1][1] == needed
+    assert not any("No previews" in text for text in drawn()[1]) and asked[-1][1] == needed
 
 
 def test_samples_of_a_training_are_left_out_and_what_is_learned_is_the_same(comfy, pack, card, monkeypatch, tmp_path):

@@ -39,6 +39,7 @@ function choosePhotos(node) {
 
 /** Send the files to `input/<name>`, let the node show that folder, and show the crops. */
 async function upload(node, files) {
+  const before = value(node, "folder");
   const name = await askFolder(node);
   if (!name) return;
   forgetPictures(node);
@@ -55,7 +56,7 @@ async function upload(node, files) {
   if (sent === 0) return;
   await app.refreshComboInNodes();
   set(node, "folder", name);
-  if (!value(node, "class_name").trim()) set(node, "class_name", await askClass());
+  if (name !== before || !value(node, "class_name").trim()) await chooseClass(node);
   if (value(node, "class_name").trim()) await runAlone(node);
 }
 
@@ -68,8 +69,12 @@ async function askFolder(node) {
   return answer.replace(/[\\:*?"<>|]+/g, "_").replace(/^[./]+/, "");
 }
 
-function askClass() {
-  return ask('What do the photos show? One or two words, such as "dog" or "coffee mug".', "");
+/** Another folder is another subject: ask what it is, and again where the answer is no plain word. */
+async function chooseClass(node) {
+  const question = 'What do the photos show? One or two words, such as "dog" or "coffee mug".';
+  let word = await ask(question, value(node, "class_name").trim());
+  while (/[[\]<>]/.test(word)) word = await ask(`${question} Without an identifier such as [V].`, word.replace(/[[<][^\]>]*[\]>]/g, "").trim());
+  if (word) set(node, "class_name", word);
 }
 
 async function ask(question, suggested) {
