@@ -8,14 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from .control import Cancel, Progress, never, silent
-from .devices import free_memory, is_out_of_memory
+from .devices import is_out_of_memory
 from .families.protocol import Size
-from .memory import NotEnough, drawing_bytes, size_text
+from .memory import NotEnough, drawing_bytes, room, size_text
 from .model import ARModel, Generated
 from .sampling import SamplingSettings
 
 BATCH = 8  # pictures drawn at once, at most
-SLACK = 2**29  # bytes of a card for the libraries' own use, and for gaps between tensors
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +60,9 @@ def draw_in_batches(
 
 def fitting_images(model: ARModel, size: Size, cfg: float, most: int) -> int:
     """How many pictures of `size`, up to `most`, can be drawn at once now. Raises NotEnough where none can."""
-    free = free_memory(model.device)
+    free = room(model.device)
     if free is None:
         return most
-    if model.device.type != "cpu":
-        free -= SLACK
     for count in range(most, 0, -1):
         needed = drawing_bytes(model, size, count, cfg, previews=False)
         if needed <= free:

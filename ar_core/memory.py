@@ -10,6 +10,7 @@ import math
 import shutil
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from .adapters import target_shapes
@@ -28,6 +29,7 @@ PROMPT_TOKENS = 160  # the instruction and a long prompt
 WINDOW = max(WINDOWS)  # positions decoded at a time, at most
 ADAM = 3  # copies of what is learned: the values and Adam's two moments
 PNG_PIXEL = 2  # bytes of a pixel in a PNG, about
+SLACK = 2**29  # bytes of a card for the libraries' own use, and for gaps between tensors
 STATES = 2  # on disk: the newest and the one before
 
 
@@ -181,7 +183,7 @@ def merged_bytes(model: ARModel) -> int:
 
 def learning_bytes(model: ARModel, micro_batch: int, checkpointing: bool, parameters: int) -> int:
     """Reading photos and then training at the recipe's size, on top of the weights; `parameters`: of the adapter."""
-    size = model.family.recipe.size
+    size = model.family.recipe.learned_size
     image = image_bytes(model.image_tokenizer.config, size)
     training = training_bytes(
         model.transformer.config,
@@ -196,9 +198,10 @@ def learning_bytes(model: ARModel, micro_batch: int, checkpointing: bool, parame
 
 
 def sample_bytes(model: ARModel, parameters: int) -> int:
-    """Drawing one sample of the recipe's size while training waits, with the adapter's `parameters` in memory."""
+    """Drawing one sample of the training's size while it waits, with the adapter's `parameters` in memory."""
     recipe = model.family.recipe
-    return drawing_bytes(model, recipe.size, 1, recipe.cfg, previews=False) + adapter_training_bytes(parameters)
+    drawing = drawing_bytes(model, recipe.learned_size, 1, recipe.cfg, previews=False)
+    return drawing + adapter_training_bytes(parameters)
 
 
 def png_bytes(size: Size) -> int:
@@ -209,6 +212,14 @@ def png_bytes(size: Size) -> int:
 def run_bytes(parameters: int, kept: int) -> int:
     """Disk of a remembered training of so many `parameters`: its states, and the results of `kept` steps."""
     return (STATES * ADAM + kept) * parameters * FLOAT32
+
+
+def room(device: torch.device) -> int | None:
+    """Bytes of a device that can be planned with; None where it does not say how much is free."""
+    free = free_memory(device)
+    if free is None or device.type == "cpu":
+        return free
+    return max(0, free - SLACK)
 
 
 def check_budget(transformer: Transformer, method: str, rank: int, folder: Path) -> None:

@@ -74,17 +74,23 @@ def uses_that_fit(free: float, scheme: str | None) -> str:
     return ", ".join(f"{use} up to {max(fits)} px" for use, fits in sizes.items() if fits) or "nothing"
 
 
-def main() -> None:
+def tables() -> list[str]:
+    """What each use needs, and what fits which card, as lines of Markdown."""
+    lines = []
     for title, scheme in KINDS.items():
-        tables = [bytes_by_use(family, scheme) for family in FAMILIES]
+        found = [bytes_by_use(family, scheme) for family in FAMILIES]
         head = [f"{title}, computed", *(f"{family.recipe.size[0]} px" for family in FAMILIES)]
-        rows = [[use, *(size_text(table[use]) for table in tables)] for use in tables[0]]
-        print("\n".join([*markdown_table(head, rows), ""]))
+        rows = [[use, *(size_text(table[use]) for table in found)] for use in found[0]]
+        lines += [*markdown_table(head, rows), ""]
     head = ["card, GiB assumed free, computed", *KINDS]
     rows = []
     for box, free in CARDS.items():
         rows.append([f"{box} GB, {free}", *(uses_that_fit(free, scheme) for scheme in KINDS.values())])
-    print("\n".join(markdown_table(head, rows)))
+    return [*lines, *markdown_table(head, rows)]
+
+
+def main() -> None:
+    print("\n".join(tables()))
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ class FineTuneTransformer(io.ComfyNode):
                 training_view.STEPS,
                 training_view.LEARNING_RATE,
                 training_view.TRAINING_SEED,
+                training_view.RECIPE,
             ],
             outputs=training_view.training_outputs(),
         )
@@ -75,7 +76,9 @@ class FineTuneTransformer(io.ComfyNode):
         learning_rate: float,
         training_seed: int,
         identifier_embedding: Personalization | None = None,
+        recipe: str = training_view.PAPER,
     ) -> io.NodeOutput:
+        ar_model = training_view.with_chosen_recipe(ar_model, recipe)
         check_choice("method", method, METHODS)
         strategy = "joint"
         stage = JOINT

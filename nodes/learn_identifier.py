@@ -28,6 +28,7 @@ class LearnIdentifier(io.ComfyNode):
                 training_view.STEPS,
                 training_view.LEARNING_RATE,
                 training_view.TRAINING_SEED,
+                training_view.RECIPE,
             ],
             outputs=training_view.training_outputs(),
         )
@@ -35,8 +36,15 @@ class LearnIdentifier(io.ComfyNode):
     @classmethod
     @explain_on_node
     def execute(
-        cls, ar_model: HostedModel, subject: SubjectPhotosValue, steps: int, learning_rate: float, training_seed: int
+        cls,
+        ar_model: HostedModel,
+        subject: SubjectPhotosValue,
+        steps: int,
+        learning_rate: float,
+        training_seed: int,
+        recipe: str = training_view.PAPER,
     ) -> io.NodeOutput:
+        ar_model = training_view.with_chosen_recipe(ar_model, recipe)
         settings = TrainingSettings.resolve(
             ar_model.model.family,
             strategy="embedding_only",

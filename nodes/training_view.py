@@ -13,17 +13,19 @@ from comfy_api.latest import io
 from PIL import Image
 
 from ..ar_core import Personalization, StageResult, TrainingSettings, prepare_subject
-from ..ar_core.memory import layer_bytes, learning_bytes, sample_bytes
+from ..ar_core.families.recipes import for_artists
+from ..ar_core.memory import sample_bytes
 from ..ar_core.photos import stack, unstack
 from ..ar_core.sheets import loss_curves, picture_grid
+from ..ar_core.training.passes import Passes, fitting_passes
 from ..ar_core.training.settings import EMBEDDING
 from ..ar_core.training.stages import Stage
 from ..ar_core.training.trainable import adapter_parameters
 from .host.folders import runs_folder
-from .host.memory import affords_on_card, fits_on_card, is_streamed, make_resident
+from .host.memory import affords_on_card, make_resident, room_on_card
 from .host.progress import PREVIEW, Reporter, advising_out_of_memory, show_text
 from .host.schema import advanced
-from .sockets import HostedModel, PersonalizationSocket, SubjectPhotosValue
+from .sockets import HostedModel, PersonalizationSocket, SubjectPhotosValue, check_choice
 
 SAMPLES = 4  # pictures of the fixed prompt, spread over the training
 CELL = 256  # pixels
@@ -58,6 +60,17 @@ TRAINING_SEED = advanced(
     max=2**31 - 1,
     tooltip="Another seed is another training; both are remembered.",
 )
+RECIPES = {"artist (ours)": for_artists, "paper": lambda family: family}  # how a model's family gets its recipe
+PAPER = "paper"
+RECIPE = io.Combo.Input(
+    "recipe",
+    options=list(RECIPES),
+    default="artist (ours)",
+    optional=True,
+    tooltip="Where values that are 0 come from. artist (ours): about 20 minutes for each stage on a 12 GB RTX 3060, a "
+    "tenth of the paper's training pairs, at 512 px. paper: every value of arXiv 2504.13162, at 768 px; stage 1 takes "
+    "about 21 hours there, half an hour on an H100. All times by arithmetic. The miniature has one recipe.",
+)
 
 
 def training_outputs() -> list[io.Output]:
@@ -73,6 +86,12 @@ def training_outputs() -> list[io.Output]:
     ]
 
 
+def with_chosen_recipe(ar: HostedModel, recipe: str) -> HostedModel:
+    """`ar` with the recipe that was chosen. Raises ValueError where there is none of that name."""
+    check_choice("recipe", recipe, RECIPES)
+    return replace(ar, model=replace(ar.model, family=RECIPES[recipe](ar.model.family)))
+
+
 def train_stage(
     ar: HostedModel,
     subject: SubjectPhotosValue,
@@ -82,11 +101,10 @@ def train_stage(
 ) -> io.NodeOutput:
     """Run one stage with everything a user sees of it. `start`: the result of the stage before."""
     view = TrainingView()
-    samples = make_room_for_training(ar, stage, settings)
-    if is_streamed(ar):  # otherwise backward would hold all layers; the same numbers either way
-        settings = replace(settings, gradient_checkpointing=True)
-        log.info("Training with streamed layers and gradient checkpointing: the model does not fit on the card")
-    with view.interruptible(), advising_out_of_memory("training", "Train with the method LoRA or a lower rank"):
+    passes = fitting_passes(ar.model, settings, stage, room_on_card(ar))
+    samples = make_room_for_training(ar, stage, settings, passes)
+    advice = advising_out_of_memory("training", "Train with the method LoRA or a lower rank")
+    with view.interruptible(), advice:
         prepared = prepare_subject(
             ar.model, subject.photos, subject.class_name, runs=runs_folder(), progress=view.progress, cancel=view.cancel
         )
@@ -101,6 +119,7 @@ def train_stage(
             cancel=view.cancel,
             samples=samples,
             on_sample=view.on_sample,
+            passes=passes,
         )
         result = view.stage.train(settings.steps(stage))
     show_text(training_summary(result, settings, stage))
@@ -110,27 +129,24 @@ def train_stage(
     return io.NodeOutput(result.personalization, losses, pictures)
 
 
-def make_room_for_training(ar: HostedModel, stage: str, settings: TrainingSettings) -> int:
+def make_room_for_training(ar: HostedModel, stage: str, settings: TrainingSettings, passes: Passes) -> int:
     """Have the model loaded with room for the training; how many samples there is room to draw on the way."""
-    learning, drawing = memory_needed(ar, stage, settings)
+    learning, drawing = memory_needed(ar, stage, settings, passes)
     samples = 0
     if affords_on_card(ar, learning, drawing):
         samples = SAMPLES
     else:
         log.info("No samples are drawn during training: there is no room for them on the card")
-    if not fits_on_card(ar, learning):
-        learning += layer_bytes(ar.model.transformer)  # backward holds the layer that it is in
     if samples:
         learning = max(learning, drawing)
     make_resident(ar, learning)
     return samples
 
 
-def memory_needed(ar: HostedModel, stage: str, settings: TrainingSettings) -> tuple[int, int]:
+def memory_needed(ar: HostedModel, stage: str, settings: TrainingSettings, passes: Passes) -> tuple[int, int]:
     """Bytes beside the weights for reading the photos and learning, and for drawing one sample on the way."""
     parameters = adapter_parameters(ar.model.transformer, settings, stage)
-    learning = learning_bytes(ar.model, settings.micro_batch, settings.gradient_checkpointing, parameters)
-    return learning, sample_bytes(ar.model, parameters)
+    return passes.bytes(ar.model, settings, stage), sample_bytes(ar.model, parameters)
 
 
 class TrainingView(Reporter):

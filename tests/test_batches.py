@@ -29,7 +29,7 @@ def room_for(model, monkeypatch):
         free = 1
         if count:
             free = drawing_bytes(model, SETTINGS.size, count, SETTINGS.cfg, previews=False)
-        monkeypatch.setattr(batches, "free_memory", lambda device: free)
+        monkeypatch.setattr(batches, "room", lambda device: free)
 
     return leave
 
@@ -72,7 +72,7 @@ def test_it_goes_on_after_any_picture(model, room_for, done):
 
 
 def test_a_device_that_says_nothing_draws_all_at_once(model, monkeypatch):
-    monkeypatch.setattr(batches, "free_memory", lambda device: None)
+    monkeypatch.setattr(batches, "room", lambda device: None)
     assert drawn(model)[0] == [8, 2]
 
 

@@ -3,13 +3,14 @@
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import tiny
 import torch
 
 from ar_core.architecture import TransformerConfig
-from benchmarks import decode, full_size, graphs, launches, memory, precision, random_checkpoint
+from benchmarks import decode, full_size, graphs, hardware, launches, memory, precision, random_checkpoint
 from benchmarks.common import plot
 from benchmarks.common.timing import Stopwatch
 
@@ -124,3 +125,17 @@ def test_a_repetition_compares_each_way_with_the_others_of_its_own_time():
     alone = decode.summarize([decode.Round(took(4.0), took(2.0), {})], floor=1.0, windows=())
     assert alone["best_exact_over_naive"] == 2.0 and "jacobi_best_window" not in alone
     assert found["best_exact_over_naive"] == 4.0 and found["percent_of_floor"] == 50 and found["first_code_s"] == 1.0
+
+
+def test_the_recipe_for_artists_is_quick_enough_by_arithmetic():
+    from ar_core.families.lumina_mgpt import ARTIST_RECIPE
+
+    times = {card.name: hardware.recipe_times(card, ARTIST_RECIPE) for card in hardware.CARDS}
+    small, large = times["RTX 3060 12 GB"], times["H100 80 GB"]
+    assert small.first_sample < 15 * 60 and small.stage_one + small.stage_two < 60 * 60
+    assert large.stage_one + large.stage_two < 5 * 60
+
+
+def test_the_page_of_hardware_is_what_the_benchmark_writes():
+    written = (Path(__file__).parents[1] / "docs" / "hardware.md").read_text(encoding="utf-8")
+    assert written == hardware.page()

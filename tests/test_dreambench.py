@@ -583,7 +583,7 @@ def test_too_little_memory_is_said_before_anything_is_trained(data, tmp_path, ca
     from ar_core.training.loop import Loop
 
     for module in ("batches", "dreambench.estimate"):
-        monkeypatch.setattr(f"ar_core.{module}.free_memory", lambda device: 10_000_000)
+        monkeypatch.setattr(f"ar_core.{module}.room", lambda device: 10_000_000)
     monkeypatch.setattr(Loop, "_gradients", lambda self: pytest.fail("trained"))
     assert cli.main(bench(data, tmp_path / "out", "--no-scores", *more)) == 1
     said = capsys.readouterr().err
@@ -595,7 +595,7 @@ def test_the_dry_run_says_how_many_pictures_fit_at_a_time(data, tmp_path, capsys
     recipe = MINIATURE.recipe
     free = drawing_bytes(ARModel.load(), recipe.size, 2, recipe.cfg, previews=False)
     for module in ("batches", "dreambench.estimate"):
-        monkeypatch.setattr(f"ar_core.{module}.free_memory", lambda device: free)
+        monkeypatch.setattr(f"ar_core.{module}.room", lambda device: free)
     assert cli.main(bench(data, tmp_path / "out", "--dry-run", "--strategies", "base")) == 0
     assert "and drawing 2 pictures at a time" in capsys.readouterr().out
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from ..devices import describe_support
 from ..families.family import Recipe
-from ..families.lumina_mgpt import PAPER_RECIPE, PAPER_SOURCES
+from ..families.lumina_mgpt import ARTIST_RECIPE, PAPER_RECIPE, PAPER_SOURCES
+from ..families.recipes import ARTIST, PAPER, RECIPES
 from ..memory import picture_bytes, weight_bytes
 from ..model import ARModel
 from ..personalization import Personalization
-from .shared import RECIPES, load_model_from_options, loading_options, print_option_values
+from .shared import load_model_from_options, loading_options, print_option_values
 
 ASSUMED = "our assumption"  # a value of the paper's recipe for which there is no source
 MIB = 2**20
@@ -26,14 +27,17 @@ def add_options(command: argparse.ArgumentParser) -> None:
     loading_options(command)
     command.add_argument(
         "--recipe",
-        choices=RECIPES,
-        help="list every value of a recipe: auto, the model family's; paper, the paper's, with the source of each",
+        choices=tuple(RECIPES),
+        help="list every value of a recipe: auto, the model family's; paper, the paper's, with the source of each; "
+        "artist, ours, with what differs from the paper's",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    if options.recipe == "paper":
+    if options.recipe == PAPER:
         print_paper_recipe()
+    elif options.recipe == ARTIST:
+        print_artist_recipe()
     elif options.file is not None:
         describe_personalization(Personalization.load(options.file))
     else:
@@ -47,6 +51,16 @@ def print_paper_recipe() -> None:
     """Every value of the paper's recipe with its source."""
     sources = {field.name: PAPER_SOURCES.get(field.name, ASSUMED) for field in fields(PAPER_RECIPE)}
     print_recipe("the paper (arXiv 2504.13162)", PAPER_RECIPE, sources)
+
+
+def print_artist_recipe() -> None:
+    """Every value of ours, and the paper's where that is another."""
+    differing = {}
+    for field in fields(PAPER_RECIPE):
+        before = getattr(PAPER_RECIPE, field.name)
+        if before != getattr(ARTIST_RECIPE, field.name):
+            differing[field.name] = f"the paper: {before}"
+    print_recipe("ours for artists", ARTIST_RECIPE, differing)
 
 
 def print_recipe(title: str, recipe: Recipe, sources: Mapping[str, str]) -> None:

@@ -23,16 +23,13 @@ from ..devices import (
     is_out_of_memory,
     own_card,
 )
-from ..families.family import Family
-from ..families.lumina_mgpt import PAPER_RECIPE
 from ..families.miniature import MINIATURE
+from ..families.recipes import AUTO, RECIPES, with_recipe
 from ..families.registry import FAMILIES
 from ..memory import NotEnough
 from ..model import PRECISIONS, ARModel
 
 log = logging.getLogger(__name__)
-
-RECIPES = ("auto", "paper")
 
 
 def model_options(command: argparse.ArgumentParser) -> None:
@@ -40,10 +37,10 @@ def model_options(command: argparse.ArgumentParser) -> None:
     loading_options(command)
     command.add_argument(
         "--recipe",
-        choices=RECIPES,
-        default="auto",
-        help="where settings that are not given come from: auto, the model family's recipe; paper, every value of "
-        "arXiv 2504.13162, photo views and sampling included",
+        choices=tuple(RECIPES),
+        default=AUTO,
+        help="where settings that are not given come from: "
+        + "; ".join(f"{name}, {meaning}" for name, meaning in RECIPES.items()),
     )
 
 
@@ -116,16 +113,7 @@ def load_model_from_options(options: argparse.Namespace) -> ARModel:
         print(f"note: {describe_support(model.device)}")
     for note in model.notes:
         print(f"note: {note}")
-    if options.recipe == "paper":
-        log.info("settings that are not given take the paper's values")
-        model = replace(model, family=with_paper_recipe(model.family))
-    return model
-
-
-def with_paper_recipe(family: Family) -> Family:
-    """`family` with the paper's recipe instead of its own, at the size nearest to the paper's that it can draw."""
-    size = family.snap(*PAPER_RECIPE.size)
-    return replace(family, recipe=replace(PAPER_RECIPE, size=size))
+    return replace(model, family=with_recipe(model.family, options.recipe or AUTO))
 
 
 class Bar:

@@ -238,7 +238,7 @@ class Benchmark:
         )
         if files not in self._photo_hashes:
             photos, _ = read_photos(list(subject.photos))
-            fields = source_fields(self.model, photos, self.model.family.recipe.size)
+            fields = source_fields(self.model, photos, self.model.family.recipe.learned_size)
             self._photo_hashes[files] = json_hash(fields)
         return self._photo_hashes[files]
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..batches import BATCH, fitting_images
-from ..devices import free_memory
 from ..memory import (
     NotEnough,
     drawing_bytes,
-    learning_bytes,
     png_bytes,
+    room,
     run_bytes,
     size_text,
     trainable_parameters,
 )
 from ..model import ARModel
+from ..training.passes import fitting_passes
 from ..training.settings import LAYERS, STAGES, TrainingSettings
 from ..training.stages import KEEP_EVERY
-from ..training.trainable import adapter_parameters
 from .benchmark import Benchmark, Plan, succeeded
 from .dataset import DataSet
 
@@ -53,7 +52,7 @@ def check_memory(bench: Benchmark) -> str:
     """
     model = bench.model
     device = model.device
-    free = free_memory(device)
+    free = room(device)
     if free is None:
         return f"{device} does not say how much is free"
     training = max(_training_bytes(model, settings) for settings in bench.training.values())
@@ -75,11 +74,9 @@ def _training_bytes(model: ARModel, settings: TrainingSettings | None) -> int:
     """The larger stage of one training; 0 where nothing is learned."""
     if settings is None:
         return 0
-    needed = []
-    for stage in STAGES[settings.strategy]:
-        parameters = adapter_parameters(model.transformer, settings, stage)
-        needed.append(learning_bytes(model, settings.micro_batch, settings.gradient_checkpointing, parameters))
-    return max(needed)
+    free = room(model.device)
+    stages = STAGES[settings.strategy]
+    return max(fitting_passes(model, settings, stage, free).bytes(model, settings, stage) for stage in stages)
 
 
 def _unit_bytes(model: ARModel, bench: Benchmark) -> int:

@@ -33,7 +33,7 @@ class Recipe:
     joint_steps: int
     # Both stages
     batch_size: int
-    micro_batch: int  # pairs per forward pass
+    micro_batch: int  # pairs per forward pass; 0: as many as fit
     clip_norm: float
     gradient_checkpointing: bool  # trades a third more time for most of the activations' memory; exact
     # Photos
@@ -49,6 +49,13 @@ class Recipe:
     top_k: int
     temperature: float
     size: Size
+    # Training on smaller pictures than are drawn costs less time; None: the same size
+    training_size: Size | None = None
+
+    @property
+    def learned_size(self) -> Size:
+        """Size of the pictures that are trained on."""
+        return self.training_size or self.size
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,6 +77,8 @@ class Family(ABC):
     sources: Sources
     # Fields of TransformerConfig that config.json does not hold and that differ from the defaults there.
     architecture: Mapping[str, Any] = field(default_factory=dict)
+    # Ours, for who cannot wait as long as the family's own recipe takes; None: that one is quick enough.
+    artist_recipe: Recipe | None = None
     # One sentence for the user where the family was recognised by its files alone, which cannot tell everything.
     question: str = ""
 

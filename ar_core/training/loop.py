@@ -15,6 +15,7 @@ from ..transformer import Transformer
 from .examples import Batch
 from .loss import image_code_loss
 from .optimizer_state import load_optimizer, optimizer_tensors
+from .passes import Passes
 from .runs import Run, State
 from .settings import TrainingSettings
 from .trainable import Trainable
@@ -40,6 +41,7 @@ class Loop:
         batches: Batches,
         run: Run,
         settings: TrainingSettings,
+        passes: Passes,
         *,
         first_id: int,
         keep_every: int,
@@ -54,6 +56,7 @@ class Loop:
         self.batches = batches
         self.run = run
         self.settings = settings
+        self.passes = passes
         self.first_id = first_id
         self.keep_every = keep_every
         trainable.requires_grad_(False)
@@ -84,7 +87,7 @@ class Loop:
         that a host raises inside a layer, is raised again after the last step was saved. Raises TrainingDiverged after
         more than `TOLERATED` non-finite steps in a row.
         """
-        self.transformer.gradient_checkpointing = self.settings.gradient_checkpointing
+        self.transformer.gradient_checkpointing = self.passes.gradient_checkpointing
         try:
             self._train(steps, progress, cancel, on_keep)
         except TrainingDiverged:
@@ -141,7 +144,7 @@ class Loop:
         total = 0.0
         with attach_adapter(self.transformer, self.trainable.adapter):
             for batch, weight in self.batches(self.step):
-                for part in batch.split(self.settings.micro_batch):
+                for part in batch.split(self.passes.micro_batch):
                     share = weight * len(part.ids) / len(batch.ids)
                     loss = image_code_loss(self.transformer, part, self.trainable.all_vectors, self.first_id) * share
                     loss.backward()

@@ -55,7 +55,9 @@ class TrainingSettings:
     prior_weight: float = field(metadata={"help": "weight of their loss"})
     prior_images: int = field(metadata={"help": "how many of them are drawn"})
     batch_size: int = field(metadata={"help": "pairs of prompt and picture per step"})
-    micro_batch: int = field(metadata={"help": "pairs per forward pass; fewer take less memory"})
+    micro_batch: int = field(
+        metadata={"help": "pairs per forward pass; fewer take less memory, 0 takes as many as fit"}
+    )
     clip_norm: float = field(metadata={"help": "largest norm of the gradients"})
     gradient_checkpointing: bool = field(
         metadata={"help": "trade a third more time for most of the activations' memory; exact"}
@@ -84,9 +86,11 @@ class TrainingSettings:
         return settings
 
     def _check(self, family: Family) -> None:
-        for name in ("embedding_steps", "layer_steps", "rank", "vectors", "batch_size", "micro_batch", "prior_images"):
+        for name in ("embedding_steps", "layer_steps", "rank", "vectors", "batch_size", "prior_images"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.micro_batch < 0:
+            raise ValueError(f"micro_batch is {self.micro_batch}; it must be at least 1, or 0 for as many as fit.")
         for name in ("embedding_learning_rate", "layer_learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")

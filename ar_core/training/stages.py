@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..adapters import Adapter, attach_adapter
 from ..batches import draw_in_batches
 from ..control import Cancel, Progress, never, silent
-from ..memory import check_budget
+from ..memory import check_budget, room
 from ..model import ARModel
 from ..personalization import Personalization, PersonalizationError
 from ..sampling import SamplingSettings
@@ -21,6 +21,7 @@ from ..text import Identifier, check_identifier_name
 from .examples import Examples, PriorExamples
 from .identity import run_fields
 from .loop import Batches, Loop
+from .passes import Passes, fitting_passes
 from .runs import Run, collect_remembered
 from .settings import EMBEDDING, JOINT, LAYERS, STAGES, TrainingSettings
 from .subject import Subject
@@ -110,12 +111,14 @@ class Stage:
         cancel: Cancel = never,
         samples: int = 0,
         on_sample: OnSample | None = None,
+        passes: Passes | None = None,
     ):
         """`name`: "embedding", "layers" or "joint"; `start`: whose vectors the stage takes over.
 
         `samples`: at so many kept steps, the last among them, one picture is drawn, remembered and handed to
-        `on_sample`. Raises PersonalizationError for a model or a start that cannot be trained on, and TextError for an
-        identifier that is none.
+        `on_sample`. `passes`: how pairs go through the model, where the settings leave that open; None takes what fits
+        when training begins. Raises PersonalizationError for a model or a start that cannot be trained on, and
+        TextError for an identifier that is none.
         """
         _check_model(model, settings)
         if start is not None:
@@ -130,6 +133,7 @@ class Stage:
         self.cancel = cancel
         self.samples = samples
         self.on_sample = on_sample
+        self.passes = passes
         fields = run_fields(model, subject, settings, name, start)
         self.run = Run(Path(runs), f"{subject.class_name}-{name}", fields)
         self.losses: list[float] = []
@@ -175,6 +179,7 @@ class Stage:
             self._batches(trainable),
             self.run,
             self.settings,
+            self._passes(),
             first_id=self.model.protocol.identifier_base,
             keep_every=KEEP_EVERY[self.name],
         )
@@ -191,6 +196,13 @@ class Stage:
 
         loop.train(steps, progress, self.cancel, on_keep)
         return self._result(trainable, loop.losses, loop.step, note, samples)
+
+    def _passes(self) -> Passes:
+        if self.passes is not None:
+            return self.passes
+        passes = fitting_passes(self.model, self.settings, self.name, room(self.model.device))
+        log.debug("%s: %s", self.name, passes)
+        return passes
 
     # ------------------------------------------------------------ what is learned
 
@@ -269,7 +281,7 @@ class Stage:
 
     def _draw_prior(self, sentence: str) -> Tensor:
         """Codes of class pictures; none is drawn twice."""
-        sampling = SamplingSettings.resolve(self.model.family, size=self.subject.size, seed=self.settings.seed)
+        sampling = self._sampling(self.settings.seed)
         sentences = [sentence] * self.settings.prior_images
 
         def drawn(done: int) -> Iterator[Tensor]:
@@ -279,6 +291,10 @@ class Stage:
                 self.progress(done, len(sentences), "drawing class images")
 
         return collect_remembered(self.run, "prior", drawn)
+
+    def _sampling(self, seed: int) -> SamplingSettings:
+        """The recipe's, at the size that is trained on, which may be one that the family does not list."""
+        return replace(SamplingSettings.resolve(self.model.family, seed=seed), size=self.subject.size)
 
     # ------------------------------------------------------------ what is shown and handed on
 
@@ -301,7 +317,7 @@ class Stage:
 
     def _draw_sample(self, step: int, trainable: Trainable) -> Tensor:
         model = self.model.with_identifier(self._personalization(trainable, step, None))
-        settings = SamplingSettings.resolve(model.family, size=self.subject.size, seed=SAMPLE_SEED)
+        settings = self._sampling(SAMPLE_SEED)
         prompt = SAMPLED.format(self.identifier, self.subject.class_name)
         with attach_adapter(model.transformer, trainable.adapter):
             image = model.generate(prompt, settings, cancel=self.cancel)[0]

@@ -53,11 +53,11 @@ def prepare_subject(
 ) -> Subject:
     """Crop the photos, make the recipe's views of each, and encode everything once; remembered below `runs`.
 
-    `size` None is the recipe's. Raises TextError for a class name that is empty, more than a few words, or spells a
-    control token, and Cancelled; what was encoded until then is remembered too.
+    `size` None is the recipe's for training. Raises TextError for a class name that is empty, more than a few words, or
+    spells a control token, and Cancelled; what was encoded until then is remembered too.
     """
     recipe = model.family.recipe
-    size = size or recipe.size
+    size = size or recipe.learned_size
     class_name = check_class_name(class_name)
     model.protocol.encode(f" {class_name}")  # refuses control tokens
     fields = source_fields(model, photos, size)

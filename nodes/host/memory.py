@@ -12,6 +12,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 
 from ...ar_core import ARModel
+from ...ar_core.devices import free_memory
 from ...ar_core.memory import quantized_bytes, weight_bytes
 from ...ar_core.quantization import SCHEMES
 from ..sockets import HostedModel
@@ -151,6 +152,17 @@ def card_bytes() -> int | None:
     if memory.is_device_cpu(device):
         return None
     return memory.get_total_memory(device) - reserved_bytes()
+
+
+def room_on_card(ar: HostedModel) -> int | None:
+    """Bytes beside both parts, where other models make room; on a CPU half of what is free, None where unknown."""
+    total = card_bytes()
+    if total is not None:
+        return max(0, total - held_bytes(ar))
+    free = free_memory(memory.get_torch_device())
+    if free is None:
+        return None
+    return free // 2
 
 
 def held_bytes(ar: HostedModel) -> int:

@@ -33,6 +33,33 @@ def test_a_shape_that_the_model_does_not_have_is_not_replaced_silently(comfy):
     assert "does not draw" not in comfy.run(sampled(MODEL, ["model", 0])).texts("draw")[-1]
 
 
+# ---------------------------------------------------------------- recipes
+
+
+def test_a_node_without_a_recipe_takes_the_models_own(pack):
+    """As prompts and workflows from before there were recipes."""
+    for module, name in (("learn_identifier", "LearnIdentifier"), ("fine_tune", "FineTuneTransformer")):
+        execute = getattr(pack(f"nodes.{module}"), name).execute
+        assert inspect.signature(execute).parameters["recipe"].default == "paper"
+
+
+def test_the_recipe_for_artists_changes_what_zero_means(trained, pack):
+    view, lumina = pack("nodes.training_view"), pack("ar_core.families.lumina_mgpt")
+    from dataclasses import replace
+
+    ar = trained.outputs["model"][0][0]
+    ar = replace(ar, model=replace(ar.model, family=lumina.LUMINA_768))
+    assert view.with_chosen_recipe(ar, "paper").model.family.recipe is lumina.PAPER_RECIPE
+    assert view.with_chosen_recipe(ar, "artist (ours)").model.family.recipe is lumina.ARTIST_RECIPE
+    with pytest.raises(ValueError, match='recipe is "mine"; choose one of: artist .ours., paper'):
+        view.with_chosen_recipe(ar, "mine")
+
+
+def test_the_miniature_has_one_recipe_and_nothing_is_trained_again(trained, comfy):
+    again = comfy.run(graph(learn__recipe="artist (ours)", tune__recipe="artist (ours)"))
+    assert any("remembered" in text for text in again.texts("tune"))
+
+
 def test_a_list_that_was_stopped_says_where_its_pictures_are(comfy, pack, monkeypatch):
     import comfy.model_management as management
 

@@ -238,3 +238,25 @@ def test_the_arrows_of_the_learning_rate_change_its_first_digit(open_page):
             widget.value = value; widget.callback(value); return widget.options.step2; }); }"""
     )
     assert steps == pytest.approx([1e-4, 1e-5, 1e-4, 1e-2])
+
+
+RECIPES = """() => app.graph._nodes.filter(node => node.widgets?.some(widget => widget.name === "recipe"))
+  .map(node => node.widgets.find(widget => widget.name === "recipe").value)"""
+
+
+@pytest.mark.parametrize("mode", ["classic", "nodes 2.0"])
+def test_a_workflow_from_before_there_were_recipes_keeps_the_papers(mode, open_page):
+    """Fresh nodes take ours; what was saved is not changed by that, and what is saved now comes back as it is."""
+    page = open_page(mode)
+    saved = next((PACK / "tests" / "fixtures" / "saved_0f6fd39" / "workflows").glob("*each*subject*.json"))
+    graph = json.loads(saved.read_text(encoding="utf-8"))
+    page.evaluate("async graph => { await app.loadGraphData(graph) }", graph)
+    page.wait_for_timeout(1000)
+    assert page.evaluate(RECIPES) == ["paper", "paper"]
+    again = page.evaluate("() => app.graph.serialize()")
+    page.evaluate("() => { app.graph.clear(); app.graph.add(LiteGraph.createNode('LuminaMGPTLearnIdentifier')) }")
+    page.wait_for_timeout(500)
+    assert page.evaluate(RECIPES) == ["artist (ours)"]
+    page.evaluate("async graph => { await app.loadGraphData(graph) }", again)
+    page.wait_for_timeout(1000)
+    assert page.evaluate(RECIPES) == ["paper", "paper"]

@@ -1,0 +1,46 @@
+"""Which of a family's recipes settings come from that the user leaves open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .family import Family, Recipe
+from .lumina_mgpt import ARTIST_RECIPE, PAPER_RECIPE
+
+AUTO = "auto"
+PAPER = "paper"
+ARTIST = "artist"
+RECIPES = {
+    AUTO: "the model family's own",
+    PAPER: "every value of arXiv 2504.13162, photo views and sampling included",
+    ARTIST: "ours: a tenth of the paper's training pairs, on pictures of 512 px",
+}
+VALUES = {PAPER: PAPER_RECIPE, ARTIST: ARTIST_RECIPE}
+
+
+def with_recipe(family: Family, name: str) -> Family:
+    """`family` with the recipe of that name, at sizes that it can draw. Raises ValueError for another name."""
+    if name not in RECIPES:
+        raise ValueError(f'There is no recipe "{name}". Choose one of: {", ".join(RECIPES)}.')
+    if name == AUTO:
+        return family
+    return replace(family, recipe=fitted(VALUES[name], family))
+
+
+def for_artists(family: Family) -> Family:
+    """`family` with the recipe that a graph starts with: ours, where its own takes too long for a card at home."""
+    return replace(family, recipe=family.artist_recipe or family.recipe)
+
+
+def fitted(recipe: Recipe, family: Family) -> Recipe:
+    """`recipe` with the sizes that `family` draws; pictures to learn from are never larger than those."""
+    size = family.snap(*recipe.size)
+    training_size = recipe.training_size
+    if training_size is not None and area(training_size) >= area(size):
+        training_size = None
+    return replace(recipe, size=size, training_size=training_size)
+
+
+def area(size: tuple[int, int]) -> int:
+    """Pixels."""
+    return size[0] * size[1]

@@ -1,0 +1,45 @@
+"""How the pairs of a step go through the model: so many at a time, with or without gradient checkpointing.
+
+It decides memory and time; what is learned differs in rounding alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..memory import learning_bytes
+from ..model import ARModel
+from .settings import TrainingSettings
+from .trainable import adapter_parameters
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Pairs per forward pass, and whether activations are computed again in backward instead of kept."""
+
+    micro_batch: int
+    gradient_checkpointing: bool
+
+    def bytes(self, model: ARModel, settings: TrainingSettings, stage: str) -> int:
+        """What a stage needs beside the weights."""
+        parameters = adapter_parameters(model.transformer, settings, stage)
+        return learning_bytes(model, self.micro_batch, self.gradient_checkpointing, parameters)
+
+
+def fitting_passes(model: ARModel, settings: TrainingSettings, stage: str, free: int | None) -> Passes:
+    """The settings' own, or where their micro_batch is 0 the quickest that fit into `free` bytes beside the weights.
+
+    Where nothing fits, or nobody knows what is free (None), those that need least.
+    """
+    if settings.micro_batch:
+        return Passes(settings.micro_batch, settings.gradient_checkpointing)
+    for passes in quickest_first(settings.batch_size, settings.gradient_checkpointing):
+        if free is not None and passes.bytes(model, settings, stage) <= free:
+            return passes
+    return Passes(1, True)
+
+
+def quickest_first(batch_size: int, gradient_checkpointing: bool) -> list[Passes]:
+    """All ways to take a batch in equal parts. Checkpointing costs a third more time, smaller parts cost less."""
+    counts = [count for count in range(batch_size, 0, -1) if batch_size % count == 0]
+    return [Passes(count, again) for again in sorted({gradient_checkpointing, True}) for count in counts]
