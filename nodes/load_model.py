@@ -12,10 +12,10 @@ from ..ar_core.memory import drawing_bytes, size_text
 from ..ar_core.model import MINIATURE_FOLDER, PRECISIONS
 from ..ar_core.sampling.settings import CODES_PER_STEP
 from .host.folders import files_fingerprint, model_entries, model_path
+from .host.layers import Layers
 from .host.memory import (
     best_dtype,
     card_bytes,
-    comfyui_operations,
     computing_device,
     fits_on_card,
     fitting_precisions,
@@ -109,7 +109,7 @@ class LoadModel(io.ComfyNode):
                 chosen.dtype or best_dtype(),
                 quantized=chosen.quantized,
                 family=chosen_family,
-                operations=comfyui_operations(),
+                operations=Layers,
                 progress=reporter.progress,
                 cancel=reporter.cancel,
             )

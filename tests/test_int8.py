@@ -64,7 +64,7 @@ def test_gradients_reach_the_input_and_no_copy_of_the_weights_is_kept():
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(t), t)[1], lambda t: t):
         out = layer(x)
-    assert {t.dtype for t in kept if t.numel() == 24 * 48} == {torch.int8}
+    assert not [t for t in kept if t.numel() >= 24 * 48]  # neither as they are held nor turned into 32 bits
     gradient = torch.randn(3, 24)
     out.backward(gradient)
     torch.testing.assert_close(x.grad, gradient @ (layer.weight * layer.scale[:, None]))

@@ -5,8 +5,6 @@ Every output channel has one scale: weight = int8 * scale, symmetric, rounded to
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,27 +33,11 @@ class Int8(QuantizedLinear):
         rounded = (weight.float() / scale.float()[:, None]).round_().clamp_(-LEVELS, LEVELS)
         self.keep(rounded.to(torch.int8), scale)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (..., in) -> (..., out)"""
-        weight = self.weight.to(x.device)
-        scale = self.scale.to(x)
-        if torch.is_grad_enabled():
-            return Product.apply(x, weight, scale)
-        return int8_product(x, weight, scale)
+    def product(self, x: Tensor, weight: Tensor) -> Tensor:
+        return int8_product(x, weight, self.scale.to(x))
 
-
-class Product(torch.autograd.Function):
-    """`int8_product` whose backward keeps the int8 weights and not their 16-bit copy."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
-        ctx.save_for_backward(weight, scale)
-        return int8_product(x, weight, scale)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        weight, scale = ctx.saved_tensors
-        return gradients[0] @ (weight * scale[:, None]), None, None
+    def restored(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        return weight * self.scale.to(weight.device, dtype)[:, None]
 
 
 def int8_product(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+
+from ..frozen_product import FrozenProduct
 
 
 class QuantizedLinear:
     """Mixed into a host's Linear, which keeps its name and its place.
 
-    `weight` holds small numbers; a second parameter says what they stand for.
+    `weight` holds small numbers; a second parameter says what they stand for. A host that keeps weights elsewhere gives
+    its Linear a method `fetched_weight`, a context in which the weight is on a device.
     """
 
     in_features: int  # of the Linear
@@ -30,3 +34,31 @@ class QuantizedLinear:
         """Make the two parameters of a quantised weight."""
         self.weight = nn.Parameter(weight, requires_grad=False)
         setattr(self, self.scale_name, nn.Parameter(scale, requires_grad=False))
+
+    def product(self, x: Tensor, weight: Tensor) -> Tensor:
+        """x (..., in) -> (..., out), with `weight` as it is held, on the device of x."""
+        raise NotImplementedError
+
+    def restored(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        """The matrix (out, in) that `weight` stands for."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., in) -> (..., out)"""
+        if torch.is_grad_enabled():
+            return FrozenProduct.apply(x, self)
+        return self.multiply(x)
+
+    def multiply(self, x: Tensor) -> Tensor:
+        fetched_weight = getattr(self, "fetched_weight", None)
+        if fetched_weight is None:
+            return self.product(x, self.weight.to(x.device))
+        with fetched_weight(x.device) as weight:
+            return self.product(x, weight)
+
+    def multiply_back(self, gradient: Tensor) -> Tensor:
+        fetched_weight = getattr(self, "fetched_weight", None)
+        if fetched_weight is None:
+            return gradient @ self.restored(self.weight.to(gradient.device), gradient.dtype)
+        with fetched_weight(gradient.device) as weight:
+            return gradient @ self.restored(weight, gradient.dtype)

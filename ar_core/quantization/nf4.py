@@ -37,10 +37,12 @@ class NormalFloat4(QuantizedLinear):
         packed, state = bitsandbytes().functional.quantize_4bit(weight.float(), blocksize=BLOCK, quant_type="nf4")
         self.keep(packed, state.absmax)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (..., in) -> (..., out)"""
-        weight = self.weight.to(x.device)
+    def product(self, x: Tensor, weight: Tensor) -> Tensor:
         return bitsandbytes().matmul_4bit(x, weight.t(), self._state(self.absmax.to(x.device), x.dtype))
+
+    def restored(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        state = self._state(self.absmax.to(weight.device), dtype)
+        return bitsandbytes().functional.dequantize_4bit(weight, state)
 
     def _state(self, absmax: Tensor, dtype: torch.dtype) -> Any:
         """What bitsandbytes knows a weight by: making it takes longer than a small product, so it is kept."""

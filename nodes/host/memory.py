@@ -2,115 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any
-
 import comfy.model_management as memory
-import comfy.ops
 import torch
-from comfy.model_patcher import ModelPatcher
 
 from ...ar_core import ARModel
 from ...ar_core.devices import free_memory
 from ...ar_core.memory import quantized_bytes, weight_bytes
 from ...ar_core.quantization import SCHEMES
 from ..sockets import HostedModel
-from .private import has_streamed_layers, is_cast, reserved_bytes
+from .patchers import transformer_patcher, whole_patcher
+from .private import reserved_bytes
 from .progress import advising_out_of_memory
 
 BUS = 12e9  # bytes per second from main memory to a graphics card: an assumption for estimates alone
-
-
-def _outside_inference_mode(name: str) -> Callable[..., Any]:
-    method = getattr(ModelPatcher, name)
-
-    @functools.wraps(method)
-    def wrapped(self: ModelPatcher, *arguments: Any, **options: Any) -> Any:
-        with torch.inference_mode(False):
-            return method(self, *arguments, **options)
-
-    return wrapped
-
-
-class Patcher(ModelPatcher):
-    """A ModelPatcher whose weights can always be trained beside.
-
-    ComfyUI runs nodes in inference mode. Weights moved or patched there, also by another pack's sampler that makes
-    room, would become inference tensors, and the next training would fail.
-    """
-
-    load = _outside_inference_mode("load")
-    patch_model = _outside_inference_mode("patch_model")
-    unpatch_model = _outside_inference_mode("unpatch_model")
-    partially_load = _outside_inference_mode("partially_load")
-    partially_unload = _outside_inference_mode("partially_unload")
-    detach = _outside_inference_mode("detach")
-
-
-class WholePatcher(Patcher):
-    """A Patcher for a module whose layers cannot be streamed: it is on the device as a whole, or not at all."""
-
-    def load(
-        self,
-        device_to: torch.device | None = None,
-        lowvram_model_memory: int = 0,
-        force_patch_weights: bool = False,
-        full_load: bool = False,
-    ) -> None:
-        super().load(device_to, lowvram_model_memory, force_patch_weights, full_load=True)
-
-    def partially_unload(
-        self, device_to: torch.device, memory_to_free: int = 0, force_patch_weights: bool = False
-    ) -> int:
-        return 0  # nothing was freed: ComfyUI then unloads the whole
-
-
-class Layers(comfy.ops.disable_weight_init):
-    """ComfyUI's layers: they can be streamed, cast and patched.
-
-    Later versions (DynamicVRAM, the default on NVIDIA cards) build layers without weights and fill them in
-    `load_state_dict`. Our loader fills them itself, tensor by tensor. A layer that has its own `_load_from_state_dict`
-    is built with its weight, on meta, in every version.
-    """
-
-    class Linear(comfy.ops.disable_weight_init.Linear):
-        def _load_from_state_dict(self, *arguments: Any) -> None:
-            torch.nn.Linear._load_from_state_dict(self, *arguments)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            """Where a streamed layer is trained through, with a copy of its own.
-
-            ComfyUI would copy the weight into a buffer that the next layer's weight overwrites (or, with
-            cudaMallocAsync, may overwrite) before backward reads it, and torch would not notice: wrong gradients
-            without an error.
-            """
-            if is_cast(self) and torch.is_grad_enabled():
-                return torch.nn.functional.linear(x, self.weight.to(x))
-            return super().forward(x)
-
-    class Embedding(comfy.ops.disable_weight_init.Embedding):
-        def _load_from_state_dict(self, *arguments: Any) -> None:
-            torch.nn.Embedding._load_from_state_dict(self, *arguments)
-
-    class RMSNorm(torch.nn.RMSNorm):
-        """Fetches its few numbers itself: ComfyUI's buffer would be overwritten before backward reads it."""
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.nn.functional.rms_norm(x, self.normalized_shape, self.weight.to(x), self.eps)
-
-
-def comfyui_operations() -> type[Layers]:
-    """The layers to build a transformer of."""
-    return Layers
 
 
 def hand_to_comfyui(model: ARModel) -> HostedModel:
     """Hand both parts to ComfyUI's memory management."""
     return HostedModel(
         model,
-        Patcher(model.transformer, memory.get_torch_device(), memory.unet_offload_device()),
-        WholePatcher(model.image_tokenizer, memory.vae_device(), memory.vae_offload_device()),
+        transformer_patcher(model.transformer, memory.get_torch_device(), memory.unet_offload_device()),
+        whole_patcher(model.image_tokenizer, memory.vae_device(), memory.vae_offload_device()),
     )
 
 
@@ -200,8 +112,3 @@ def fitting_precisions(ar: HostedModel, needed: int) -> str:
         return ""
     free = total - needed - weight_bytes(ar.model.image_tokenizer)
     return " or ".join(scheme for scheme in SCHEMES if quantized_bytes(ar.model.transformer, scheme) <= free)
-
-
-def is_streamed(ar: HostedModel) -> bool:
-    """Whether ComfyUI keeps some layers of the transformer off the card and copies them there whenever they run."""
-    return has_streamed_layers(ar.model.transformer)

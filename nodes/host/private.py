@@ -5,10 +5,16 @@ tests/comfyui/test_host.py runs in every supported version and says which of the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import comfy.model_management as memory
+import comfy.model_patcher
+import comfy.ops
 import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
 
 try:
     from comfy.weight_adapter.lora import LoRAAdapter
@@ -60,6 +66,28 @@ def is_cast(layer: torch.nn.Module) -> bool:
     return getattr(layer, "comfy_cast_weights", False) and not getattr(layer, "weight_function", ())
 
 
-def has_streamed_layers(module: torch.nn.Module) -> bool:
-    """Whether some layers of a loaded module are kept off the card."""
-    return getattr(module, "model_lowvram", False)
+def dynamic_patcher() -> type[ModelPatcher] | None:
+    """The class through which models take part in DynamicVRAM; None where that is off, or not known."""
+    core = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
+    if core is ModelPatcher:
+        return None
+    return core
+
+
+@contextmanager
+def fetched(layer: torch.nn.Linear, device: torch.device, dtype: torch.dtype) -> Iterator[Tensor]:
+    """The layer's weight on `device` in `dtype`, while this lasts.
+
+    Where DynamicVRAM holds it, by ComfyUI's own way, patches included. Elsewhere by a copy of its own: ComfyUI's buffer
+    is shared by all layers.
+    """
+    if not hasattr(layer, "_v"):
+        yield layer.weight.to(device, dtype)
+        return
+    weight, bias, stream = comfy.ops.cast_bias_weight(
+        layer, device=device, dtype=dtype, bias_dtype=dtype, offloadable=True
+    )
+    try:
+        yield weight
+    finally:
+        comfy.ops.uncast_bias_weight(layer, weight, bias, stream)

@@ -33,7 +33,7 @@ def test_the_loader_loads_and_the_sampler_draws(management, base, pack, precisio
             .args[0]
         )
     assert images[0].shape == (1, 96, 96, 3) and torch.isfinite(images[0]).all() and images[0].std() > 0.05
-    layers = pack("nodes.host.memory").comfyui_operations()
+    layers = pack("nodes.host.layers").Layers
     projection = ar.model.transformer.model.layers[0].self_attn.q_proj
     assert isinstance(projection, layers.Linear) and projection.weight.numel()
 
