@@ -51,6 +51,13 @@ class Outcome:
         )
 
     @property
+    def traceback(self) -> str:
+        return (
+            "".join(line for event, data in self.messages if event == "execution_error" for line in data["traceback"])
+            + self.error
+        )
+
+    @property
     def executed(self) -> set[str]:
         return {data["node"] for event, data in self.sent if event == "executing" and data.get("node")}
 
