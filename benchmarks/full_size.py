@@ -13,22 +13,18 @@ process took at most cannot be taken back.
 from __future__ import annotations
 
 import argparse
-import itertools
-import statistics
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 from ar_core import ARModel, Subject, TrainingSettings, personalize
-from ar_core.control import Cancelled
 from ar_core.families.registry import FAMILIES
 from ar_core.files import write_json
 from ar_core.memory import drawing_bytes, weight_bytes
 from ar_core.model import PRECISIONS
-from ar_core.sampling import SamplingSettings, jacobi, sequential
+from ar_core.sampling import SamplingSettings
 from ar_core.sampling.engine import Engine
 
 from .common.machine import (
@@ -40,6 +36,7 @@ from .common.machine import (
     peak_text,
     seconds_when_finished,
 )
+from .common.timing import median_step_seconds
 
 PROMPT = "a photo of a dog"
 
@@ -49,16 +46,7 @@ def step_seconds(model: ARModel, images: int, window: int, steps: int) -> float:
     settings = SamplingSettings.resolve(model.family, window=window)
     ids = [model.protocol.prompt(PROMPT, settings.size)] * images
     engine = Engine(model.transformer, model.protocol, ids, settings.size, settings.cfg, spare=window)
-    ticks: list[float] = []
-    decode = sequential.decode_sequentially if window == 1 else jacobi.decode_jacobi
-    with suppress(Cancelled):
-        decode(
-            engine,
-            settings,
-            progress=lambda *_: ticks.append(seconds_when_finished(model.device)),
-            cancel=lambda: len(ticks) > steps + 1,
-        )
-    return statistics.median(after - before for before, after in itertools.pairwise(ticks[1:]))
+    return median_step_seconds(engine, settings, steps)
 
 
 def training_seconds(model: ARModel) -> dict[str, float]:

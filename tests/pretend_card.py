@@ -177,7 +177,9 @@ class Card(TorchDispatchMode):
         Card.current = self
         self._before = {name: getattr(torch.cuda, name) for name in ("_lazy_init", "memory_stats", "mem_get_info")}
         torch.cuda._lazy_init = lambda: None
-        torch.cuda.memory_stats = lambda *_: {}
+        torch.cuda.memory_stats = lambda *_: dict.fromkeys(
+            ("reserved_bytes.all.current", "active_bytes.all.current"), 0
+        )
         torch.cuda.mem_get_info = lambda *_: (self.size - self.bytes, self.size)
         torch._C._ensureCUDADeviceGuardSet()
         torch._C._set_only_lift_cpu_tensors(True)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ar_core import layers
 from ar_core.adapters import LowRankAdapter, attach_adapter
+from ar_core.architecture import TransformerConfig
 from ar_core.control import Cancelled
 from ar_core.families.lumina_mgpt import LUMINA_512
 from ar_core.sampling import SamplingSettings, sequential
@@ -49,8 +50,8 @@ class Peers:
     batch: Batch
 
     @classmethod
-    def random(cls, device: torch.device, dtype: torch.dtype) -> Peers:
-        """Raises MissingPackage."""
+    def random(cls, device: torch.device, dtype: torch.dtype, dimensions: TransformerConfig = CONFIG) -> Peers:
+        """With Lumina's vocabulary. Raises MissingPackage."""
         try:
             from peft import LoraConfig, get_peft_model
             from transformers import ChameleonConfig, ChameleonForConditionalGeneration
@@ -58,20 +59,24 @@ class Peers:
             raise MissingPackage(f"The comparison needs transformers and peft ({error}): pip install peft") from error
         torch.manual_seed(0)
         config = ChameleonConfig(
-            vocab_size=CONFIG.vocab_size,
-            hidden_size=CONFIG.hidden_size,
-            intermediate_size=CONFIG.intermediate_size,
-            num_hidden_layers=CONFIG.num_hidden_layers,
-            num_attention_heads=CONFIG.num_attention_heads,
-            num_key_value_heads=CONFIG.num_key_value_heads,
+            vocab_size=dimensions.vocab_size,
+            hidden_size=dimensions.hidden_size,
+            intermediate_size=dimensions.intermediate_size,
+            num_hidden_layers=dimensions.num_hidden_layers,
+            num_attention_heads=dimensions.num_attention_heads,
+            num_key_value_heads=dimensions.num_key_value_heads,
             max_position_embeddings=4096,
-            rms_norm_eps=CONFIG.rms_norm_eps,
+            rms_norm_eps=dimensions.rms_norm_eps,
             vq_config={"base_channels": 32, "num_res_blocks": 1, "resolution": 32, "channel_multiplier": [1]},
             vocabulary_map={"<image>": 4},
         )
-        chameleon: Any = ChameleonForConditionalGeneration(config)
-        chameleon = chameleon.to(device, dtype).eval().requires_grad_(False)
-        transformer = _ours(chameleon, device, dtype)
+        with torch.device(device):  # of full size it must never be in main memory, nor in 32 bits
+            before = torch.get_default_dtype()
+            torch.set_default_dtype(dtype)
+            chameleon: Any = ChameleonForConditionalGeneration(config)
+            torch.set_default_dtype(before)
+        chameleon = chameleon.to(dtype).eval().requires_grad_(False)
+        transformer = _ours(chameleon, dimensions, dtype)
         peft_config = LoraConfig(r=RANK, lora_alpha=RANK, target_modules=["q_proj", "k_proj", "v_proj"])
         shared = {id(parameter): parameter for parameter in chameleon.parameters()}
         twin = copy.deepcopy(chameleon, shared)  # decoding shall not run through peft's layers
@@ -144,7 +149,7 @@ class Peers:
         return taken
 
     def our_loss(self) -> Tensor:
-        vectors = torch.zeros(0, CONFIG.hidden_size, device=self.device)
+        vectors = torch.zeros(0, self.transformer.config.hidden_size, device=self.device)
         with attach_adapter(self.transformer, self.adapter):
             return image_code_loss(self.transformer, self.batch, vectors, 0)
 
@@ -234,11 +239,11 @@ class Loop:
         return guide(logits[0], logits[1], SETTINGS.cfg)
 
 
-def _ours(chameleon: Any, device: torch.device, dtype: torch.dtype) -> Transformer:
+def _ours(chameleon: Any, dimensions: TransformerConfig, dtype: torch.dtype) -> Transformer:
     """Our transformer with the very tensors of transformers' model."""
     weights = {name: value for name, value in chameleon.state_dict().items() if not name.startswith("model.vqmodel")}
     weights["image_head.weight"] = weights.pop("lm_head.weight")[CODES].clone()
-    config = replace(CONFIG, qk_norm_groups=CONFIG.num_attention_heads)
+    config = replace(dimensions, qk_norm_groups=dimensions.num_attention_heads)
     transformer = Transformer(config, operations=layers, device="meta", dtype=dtype)
     transformer.load_state_dict(weights, assign=True)
     return transformer.requires_grad_(False).eval()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -10,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ar_core.control import Cancelled
-from ar_core.sampling import jacobi, sequential
+from ar_core.sampling import SamplingSettings, jacobi, sequential
+from ar_core.sampling.engine import Engine
 from ar_core.sampling.settings import CODES_PER_STEP
 from ar_core.sampling.steps import StepOptions
 
@@ -42,6 +45,20 @@ class Stopwatch:
 
     def finished(self) -> bool:
         return self.done >= self.count
+
+
+def median_step_seconds(engine: Engine, settings: SamplingSettings, steps: int) -> float:
+    """Median seconds of a forward pass with everything around it, after the prompt and a first step."""
+    ticks: list[float] = []
+    decode = sequential.decode_sequentially if settings.window == 1 else jacobi.decode_jacobi
+    with suppress(Cancelled):
+        decode(
+            engine,
+            settings,
+            progress=lambda *_: ticks.append(seconds_when_finished(engine.device)),
+            cancel=lambda: len(ticks) > steps + 1,
+        )
+    return statistics.median(after - before for before, after in itertools.pairwise(ticks[1:]))
 
 
 def time_naive(model: Model, count: int) -> Stopwatch:

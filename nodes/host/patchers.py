@@ -43,7 +43,6 @@ def patcher_class(load: torch.device) -> type[ModelPatcher]:
     return dynamic
 
 
-@functools.cache
 def trainable_patcher(base: Any) -> Any:
     """The class `base` of patchers, with weights that can always be trained beside.
 

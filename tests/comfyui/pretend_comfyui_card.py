@@ -16,8 +16,14 @@ from pretend_card import DEVICE, Card, CardTensor, with_streams
 GIB = 2**30
 
 
-def pretend(card: Card, setattr_: Any, *, cuda_malloc: bool, dynamic: int | None = None) -> None:
-    """Make ComfyUI believe in `card`, through a monkeypatch's `setattr`. `dynamic`: bytes that weights may take."""
+def pretend(
+    card: Card, setattr_: Any, *, cuda_malloc: bool, most: int | None = None, dynamic: int | None = None
+) -> None:
+    """Make ComfyUI believe in `card`, through a monkeypatch's `setattr`.
+
+    `most`: bytes of one model's layers that are held there, for versions that hold 128 MiB at least, which is more than
+    the miniature has. `dynamic`: bytes that weights may take with DynamicVRAM.
+    """
     import comfy.model_management as memory
 
     with_streams(setattr_)
@@ -28,7 +34,6 @@ def pretend(card: Card, setattr_: Any, *, cuda_malloc: bool, dynamic: int | None
     setattr_(memory, "lowvram_available", True)
     setattr_(memory, "is_nvidia", lambda: True)
     setattr_(memory, "should_use_bf16", lambda *_, **__: True)
-    setattr_(memory, "lora_compute_dtype", lambda device: torch.float32)
     setattr_(memory, "soft_empty_cache", lambda *_, **__: None)
     setattr_(memory, "MIN_WEIGHT_MEMORY_RATIO", 0.0)
     setattr_(memory, "minimum_inference_memory", lambda: 0)
@@ -36,9 +41,23 @@ def pretend(card: Card, setattr_: Any, *, cuda_malloc: bool, dynamic: int | None
     setattr_(memory, "get_free_memory", lambda device=None, torch_free_too=False: free(card, device, torch_free_too))
     setattr_(memory, "get_total_memory", lambda device=None, torch_total_too=False: both(card.size, torch_total_too))
     setattr_(memory.args, "cuda_malloc", cuda_malloc)
-    for name, value in (("NUM_STREAMS", 2), ("synchronize", lambda *_: None), ("STREAMS", {}), ("stream_counters", {})):
+    later = {  # than 0.3.64
+        "NUM_STREAMS": 2,
+        "STREAMS": {},
+        "stream_counters": {},
+        "synchronize": lambda *_: None,
+        "lora_compute_dtype": lambda device: torch.float32,
+    }
+    for name, value in later.items():
         if hasattr(memory, name):
             setattr_(memory, name, value)
+    if most is not None and not hasattr(memory, "is_oom"):  # before 0.4
+        load = memory.LoadedModel.model_load
+        setattr_(
+            memory.LoadedModel,
+            "model_load",
+            lambda self, room=0, **options: load(self, min(room or most, most), **options),
+        )
     if dynamic is not None:
         turn_on_dynamic_vram(setattr_, dynamic)
 

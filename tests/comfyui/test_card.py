@@ -40,8 +40,7 @@ def needs_little(pack, monkeypatch):
 
 @pytest.fixture
 def card(base, monkeypatch):
-    """Starts a card of so many bytes in place of the one before; `dynamic`: bytes of weights that DynamicVRAM may hold
-    there."""
+    """Starts a card of so many bytes in place of the one before; see `pretend`."""
     import comfy.model_management as memory
 
     started = []
@@ -51,12 +50,12 @@ def card(base, monkeypatch):
         while started:
             started.pop().__exit__(None, None, None)
 
-    def start(size: int, *, cuda_malloc: bool = True, dynamic: int | None = None) -> Card:
+    def start(size: int, *, cuda_malloc: bool = True, **others: int) -> Card:
         stop()
         pretended = Card(size)
         pretended.__enter__()
         started.append(pretended)
-        pretend(pretended, monkeypatch.setattr, cuda_malloc=cuda_malloc, dynamic=dynamic)
+        pretend(pretended, monkeypatch.setattr, cuda_malloc=cuda_malloc, **others)
         return pretended
 
     yield start
@@ -123,7 +122,8 @@ def test_a_card_on_which_layers_are_streamed(
     wanted = on_a_large_card(precision)
     transformer, tokenizer = sizes(pack, wanted)
     runs("card")
-    pretended = card(int(share * transformer) + tokenizer + 32 * MIB, cuda_malloc=cuda_malloc)
+    held = int(share * transformer)
+    pretended = card(held + tokenizer + 32 * MIB, cuda_malloc=cuda_malloc, most=held)
     got = Comfy(comfy.base).run(whole_graph(precision))
     check_equal(got, wanted)
     assert got.outputs["model"][0][0].model.transformer.model_lowvram  # some layers were

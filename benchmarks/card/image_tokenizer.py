@@ -1,0 +1,39 @@
+"""Reading and drawing pictures with the image tokenizer of full size: seconds, and memory beside what was computed."""
+
+from __future__ import annotations
+
+import torch
+
+from ar_core.image_tokenizer.vqgan import ImageTokenizer
+from ar_core.memory import image_bytes
+
+from ..common.machine import default_device, seconds_when_finished
+from .random_model import is_rehearsal, tokenizer_dimensions
+from .rows import row
+from .training import held_bytes, peak_bytes
+
+
+def run() -> None:
+    device = default_device()
+    config = tokenizer_dimensions()
+    tokenizer = ImageTokenizer(config, device=device).requires_grad_(False).eval()
+    sides: tuple[int, ...] = (512, 768, 1024)
+    if is_rehearsal():
+        sides = (64,)
+    for side in sides:
+        picture = torch.rand(1, side, side, 3, device=device)
+        codes = torch.zeros(1, side // config.factor, side // config.factor, dtype=torch.long, device=device)
+        for name, work in (("read", lambda: tokenizer.encode(picture)), ("draw", lambda: tokenizer.decode(codes))):  # noqa: B023
+            before = held_bytes(device)
+            with torch.inference_mode():
+                work()
+                began = seconds_when_finished(device)
+                work()
+                taken = seconds_when_finished(device) - began
+            row(
+                side=side,
+                what=name,
+                seconds=taken,
+                peak_gib=(peak_bytes(device) - before) / 2**30,
+                computed_gib=image_bytes(config, (side, side)) / 2**30,
+            )
