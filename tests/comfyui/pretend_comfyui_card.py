@@ -53,11 +53,12 @@ def pretend(
             setattr_(memory, name, value)
     if most is not None and not hasattr(memory, "is_oom"):  # before 0.4
         load = memory.LoadedModel.model_load
-        setattr_(
-            memory.LoadedModel,
-            "model_load",
-            lambda self, room=0, **options: load(self, min(room or most, most), **options),
-        )
+
+        def held_back(self: Any, room: float = 0, **options: Any) -> Any:
+            left = max(0.1, most - self.model_loaded_memory())
+            return load(self, min(room or left, left), **options)
+
+        setattr_(memory.LoadedModel, "model_load", held_back)
     if dynamic is not None:
         turn_on_dynamic_vram(setattr_, dynamic)
 
