@@ -1,13 +1,16 @@
-"""torch.nn's layers for `operations`, with the linear one arranged for decoding on a CPU.
+"""torch.nn's layers for `operations`, with the linear one arranged for a CPU.
 
 In float32, `F.linear` on two rows (one image with guidance) costs as much as two products with one row each; the same
-product the other way round reads the weights once. From four rows on `F.linear` is faster again (docs/log.md).
+product the other way round reads the weights once (docs/log.md). On some CPUs other products are faster, too: see
+`cpu_products`.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from . import cpu_products
 
 Embedding = nn.Embedding
 RMSNorm = nn.RMSNorm
@@ -16,13 +19,16 @@ FEW = (2, 3)  # rows of an input for which the product the other way round is fa
 
 
 class Linear(nn.Linear):
-    """torch.nn's, with the product turned round where that is faster."""
+    """torch.nn's, with another product where that is faster."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in) -> (..., out)"""
-        rows = x.numel() // x.shape[-1]
-        few = rows in FEW and x.device.type == "cpu" and x.dtype == torch.float32
-        if not few or self.bias is not None or torch.is_grad_enabled():
+        if self.bias is not None or x.device.type != "cpu":
             return super().forward(x)
-        product = self.weight @ x.reshape(rows, -1).T  # (out, rows)
-        return product.T.reshape(*x.shape[:-1], -1)
+        rows = x.numel() // x.shape[-1]
+        if rows in FEW and x.dtype == torch.float32 and not torch.is_grad_enabled():
+            turned = self.weight @ x.reshape(rows, -1).T  # (out, rows)
+            return turned.T.reshape(*x.shape[:-1], -1)
+        if x.dtype == self.weight.dtype and cpu_products.suits(x):
+            return cpu_products.linear(x, self.weight)
+        return super().forward(x)

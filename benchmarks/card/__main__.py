@@ -36,17 +36,16 @@ def run_section(name: str, seconds: float, options: argparse.Namespace) -> dict[
     if options.comfyui:
         command += ["--comfyui", str(options.comfyui)]
     began = time.monotonic()
-    log = options.out / f"{name}.log"
-    with log.open("w", encoding="utf-8") as file:
-        try:
-            code = subprocess.run(
-                command, stdout=file, stderr=subprocess.STDOUT, timeout=seconds, check=False
-            ).returncode
-            ended = "finished" if code == 0 else f"failed with exit code {code}"
-        except subprocess.TimeoutExpired:
-            ended = f"stopped at its limit of {seconds:.0f} s"
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    log.unlink()
+    ended = FINISHED
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds, check=False)
+        said = done.stdout
+        if done.returncode:
+            ended = f"failed with exit code {done.returncode}"
+    except subprocess.TimeoutExpired as stopped:
+        said = stopped.stdout or b""
+        ended = f"stopped at its limit of {seconds:.0f} s"
+    lines = said.decode("utf-8", errors="replace").splitlines()
     rows, others = found_in(lines)
     result: dict[str, object] = {"ended": ended, "seconds": round(time.monotonic() - began, 1), "rows": rows}
     if ended != FINISHED:

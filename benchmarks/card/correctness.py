@@ -39,9 +39,11 @@ def run() -> None:
     batch = pairs(cpu, codes)
     logits = forced_logits(cpu, batch)
     gradient = gradients(cpu, batch)
-    precisions, windows = ("fp32", "bf16", "fp16", "int8", "4-bit"), (1, 16, 64)
+    precisions = ["fp32", "bf16", "fp16", "int8", "4-bit"]
+    windows = [1, 16, 64]
     if is_rehearsal():
-        precisions, windows = ("bf16", "int8"), (64,)
+        precisions = ["bf16", "int8"]
+        windows = [64]
     on_cpu = {window: draw(cpu, replace(settings, window=window)) for window in windows}
     for name in precisions:
         precision = PRECISIONS[name]

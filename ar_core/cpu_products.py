@@ -1,0 +1,104 @@
+"""Matrix products on a CPU that torch does not do the fastest way, through oneDNN, which is part of torch.
+
+Measured on an AMD EPYC with AVX-512 (docs/log.md), and used on such CPUs alone:
+
+- float32: torch multiplies through MKL, which reaches less than half of oneDNN's speed on AMD.
+- bfloat16: torch multiplies through oneDNN, which arranges the weight anew for every product. For few rows that takes
+  longer than the product; here a weight is arranged once and kept beside the original, where there is room. The numbers
+  are the same, bit by bit.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .devices import free_memory
+
+PACKED_ROWS = 64  # rows of an input up to which an arranged weight is worth its memory
+LEFT_FREE = 2 * 2**30  # bytes of main memory that arranged weights leave free
+
+
+@functools.cache
+def available() -> bool:
+    """Whether this is a CPU on which these products were measured to be faster, and torch has them."""
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or "AMD" not in processor():
+        return False
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def processor() -> str:
+    """The processor's maker, such as "AuthenticAMD"."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(encoding="utf-8").splitlines():
+            if line.startswith("vendor_id"):
+                return line
+    return platform.processor()
+
+
+def suits(x: Tensor) -> bool:
+    """Whether `linear` is for an input of this kind."""
+    kind = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
+    return kind and available() and not torch.compiler.is_compiling()
+
+
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """x (..., in) and weight (out, in) of one type -> (..., out), as torch.nn.functional.linear."""
+    rows = x.numel() // x.shape[-1]
+    learns = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    if x.dtype == torch.bfloat16:
+        if learns or rows > PACKED_ROWS:
+            return torch.nn.functional.linear(x, weight)
+        return product(x, packed(weight))
+    if learns:
+        return Product.apply(x, weight)
+    return product(x, weight)
+
+
+class Product(torch.autograd.Function):
+    """The product in float32, with the gradients of both."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x if weight.requires_grad else None, weight)
+        return product(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        of_x = None
+        of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_x = product(gradients[0], weight.t())
+        if ctx.needs_input_grad[1]:
+            of_weight = product(gradients[0].flatten(0, -2).t(), x.flatten(0, -2).t())
+        return of_x, of_weight
+
+
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """oneDNN's, of `weight` as it is or arranged; it has no gradients."""
+    rows = x.reshape(-1, x.shape[-1])
+    multiplied = torch.ops.mkldnn._linear_pointwise(rows.detach(), weight.detach(), None, "none", [], "")
+    return multiplied.view(*x.shape[:-1], -1)
+
+
+def packed(weight: Tensor) -> Tensor:
+    """`weight` as oneDNN wants it, kept with it; itself where there is no room."""
+    kept = getattr(weight, "kept_packed", None)
+    if kept is None or kept[0] != weight.data_ptr():
+        kept = (weight.data_ptr(), _packed(weight))
+        weight.kept_packed = kept  # type: ignore[attr-defined]
+    return kept[1]
+
+
+def _packed(weight: Tensor) -> Tensor:
+    free = free_memory(weight.device)
+    if free is not None and free < weight.nbytes + LEFT_FREE:
+        return weight.detach()
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach(), 2)  # for about so many rows
