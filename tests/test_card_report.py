@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.card import SECTIONS
+from benchmarks.card.__main__ import output_of
 from benchmarks.card.random_model import dimensions, random_transformer
 from benchmarks.card.rows import MARK, as_markdown, found_in
 
@@ -34,9 +35,13 @@ def test_sections_end_with_their_rows_or_with_what_is_missing(tmp_path):
 
 
 def test_a_stop_keeps_what_was_found_before(tmp_path):
-    found = report(tmp_path, "--only", "image tokenizer", "peers", "--minutes", "0.25")
-    assert len(found["sections"]["image tokenizer"]["rows"]) == 2
-    assert found["sections"]["peers"]["ended"] != "finished"  # 60 s are not left: stopped, or not begun
+    """Also of a section that hangs; and one that fails does not end the report."""
+    hangs = [sys.executable, "-uc", "import time; print('row: {}'); time.sleep(60)"]
+    assert output_of(hangs, 3) == (["row: {}"], "stopped at its limit of 3 s")
+    fails = [sys.executable, "-uc", "print('row: {}'); raise SystemExit(3)"]
+    assert output_of(fails, 60) == (["row: {}"], "failed with exit code 3")
+    found = report(tmp_path, "--only", "image tokenizer", "--minutes", "0.01")
+    assert found["sections"]["image tokenizer"]["ended"] == "not begun: no time left"
 
 
 def test_every_section_can_be_imported():

@@ -18,6 +18,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ar_core.files import write_json, write_text
@@ -36,6 +37,16 @@ def run_section(name: str, seconds: float, options: argparse.Namespace) -> dict[
     if options.comfyui:
         command += ["--comfyui", str(options.comfyui)]
     began = time.monotonic()
+    lines, ended = output_of(command, seconds)
+    rows, others = found_in(lines)
+    result: dict[str, object] = {"ended": ended, "seconds": round(time.monotonic() - began, 1), "rows": rows}
+    if ended != FINISHED:
+        result["last_lines"] = others[-4:]
+    return result
+
+
+def output_of(command: Sequence[str], seconds: float) -> tuple[list[str], str]:
+    """The lines that a process printed within its time, and how it ended."""
     ended = FINISHED
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds, check=False)
@@ -45,12 +56,7 @@ def run_section(name: str, seconds: float, options: argparse.Namespace) -> dict[
     except subprocess.TimeoutExpired as stopped:
         said = stopped.stdout or b""
         ended = f"stopped at its limit of {seconds:.0f} s"
-    lines = said.decode("utf-8", errors="replace").splitlines()
-    rows, others = found_in(lines)
-    result: dict[str, object] = {"ended": ended, "seconds": round(time.monotonic() - began, 1), "rows": rows}
-    if ended != FINISHED:
-        result["last_lines"] = others[-4:]
-    return result
+    return said.decode("utf-8", errors="replace").splitlines(), ended
 
 
 def run_all(options: argparse.Namespace) -> None:
