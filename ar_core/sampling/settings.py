@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .. import cpu_products
 from ..families.family import Family
 from ..families.protocol import Size
 
@@ -119,7 +120,7 @@ def auto_window(device: str, dtype: torch.dtype, images: int, hidden: int, quant
     """
     if device == "cpu" and hidden <= SMALL:
         best = CPU_SMALL_MODEL
-    elif device == "cpu" and (quantized == "int8" or dtype == torch.float32):
+    elif device == "cpu" and (quantized == "int8" or (dtype == torch.float32 and not cpu_products.available())):
         best = CPU_SLOW_PRODUCTS
     elif device == "cpu":
         best = CPU
