@@ -37,10 +37,11 @@ def draw_in_batches(
     others of `ARModel.generate`. Raises NotEnough where not even one fits, TextError and Cancelled.
     """
     most = most or BATCH
+    limit = most
     for first in range(done - done % most, len(prompts), most):
         batch = prompts[first : first + most]
         chosen = replace(settings, window=settings.window or model.auto_window(len(batch)))
-        fit = fitting_images(model, settings.size, settings.cfg, len(batch))
+        fit = min(limit, fitting_images(model, settings.size, settings.cfg, len(batch)))
         start = max(0, done - first)
         while start < len(batch):
             part = batch[start : start + fit]
@@ -52,19 +53,23 @@ def draw_in_batches(
                 if fit == 1 or not is_out_of_memory(error):
                     raise
                 fit //= 2  # something else has taken memory since it was counted
+                limit = fit
                 log.warning("Memory ran out: pictures are drawn %d at a time from here on", fit)
                 continue
             yield images
             start += len(images)
 
 
-def fitting_images(model: ARModel, size: Size, cfg: float, most: int) -> int:
-    """How many pictures of `size`, up to `most`, can be drawn at once now. Raises NotEnough where none can."""
+def fitting_images(model: ARModel, size: Size, cfg: float, most: int, more: int = 0) -> int:
+    """How many pictures of `size`, up to `most`, can be drawn at once now, with `more` bytes beside them.
+
+    Raises NotEnough where none can.
+    """
     free = room(model.device)
     if free is None:
         return most
     for count in range(most, 0, -1):
-        needed = drawing_bytes(model, size, count, cfg, previews=False)
+        needed = more + drawing_bytes(model, size, count, cfg, previews=False)
         if needed <= free:
             if count < most:
                 log.info("Pictures are drawn %d at a time instead of %d: more do not fit", count, most)

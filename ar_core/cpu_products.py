@@ -4,8 +4,7 @@ Measured on an AMD EPYC with AVX-512 (docs/log.md), and used on such CPUs alone:
 
 - float32: torch multiplies through MKL, which reaches less than half of oneDNN's speed on AMD.
 - bfloat16: torch multiplies through oneDNN, which arranges the weight anew for every product. For few rows that takes
-  longer than the product; here a weight is arranged once and kept beside the original, where there is room. The numbers
-  are the same, bit by bit.
+  longer than the product; here a weight is arranged once, for drawing, and kept until something is trained.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from .devices import free_memory
 
 PACKED_ROWS = 64  # rows of an input up to which an arranged weight is worth its memory
-LEFT_FREE = 2 * 2**30  # bytes of main memory that arranged weights leave free
 
 
 @functools.cache
@@ -43,9 +42,10 @@ def processor() -> str:
 
 
 def suits(x: Tensor) -> bool:
-    """Whether `linear` is for an input of this kind."""
-    kind = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
-    return kind and available() and not torch.compiler.is_compiling()
+    """Whether `linear` is for an input of this kind. What torch compiles or casts by itself is left to it."""
+    if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
+        return False
+    return available() and x.numel() > 0 and not torch.is_autocast_enabled("cpu")
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     if x.dtype == torch.bfloat16:
         if learns or rows > PACKED_ROWS:
             return torch.nn.functional.linear(x, weight)
-        return product(x, packed(weight))
+        return product(x, PACKED.get(weight))
     if learns:
         return Product.apply(x, weight)
     return product(x, weight)
@@ -85,20 +85,56 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
     """oneDNN's, of `weight` as it is or arranged; it has no gradients."""
     rows = x.reshape(-1, x.shape[-1])
     multiplied = torch.ops.mkldnn._linear_pointwise(rows.detach(), weight.detach(), None, "none", [], "")
-    return multiplied.view(*x.shape[:-1], -1)
+    return multiplied.view(*x.shape[:-1], multiplied.shape[-1])
 
 
-def packed(weight: Tensor) -> Tensor:
-    """`weight` as oneDNN wants it, kept with it; itself where there is no room."""
-    kept = getattr(weight, "kept_packed", None)
-    if kept is None or kept[0] != weight.data_ptr():
-        kept = (weight.data_ptr(), _packed(weight))
-        weight.kept_packed = kept  # type: ignore[attr-defined]
-    return kept[1]
+class PackedWeights:
+    """Weights as oneDNN wants them, beside their originals: at most half of the memory that was free at first."""
+
+    def __init__(self) -> None:
+        self.kept = WeakIdKeyDictionary()
+        self.bytes = 0
+        self.limit = 0
+
+    def get(self, weight: Tensor) -> Tensor:
+        """`weight` arranged, anew where it has changed; itself where there is no room."""
+        state = (weight.data_ptr(), version(weight))
+        known = self.kept.get(weight)
+        if known is not None and known[0] == state:
+            return known[1]
+        if not self.kept:
+            self.limit = (free_memory(weight.device) or 0) // 2
+            self.bytes = 0
+        if known is None and self.bytes + weight.nbytes > self.limit:
+            return weight
+        if known is None:
+            self.bytes += weight.nbytes
+        arranged = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), 2)  # for about so many rows
+        self.kept[weight] = (state, arranged)
+        return arranged
+
+    def forget(self) -> None:
+        """Give the memory back."""
+        if self.kept:
+            self.kept.clear()
+        self.bytes = 0
 
 
-def _packed(weight: Tensor) -> Tensor:
-    free = free_memory(weight.device)
-    if free is not None and free < weight.nbytes + LEFT_FREE:
-        return weight.detach()
-    return torch.ops.mkldnn._reorder_linear_weight(weight.detach(), 2)  # for about so many rows
+def version(tensor: Tensor) -> int:
+    """Grows with every change in place that torch knows of (not with those of `.data`); 0 where it is not counted."""
+    if tensor.is_inference():
+        return 0
+    return tensor._version
+
+
+PACKED = PackedWeights()
+
+
+def forget() -> None:
+    """Give back the memory of arranged weights."""
+    PACKED.forget()
+
+
+def held_bytes() -> int:
+    """What arranged weights take."""
+    return PACKED.bytes

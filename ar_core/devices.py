@@ -91,6 +91,8 @@ def own_card(device: torch.device) -> torch.device:
     rank = os.environ.get("LOCAL_RANK")
     if rank is None or device.index is not None or device.type not in ("cuda", "xpu"):
         return device
+    if getattr(torch, device.type).device_count() == 1:  # a launcher shows every process its own card alone
+        return device
     return torch.device(device.type, int(rank))
 
 

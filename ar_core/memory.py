@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from . import cpu_products
 from .adapters import target_shapes
 from .architecture import ImageTokenizerConfig, TransformerConfig
 from .cache import KVCache
@@ -174,16 +175,28 @@ def drawing_bytes(model: ARModel, size: Size, images: int, cfg: float, *, previe
 
 
 def merged_bytes(model: ARModel) -> int:
-    """The projections that are held a second time, with the changes of personalizations merged into them."""
-    if model.base.quantized:
+    """The projections that will be held a second time, with the changes of personalizations merged into them."""
+    if model.base.quantized or model.has_merged:
         return 0
     shapes = {name: adapter.shape(name) for adapter, _ in model.changes for name in adapter.names()}
     return sum(rows * columns for rows, columns in shapes.values()) * _itemsize(model.base)
 
 
-def learning_bytes(model: ARModel, micro_batch: int, checkpointing: bool, parameters: int) -> int:
-    """Reading photos and then training at the recipe's size, on top of the weights; `parameters`: of the adapter."""
-    size = model.family.recipe.learned_size
+def merge_bytes(transformer: Transformer) -> int:
+    """What a learned change of the layers takes when it is merged; 0 for quantised weights, which cannot take it."""
+    if transformer.quantized:
+        return 0
+    return sum(rows * columns for rows, columns in target_shapes(transformer).values()) * _itemsize(transformer)
+
+
+def learning_bytes(
+    model: ARModel, micro_batch: int, checkpointing: bool, parameters: int, size: Size | None = None
+) -> int:
+    """Reading photos and then training at `size`, on top of the weights; None: the recipe's size for training.
+
+    `parameters`: of the adapter.
+    """
+    size = size or model.family.recipe.learned_size
     image = image_bytes(model.image_tokenizer.config, size)
     training = training_bytes(
         model.transformer.config,
@@ -217,8 +230,10 @@ def run_bytes(parameters: int, kept: int) -> int:
 def room(device: torch.device) -> int | None:
     """Bytes of a device that can be planned with; None where it does not say how much is free."""
     free = free_memory(device)
-    if free is None or device.type == "cpu":
-        return free
+    if free is None:
+        return None
+    if device.type == "cpu":
+        return free + cpu_products.held_bytes()  # which training gives back
     return max(0, free - SLACK)
 
 

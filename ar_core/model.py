@@ -26,7 +26,7 @@ from .families.protocol import Protocol, Size
 from .families.registry import choose_family
 from .image_tokenizer.vqgan import ImageTokenizer
 from .personalization import Personalization, PersonalizationError
-from .quantization import SCHEMES
+from .quantization import EXPERIMENTAL, SCHEMES
 from .sampling import SamplingSettings, jacobi, sequential
 from .sampling.engine import Engine
 from .sampling.sequential import Decoded, OnRow
@@ -56,7 +56,7 @@ PRECISIONS = {
     "bf16": Precision(torch.bfloat16),
     "fp16": Precision(torch.float16),
     "fp32": Precision(torch.float32),
-    **{scheme: Precision(quantized=scheme) for scheme in SCHEMES},
+    **{scheme: Precision(quantized=scheme) for scheme in (*SCHEMES, *EXPERIMENTAL)},
 }
 
 
@@ -126,8 +126,9 @@ class ARModel:
     ) -> ARModel:
         """Load a model folder in any format that `checkpoints` knows; "miniature" is the model that ships.
 
-        `dtype` None takes bfloat16, but float32 for a small model on a CPU. `quantized`, one of `quantization.SCHEMES`,
-        holds the layers' projections in 8 or 4 bits and everything else in `dtype`, None being bfloat16 everywhere.
+        `dtype` None takes bfloat16, but float32 for a small model on a CPU. `quantized`, one of `quantization.SCHEMES`
+        or EXPERIMENTAL, holds the layers' projections in 8 or 4 bits and everything else in `dtype`, None being
+        bfloat16 everywhere.
         `family`: a name in `families.registry.FAMILIES`; None recognises it by the files' contents, and where those
         leave a question, `notes` has it. `vq`, `tokenizer`: files of the image and the text tokenizer that are not in
         the folder or near it. `operations`: a namespace with torch.nn's layers. Raises CheckpointError,
@@ -190,6 +191,11 @@ class ARModel:
         if self.base.quantized or not self.changes:
             return self.base
         return merge_adapters(self.base, self.changes)
+
+    @property
+    def has_merged(self) -> bool:
+        """Whether the copy with the merged changes was made: its memory is taken already."""
+        return "transformer" in self.__dict__
 
     @property
     def unmerged(self) -> list[tuple[Adapter, float]]:
@@ -330,7 +336,7 @@ class ARModel:
             return decode(engine, settings, first_image=first_image, progress=progress, cancel=cancel, on_row=on_row)
 
         with self.personalizing():
-            result = decoded()  # the engine and its KV cache are gone before pictures are decoded
+            result = decoded()  # the engine and its KV cache are gone then, but for recorded steps that are kept
         images = self.decode(result.codes)
         return [
             Generated(images[k : k + 1], result.codes[k : k + 1], prompt, settings, result.steps)
@@ -351,10 +357,10 @@ class ARModel:
         """The window that "auto" stands for when so many images are drawn at once, on `device` where that differs."""
         return auto_window(
             (device or self.device).type,
-            self.transformer.dtype,
+            self.base.dtype,
             images,
-            self.transformer.config.hidden_size,
-            self.transformer.quantized,
+            self.base.config.hidden_size,
+            self.base.quantized,
         )
 
     def _preview(self, show: Callable[[Tensor], None]) -> OnRow:

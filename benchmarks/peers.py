@@ -4,8 +4,9 @@
 
 Decoding: a loop over transformers' Chameleon with both rows of guidance in one batch, once over a growing cache
 (DynamicCache) and once over one of fixed size (StaticCache), against `decode_sequentially`. Training: a plain loop with
-peft's LoRA of rank 64 on q, k and v and one pair of 512 px, against one step of our training loop. All take turns, and
-the medians of the turns are compared; before that, both must give the same numbers (logits, loss).
+peft's LoRA of rank 64 on q, k and v and one pair of 512 px, against the same step through our transformer, adapter and
+loss. All take turns, and the medians of the turns are compared; before that, both must give the same numbers (logits,
+loss).
 
 Random weights, 101M parameters in the layers and Lumina's vocabulary. transformers computes the logits of the whole
 vocabulary, as its class does; ours has the image codes' alone. The peers are in `common/peers.py`.

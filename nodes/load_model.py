@@ -56,7 +56,8 @@ class LoadModel(io.ComfyNode):
                     default="auto",
                     tooltip="auto: bf16 on a graphics card (fp16 on cards without bf16), fp32 for the miniature on a "
                     "CPU. fp32 needs twice the memory. int8: half the memory of bf16, slightly different pictures. "
-                    "4-bit: a third, needs the package bitsandbytes. Both only work with LoRA.",
+                    "4-bit: a third, needs the package bitsandbytes. int8-rotated: like int8, with products of 8 bits "
+                    "on NVIDIA cards; nobody has measured it yet. These only work with LoRA.",
                 ),
                 advanced(
                     io.Combo.Input,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toy import FAMILY, toy_model
+from toy import FAMILY, toy_lora, toy_model
 
 from ar_core import batches
 from ar_core.batches import draw_in_batches, fitting_images
-from ar_core.memory import NotEnough, drawing_bytes
+from ar_core.memory import NotEnough, drawing_bytes, merge_bytes
 from ar_core.model import ARModel
 from ar_core.sampling import SamplingSettings
 
@@ -32,6 +32,20 @@ def room_for(model, monkeypatch):
         monkeypatch.setattr(batches, "room", lambda device: free)
 
     return leave
+
+
+def test_the_copy_with_a_subject_is_counted_once(model, monkeypatch):
+    """It is made on the way: what is free shrinks by it then."""
+    personal = model.personalized(toy_lora(model))
+    needed = drawing_bytes(personal, SETTINGS.size, 8, SETTINGS.cfg, previews=False)
+    copied = merge_bytes(model.base)
+
+    def room(device: torch.device) -> int:
+        return needed - copied * personal.has_merged
+
+    monkeypatch.setattr(batches, "room", room)
+    prompts = ["a [V] dog"] * 16
+    assert [len(part) for part in draw_in_batches(personal, prompts, SETTINGS)] == [8, 8]
 
 
 def drawn(model: ARModel, **options) -> tuple[list[int], torch.Tensor, set[int]]:
@@ -81,7 +95,10 @@ def test_memory_that_runs_out_after_all_only_makes_parts_smaller(model, room_for
     expected = drawn(model)[1]
     generate = ARModel.generate
 
+    tried = []
+
     def full(self, prompts, *arguments, **options):
+        tried.append(len(prompts))
         if len(prompts) > 3:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return generate(self, prompts, *arguments, **options)
@@ -89,6 +106,7 @@ def test_memory_that_runs_out_after_all_only_makes_parts_smaller(model, room_for
     monkeypatch.setattr(ARModel, "generate", full)
     parts, codes, _ = drawn(model)
     assert parts == [2, 2, 2, 2, 2] and torch.equal(codes, expected)
+    assert tried == [8, 4, 2, 2, 2, 2, 2]  # it is learned once
 
 
 def test_an_error_of_another_kind_is_not_swallowed(model, room_for, monkeypatch):

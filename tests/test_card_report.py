@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import torch
 
 from benchmarks.card import SECTIONS
@@ -38,6 +39,10 @@ def test_a_stop_keeps_what_was_found_before(tmp_path):
     """Also of a section that hangs; and one that fails does not end the report."""
     hangs = [sys.executable, "-uc", "import time; print('row: {}'); time.sleep(60)"]
     assert output_of(hangs, 3) == (["row: {}"], "stopped at its limit of 3 s")
+    starts_another = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(77)'])"
+    output_of([sys.executable, "-c", starts_another], 2)
+    running = [(process.info["cmdline"] or [""])[-1] for process in psutil.process_iter(["cmdline"])]
+    assert "import time; time.sleep(77)" not in running
     fails = [sys.executable, "-uc", "print('row: {}'); raise SystemExit(3)"]
     assert output_of(fails, 60) == (["row: {}"], "failed with exit code 3")
     found = report(tmp_path, "--only", "image tokenizer", "--minutes", "0.01")

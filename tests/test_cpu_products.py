@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -16,6 +18,7 @@ if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
 def fast(monkeypatch):
     """As on a CPU on which these products are used."""
     monkeypatch.setattr(cpu_products, "available", lambda: True)
+    monkeypatch.setattr(cpu_products, "PACKED", cpu_products.PackedWeights())
 
 
 def pair(rows: int, dtype: torch.dtype) -> tuple[torch.Tensor, layers.Linear]:
@@ -45,38 +48,84 @@ def test_gradients_of_float32_are_torchs(fast, learns):
         assert torch.allclose(ours, theirs, atol=1e-3, rtol=1e-4)
 
 
-def test_bfloat16_is_arranged_once_and_again_when_the_weight_changes(fast, monkeypatch):
-    calls, arrange = [], cpu_products._packed
-    monkeypatch.setattr(cpu_products, "_packed", lambda weight: (calls.append(1), arrange(weight))[1])
+def arranged_for(weight: torch.Tensor) -> torch.Tensor | None:
+    found = cpu_products.PACKED.kept.get(weight)
+    return found and found[1]
+
+
+def check(x: torch.Tensor, layer: layers.Linear) -> None:
+    expected = F.linear(x, layer.weight)
+    assert torch.allclose(layer(x).float(), expected.float(), atol=0.02 * float(expected.abs().max()))
+
+
+def test_bfloat16_is_arranged_once_and_again_when_the_weight_changes(fast):
     x, layer = pair(2, torch.bfloat16)
-    with torch.inference_mode():
-        for _ in range(3):
-            assert torch.allclose(layer(x).float(), F.linear(x, layer.weight).float(), atol=0.03)
-        assert len(calls) == 1
+    with torch.no_grad():
+        check(x, layer)
+        first = arranged_for(layer.weight)
+        check(x, layer)
+        assert first is not None and arranged_for(layer.weight) is first
+        layer.weight.copy_(torch.randn(24, 48))  # in place: the address stays
+        check(x, layer)
         layer.weight.data = torch.randn(24, 48).bfloat16()
-        assert torch.allclose(layer(x).float(), F.linear(x, layer.weight).float(), atol=0.2)
-    assert len(calls) == 2
+        check(x, layer)
+        assert arranged_for(layer.weight) is not first
+    assert cpu_products.held_bytes() == layer.weight.nbytes
+    cpu_products.forget()
+    assert cpu_products.held_bytes() == 0 and arranged_for(layer.weight) is None
 
 
-def test_a_weight_is_arranged_only_where_there_is_room(fast, monkeypatch):
-    monkeypatch.setattr(cpu_products, "free_memory", lambda device: cpu_products.LEFT_FREE)
+def test_arranged_weights_take_half_of_what_is_free_at_most(fast, monkeypatch):
+    x, layer = pair(2, torch.bfloat16)
+    _, second = pair(2, torch.bfloat16)
+    monkeypatch.setattr(cpu_products, "free_memory", lambda device: 3 * layer.weight.nbytes)
+    with torch.inference_mode():
+        check(x, layer)
+        check(x, second)
+    assert arranged_for(layer.weight) is not None and arranged_for(second.weight) is None
+
+
+def test_nothing_is_left_of_a_model_that_is_gone(fast):
     x, layer = pair(2, torch.bfloat16)
     with torch.inference_mode():
-        assert torch.equal(layer(x), F.linear(x, layer.weight))
-    assert not layer.weight.kept_packed[1].is_mkldnn
+        layer(x)
+    del layer
+    gc.collect()
+    assert len(cpu_products.PACKED.kept) == 0
 
 
 @pytest.mark.parametrize("rows", [1, cpu_products.PACKED_ROWS])
 def test_bfloat16_learns_through_torchs_product(fast, rows):
     x, layer = pair(rows, torch.bfloat16)
     layer(x.requires_grad_()).sum().backward()
-    assert x.grad is not None and not hasattr(layer.weight, "kept_packed")
+    assert x.grad is not None and arranged_for(layer.weight) is None
 
 
-def test_other_cpus_keep_torchs_products(monkeypatch):
-    monkeypatch.setattr(cpu_products, "processor", lambda: "vendor_id: GenuineIntel")
+@pytest.mark.parametrize(
+    "maker, capability, expected",
+    [("AuthenticAMD", "AVX512", True), ("GenuineIntel", "AVX512", False), ("AuthenticAMD", "AVX2", False)],
+)
+def test_they_are_used_where_they_were_measured(monkeypatch, maker, capability, expected):
+    monkeypatch.setattr(cpu_products, "processor", lambda: f"vendor_id: {maker}")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     cpu_products.available.cache_clear()
     try:
-        assert not cpu_products.available()
+        assert cpu_products.available() == expected
     finally:
         cpu_products.available.cache_clear()
+
+
+def test_an_empty_input_and_autocast_are_torchs(fast):
+    layer = layers.Linear(48, 24, bias=False)
+    assert layer(torch.zeros(0, 48)).shape == (0, 24)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(torch.zeros(5, 48)).dtype == torch.bfloat16
+
+
+def test_compiled_layers_are_traced_whole(fast):
+    layer = layers.Linear(48, 24, bias=False).requires_grad_(False)
+    compiled = torch.compile(layer, fullgraph=True, backend="eager")
+    for rows in (1, 2, 8):
+        x = torch.randn(rows, 48)
+        assert torch.allclose(compiled(x), F.linear(x, layer.weight), atol=1e-5)

@@ -102,8 +102,12 @@ def test_free_memory_is_asked_of_the_card_that_has_its_own(monkeypatch):
 def test_each_of_several_processes_has_its_own_card(monkeypatch):
     """Without it every process of `accelerate launch` would load its model on card 0."""
     monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.xpu, "device_count", lambda: 4)
     own = {name: str(devices.own_card(torch.device(name))) for name in ("cuda", "cuda:1", "xpu", "cpu", "mps")}
     assert own == {"cuda": "cuda:2", "cuda:1": "cuda:1", "xpu": "xpu:2", "cpu": "cpu", "mps": "mps"}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)  # a launcher that shows each process one card
+    assert str(devices.own_card(torch.device("cuda"))) == "cuda"
     monkeypatch.delenv("LOCAL_RANK")
     assert str(devices.own_card(torch.device("cuda"))) == "cuda"
 

@@ -86,6 +86,16 @@ def test_the_quickest_passes_that_fit_are_taken(wish):
     assert fitting_passes(model, settings, LAYERS, free) == wish
 
 
+def test_the_size_that_is_trained_counts(tmp_path):
+    """`personalize --size` may be larger than the recipe's."""
+    model = small_training(None)
+    settings = TrainingSettings.resolve(model.family)
+    free = Passes(4, False).bytes(model, settings, LAYERS)
+    assert fitting_passes(model, settings, LAYERS, free) == Passes(4, False)
+    larger = fitting_passes(model, settings, LAYERS, free, (128, 128))
+    assert larger.micro_batch < 4 or larger.gradient_checkpointing
+
+
 def test_where_nothing_fits_or_nobody_knows_the_smallest_passes_are_taken():
     model = small_training(None)
     settings = TrainingSettings.resolve(model.family)

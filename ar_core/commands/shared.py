@@ -56,7 +56,8 @@ def loading_options(command: argparse.ArgumentParser) -> None:
         choices=PRECISIONS,
         default="auto",
         help="auto: bf16, or fp32 for a small model on a CPU; int8, 4-bit: the layers' weights in fewer bits, "
-        "half or a third of the memory of bf16, LoRA only; 4-bit needs bitsandbytes",
+        "half or a third of the memory of bf16, LoRA only; 4-bit needs bitsandbytes; int8-rotated: products of 8 bits, "
+        "needs comfy-kitchen, experimental",
     )
 
 

@@ -8,6 +8,7 @@ from ..batches import BATCH, fitting_images
 from ..memory import (
     NotEnough,
     drawing_bytes,
+    merge_bytes,
     png_bytes,
     room,
     run_bytes,
@@ -62,8 +63,11 @@ def check_memory(bench: Benchmark) -> str:
             "Choose --precision int8 or 4-bit, or leave out the strategies that train q, k and v in full."
         )
     sampling = next(iter(bench.sampling.values()))
-    count = fitting_images(model, sampling.size, sampling.cfg, BATCH)
-    drawing = drawing_bytes(model, sampling.size, count, sampling.cfg, previews=False)
+    merged = 0
+    if any(settings is not None and settings.strategy != "embedding_only" for settings in bench.training.values()):
+        merged = merge_bytes(model.base)  # a subject's change of the layers, once it is learned
+    count = fitting_images(model, sampling.size, sampling.cfg, BATCH, merged)
+    drawing = merged + drawing_bytes(model, sampling.size, count, sampling.cfg, previews=False)
     return (
         f"beside the model training needs {size_text(training)}, and drawing {count} pictures at a time "
         f"{size_text(drawing)}; {size_text(free)} are free on {device}"

@@ -13,13 +13,17 @@ import logging
 from torch import nn
 
 from ..transformer import Transformer
+from .errors import QuantizationError
 from .int8 import Int8
 from .linear import QuantizedLinear
-from .nf4 import NormalFloat4, QuantizationError
+from .nf4 import NormalFloat4
+from .rotated_int8 import RotatedInt8
 
-__all__ = ["SCHEMES", "QuantizationError", "QuantizedLinear", "quantize", "quantized_class"]
+__all__ = ["EXPERIMENTAL", "SCHEMES", "QuantizationError", "QuantizedLinear", "quantize", "quantized_class"]
 
 SCHEMES: dict[str, type[QuantizedLinear]] = {"int8": Int8, "4-bit": NormalFloat4}
+# To be asked for by name; nothing advises them until a card has shown that they pay.
+EXPERIMENTAL: dict[str, type[QuantizedLinear]] = {"int8-rotated": RotatedInt8}
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +31,8 @@ log = logging.getLogger(__name__)
 @functools.cache
 def quantized_class(scheme: str, linear: type) -> type:
     """`linear`, a Linear, with weights as `scheme` holds them; a subclass, so that a host streams it like its own."""
-    return type(f"{SCHEMES[scheme].__name__}{linear.__name__}", (SCHEMES[scheme], linear), {})
+    chosen = {**SCHEMES, **EXPERIMENTAL}[scheme]
+    return type(f"{chosen.__name__}{linear.__name__}", (chosen, linear), {})
 
 
 def quantize(transformer: Transformer, scheme: str) -> Transformer:

@@ -16,13 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .errors import QuantizationError
 from .linear import QuantizedLinear
 
 BLOCK = 64
-
-
-class QuantizationError(ValueError):
-    """A precision that cannot be had here; the message says what to do."""
 
 
 class NormalFloat4(QuantizedLinear):

@@ -33,9 +33,9 @@ def code_probabilities(logits: Tensor, top_k: int, temperature: float) -> Tensor
 def draw_code(p: Tensor, uniform: Tensor) -> Tensor:
     """The code at which the cumulative distribution of p (..., codes) passes `uniform` (...) in [0, 1).
 
-    Inverse CDF: no synchronisation with the device, and the same number always means the same code. It is summed in
-    whole numbers, for which no order of adding makes a difference: an accelerator's cumulative sum of floats may give
-    other bits in every run. A code of probability zero is never drawn. `p` need not sum to 1.
+    Inverse CDF: no synchronisation with the device, and the same number always means the same code. The cumulative sum
+    is one of whole numbers, for which no order of adding makes a difference: an accelerator's cumulative sum of floats
+    may give other bits in every run. A code of probability zero is never drawn. `p` need not sum to 1.
     """
     shares = (p / p.sum(-1, keepdim=True) * MASS).long()
     cumulative = shares.cumsum(-1)  # up to about MASS

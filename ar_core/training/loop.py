@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import nn
 
+from .. import cpu_products
 from ..adapters import attach_adapter
 from ..control import Cancel, Cancelled, Progress
 from ..transformer import Transformer
@@ -141,6 +142,7 @@ class Loop:
     def _gradients(self) -> float:
         """Forward and backward of one step; its loss. Changes gradients alone: it can be interrupted anywhere."""
         self.optimizer.zero_grad()
+        cpu_products.forget()  # what a sample made for itself
         total = 0.0
         with attach_adapter(self.transformer, self.trainable.adapter):
             for batch, weight in self.batches(self.step):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..families.protocol import Size
 from ..memory import learning_bytes
 from ..model import ARModel
 from .settings import TrainingSettings
@@ -20,21 +21,24 @@ class Passes:
     micro_batch: int
     gradient_checkpointing: bool
 
-    def bytes(self, model: ARModel, settings: TrainingSettings, stage: str) -> int:
-        """What a stage needs beside the weights."""
-        parameters = adapter_parameters(model.transformer, settings, stage)
-        return learning_bytes(model, self.micro_batch, self.gradient_checkpointing, parameters)
+    def bytes(self, model: ARModel, settings: TrainingSettings, stage: str, size: Size | None = None) -> int:
+        """What a stage needs beside the weights, with pictures of `size`; None: the recipe's."""
+        parameters = adapter_parameters(model.base, settings, stage)
+        return learning_bytes(model, self.micro_batch, self.gradient_checkpointing, parameters, size)
 
 
-def fitting_passes(model: ARModel, settings: TrainingSettings, stage: str, free: int | None) -> Passes:
+def fitting_passes(
+    model: ARModel, settings: TrainingSettings, stage: str, free: int | None, size: Size | None = None
+) -> Passes:
     """The settings' own, or where their micro_batch is 0 the quickest that fit into `free` bytes beside the weights.
 
-    Where nothing fits, or nobody knows what is free (None), those that need least.
+    Where nothing fits, or nobody knows what is free (None), those that need least. `size`: of the pictures; None is the
+    recipe's.
     """
     if settings.micro_batch:
         return Passes(settings.micro_batch, settings.gradient_checkpointing)
     for passes in quickest_first(settings.batch_size, settings.gradient_checkpointing):
-        if free is not None and passes.bytes(model, settings, stage) <= free:
+        if free is not None and passes.bytes(model, settings, stage, size) <= free:
             return passes
     return Passes(1, True)
 

@@ -200,7 +200,10 @@ class Stage:
     def _passes(self) -> Passes:
         if self.passes is not None:
             return self.passes
-        passes = fitting_passes(self.model, self.settings, self.name, room(self.model.device))
+        free = room(self.model.device)
+        if free is not None and self.model.device.type == "cpu":
+            free //= 2  # main memory is everybody's
+        passes = fitting_passes(self.model, self.settings, self.name, free, self.subject.size)
         log.debug("%s: %s", self.name, passes)
         return passes
 

@@ -30,15 +30,16 @@ class Section:
 
 
 SECTIONS = {
-    "comfyui": Section("comfyui", 60),
+    "comfyui": Section("comfyui", 65),
     "correct": Section("correctness", 60),
     "steps bf16": Section("steps", 50, "bf16"),
     "attention and graphs": Section("kernels", 50),
     "training": Section("training", 50),
     "steps int8": Section("steps", 35, "int8"),
     "steps 4-bit": Section("steps", 35, "4-bit"),
+    "steps int8-rotated": Section("steps", 35, "int8-rotated"),
     "batches": Section("batches", 35),
-    "caps": Section("caps", 60),
+    "caps": Section("caps", 100),
     "image tokenizer": Section("image_tokenizer", 20),
     "peers": Section("peers", 60),
     "compiled": Section("compiled", 60),

@@ -21,6 +21,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
 from ar_core.files import write_json, write_text
 
 from ..common.machine import default_device, machine
@@ -48,15 +50,23 @@ def run_section(name: str, seconds: float, options: argparse.Namespace) -> dict[
 def output_of(command: Sequence[str], seconds: float) -> tuple[list[str], str]:
     """The lines that a process printed within its time, and how it ended."""
     ended = FINISHED
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds, check=False)
-        said = done.stdout
-        if done.returncode:
-            ended = f"failed with exit code {done.returncode}"
-    except subprocess.TimeoutExpired as stopped:
-        said = stopped.stdout or b""
-        ended = f"stopped at its limit of {seconds:.0f} s"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        try:
+            said, _ = process.communicate(timeout=seconds)
+            if process.returncode:
+                ended = f"failed with exit code {process.returncode}"
+        except subprocess.TimeoutExpired:
+            stop_with_children(process)
+            said, _ = process.communicate()
+            ended = f"stopped at its limit of {seconds:.0f} s"
     return said.decode("utf-8", errors="replace").splitlines(), ended
+
+
+def stop_with_children(process: subprocess.Popen) -> None:
+    """End a process and those that it has started: they would go on using the card."""
+    for child in psutil.Process(process.pid).children(recursive=True):
+        child.kill()
+    process.kill()
 
 
 def run_all(options: argparse.Namespace) -> None:

@@ -39,7 +39,7 @@ def run() -> None:
     batch = pairs(cpu, codes)
     logits = forced_logits(cpu, batch)
     gradient = gradients(cpu, batch)
-    precisions = ["fp32", "bf16", "fp16", "int8", "4-bit"]
+    precisions = ["fp32", "bf16", "fp16", "int8", "int8-rotated", "4-bit"]
     windows = [1, 16, 64]
     if is_rehearsal():
         precisions = ["bf16", "int8"]

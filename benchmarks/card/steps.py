@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ar_core.quantization import SCHEMES, QuantizationError
+from ar_core.model import PRECISIONS
+from ar_core.quantization import QuantizationError
 from ar_core.sampling import SamplingSettings
 from ar_core.sampling.engine import Engine
 from ar_core.sampling.settings import CODES_PER_STEP
@@ -21,7 +22,7 @@ CASES = ((768, 1, 1), (768, 1, 4), (768, 1, 16), (768, 1, 64), (768, 4, 1), (512
 def run(precision: str) -> None:
     device = default_device()
     speed = bandwidth(device)
-    scheme = precision if precision in SCHEMES else None
+    scheme = PRECISIONS[precision].quantized
     try:
         model = random_transformer(scheme)
     except QuantizationError as error:

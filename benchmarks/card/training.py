@@ -36,14 +36,14 @@ def measure(model: Transformer, pixels: int, stage: str, checkpointing: bool, co
     vectors = torch.zeros(1, model.config.hidden_size, device=device)
     adapter = None
     learned: list[torch.nn.Parameter] = [torch.nn.Parameter(vectors)]
-    if stage == "lora":
-        adapter = LowRankAdapter.fresh(model, RANK, 0)
-        learned = list(adapter.parameters())
-    else:
-        vectors = learned[0]
     model.gradient_checkpointing = checkpointing
-    optimizer = torch.optim.AdamW(learned, lr=1e-4, foreach=False)
     try:
+        if stage == "lora":
+            adapter = LowRankAdapter.fresh(model, RANK, 0)
+            learned = list(adapter.parameters())
+        else:
+            vectors = learned[0]
+        optimizer = torch.optim.AdamW(learned, lr=1e-4, foreach=False)
         seconds = [step(model, adapter, pair(pixels, count), vectors, optimizer) for _ in range(REPEATS)]
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -52,7 +52,6 @@ def measure(model: Transformer, pixels: int, stage: str, checkpointing: bool, co
         return False
     finally:
         model.gradient_checkpointing = False
-        optimizer.zero_grad()
     parameters = sum(p.numel() for p in learned)
     shapes = (model.config, protocol_of(family), (pixels, pixels), count, checkpointing)
     row(

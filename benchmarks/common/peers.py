@@ -73,8 +73,10 @@ class Peers:
         with torch.device(device):  # of full size it must never be in main memory, nor in 32 bits
             before = torch.get_default_dtype()
             torch.set_default_dtype(dtype)
-            chameleon: Any = ChameleonForConditionalGeneration(config)
-            torch.set_default_dtype(before)
+            try:
+                chameleon: Any = ChameleonForConditionalGeneration(config)
+            finally:
+                torch.set_default_dtype(before)
         chameleon = chameleon.to(dtype).eval().requires_grad_(False)
         transformer = _ours(chameleon, dimensions, dtype)
         peft_config = LoraConfig(r=RANK, lora_alpha=RANK, target_modules=["q_proj", "k_proj", "v_proj"])
@@ -140,7 +142,7 @@ class Peers:
 
     def our_step(self) -> float:
         """Seconds of one step."""
-        optimizer = torch.optim.AdamW(self.adapter.parameters(), lr=RATE)
+        optimizer = torch.optim.AdamW(self.adapter.parameters(), lr=RATE, foreach=False)
         start = seconds_when_finished(self.device)
         self.our_loss().backward()
         optimizer.step()

@@ -74,7 +74,7 @@ def room_on_card(ar: HostedModel) -> int | None:
     free = free_memory(memory.get_torch_device())
     if free is None:
         return None
-    return free // 2
+    return free // 2  # main memory is everybody's
 
 
 def held_bytes(ar: HostedModel) -> int:

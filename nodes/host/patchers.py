@@ -35,7 +35,7 @@ def whole_patcher(module: nn.Module, load: torch.device, offload: torch.device) 
     return trainable_patcher(base)(module, load, offload)  # of layers that are not ComfyUI's it holds all weights
 
 
-def patcher_class(load: torch.device) -> type[ModelPatcher]:
+def patcher_class(load: torch.device) -> Any:
     """ComfyUI's class for modules that run on the device `load`."""
     dynamic = dynamic_patcher()
     if dynamic is None or memory.is_device_cpu(load):
@@ -43,13 +43,15 @@ def patcher_class(load: torch.device) -> type[ModelPatcher]:
     return dynamic
 
 
+@functools.cache
 def trainable_patcher(base: Any) -> Any:
     """The class `base` of patchers, with weights that can always be trained beside.
 
     ComfyUI runs nodes in inference mode. Weights moved or patched there, also by another pack's sampler that makes
     room, would become inference tensors, and the next training would fail.
     """
-    return type(f"Trainable{base.__name__}", (base,), {name: _outside_inference_mode(base, name) for name in METHODS})
+    methods = [name for name in METHODS if hasattr(base, name)]
+    return type(f"Trainable{base.__name__}", (base,), {name: _outside_inference_mode(base, name) for name in methods})
 
 
 def _outside_inference_mode(base: type[ModelPatcher], name: str) -> Callable[..., Any]:

@@ -21,8 +21,8 @@ from .private import send_text
 Interrupted = memory.InterruptProcessingException
 PREVIEW = 512  # pixels of the longer side
 OUT_OF_MEMORY = (
-    "The card ran out of memory while {doing}. {remedy}, choose int8 or 4-bit in Load Lumina-mGPT, or close other "
-    "programs that use the card."
+    "{device} ran out of memory while {doing}. {remedy}, choose int8 or 4-bit in Load Lumina-mGPT, or close other "
+    "programs."
 )
 STOPPED = "Stopped at your request; what was finished is kept."
 ENDS = (".", "!", "?", ":", ";")
@@ -106,7 +106,10 @@ def advising_out_of_memory(doing: str, remedy: str) -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise torch.cuda.OutOfMemoryError(OUT_OF_MEMORY.format(doing=doing, remedy=remedy)) from error
+        device = "The card"
+        if memory.is_device_cpu(memory.get_torch_device()):
+            device = "This computer"
+        raise torch.cuda.OutOfMemoryError(OUT_OF_MEMORY.format(device=device, doing=doing, remedy=remedy)) from error
 
 
 def add_note(error: BaseException, note: str) -> None:

@@ -197,7 +197,7 @@ def test_a_card_that_runs_out_of_memory_gives_advice_on_the_node(comfy, pack, mo
     else:
         monkeypatch.setattr(where, full)
     outcome = comfy.run(model_only(draw__seed=77))
-    assert outcome.texts("draw")[-1].startswith(f"The card ran out of memory {said}")
+    assert outcome.texts("draw")[-1].startswith(f"This computer ran out of memory {said}")
     assert "CUDA" not in outcome.texts("draw")[-1] and not outcome.ok
 
 
@@ -210,7 +210,7 @@ def test_a_card_that_is_full_while_training_advises_on_training(comfy, pack, mon
     monkeypatch.setattr(pack("ar_core.training.loop").Loop, "_gradients", full)
     outcome = Comfy(comfy.base).run(graph(learn__training_seed=98))
     assert outcome.texts("learn")[-1].startswith(
-        "The card ran out of memory while training. Train with the method LoRA"
+        "This computer ran out of memory while training. Train with the method LoRA"
     )
 
 

@@ -10,12 +10,16 @@ from in_process import Comfy
 PROMPT = "a photo of [V] cat"
 
 
-@pytest.fixture(scope="module", params=["int8", "4-bit"])
+@pytest.fixture(scope="module", params=["int8", "4-bit", "int8-rotated"])
 def scheme(request) -> str:
     if request.param == "4-bit":
         pytest.importorskip(
             "bitsandbytes", reason="4-bit needs bitsandbytes in ComfyUI's Python: pip install bitsandbytes"
         )
+    if request.param == "int8-rotated":
+        tensor = pytest.importorskip("comfy_kitchen.tensor", reason="comes with later versions of ComfyUI")
+        if not hasattr(tensor, "TensorWiseINT8Layout"):
+            pytest.skip("this comfy-kitchen has no rotated int8")
     return request.param
 
 

@@ -12,8 +12,9 @@ app.registerExtension({
     const configured = node.onConfigure;
     node.onConfigure = function (saved, ...rest) {
       const result = configured?.call(this, saved, ...rest);
-      const values = saved?.widgets_values ?? [];
-      const known = saved?.inputs?.some((input) => input.name === "recipe") || values.length > index;
+      const values = saved?.widgets_values ?? []; // a list, or by name
+      const named = !Array.isArray(values) && "recipe" in values;
+      const known = named || values.length > index || saved?.inputs?.some((input) => input.name === "recipe");
       if (!known) this.widgets[index].value = "paper";
       return result;
     };

@@ -74,7 +74,7 @@ async function chooseClass(node) {
   const question = 'What do the photos show? One or two words, such as "dog" or "coffee mug".';
   let word = await ask(question, value(node, "class_name").trim());
   while (/[[\]<>]/.test(word)) word = await ask(`${question} Without an identifier such as [V].`, word.replace(/[[<][^\]>]*[\]>]/g, "").trim());
-  if (word) set(node, "class_name", word);
+  set(node, "class_name", word); // "" after a cancel: nothing is learned as what the folder before showed
 }
 
 async function ask(question, suggested) {
