@@ -9,14 +9,19 @@ app.registerExtension({
   nodeCreated(node) {
     if (!NODES.includes(node.comfyClass)) return;
     const index = node.widgets.findIndex((widget) => widget.name === "recipe");
-    const configured = node.onConfigure;
-    node.onConfigure = function (saved, ...rest) {
-      const result = configured?.call(this, saved, ...rest);
-      const values = saved?.widgets_values ?? []; // a list, or by name
-      const named = !Array.isArray(values) && "recipe" in values;
-      const known = named || values.length > index || saved?.inputs?.some((input) => input.name === "recipe");
+    const configure = node.configure;
+    node.configure = function (saved, ...rest) {
+      const known = hasRecipe(saved, index); // asked first: the frontend adds missing inputs to what was saved
+      const result = configure.call(this, saved, ...rest);
       if (!known) this.widgets[index].value = "paper";
       return result;
     };
   },
 });
+
+/** Whether a saved node has a value for the recipe, which is its widget number `index`. */
+function hasRecipe(saved, index) {
+  const values = saved?.widgets_values ?? []; // a list, or by name
+  if (!Array.isArray(values)) return "recipe" in values;
+  return values.length > index || Boolean(saved.inputs?.some((input) => input.name === "recipe"));
+}
