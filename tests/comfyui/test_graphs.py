@@ -113,7 +113,7 @@ def test_cancelling_keeps_the_work_and_the_next_run_goes_on(comfy, steps, pack, 
 @pytest.mark.parametrize("stage", ["learn", "tune"])
 def test_a_cancel_inside_a_layer_loses_no_step(trained, comfy, pack, monkeypatch, steps, stage, forwards):
     """As ComfyUI does since 0.8: any layer's forward raises, of a kind that `except Exception` does not see."""
-    seed, layer = {"learn": 60, "tune": 70}[stage] + forwards, pack("nodes.host.memory").Layers.Linear
+    seed, layer = {"learn": 60, "tune": 70}[stage] + forwards, pack("nodes.host.layers").Layers.Linear
     nodes, calls, forward = graph(**{f"{stage}__steps": 3, f"{stage}__training_seed": seed}), [], layer.forward
 
     def interrupted(self, x):
