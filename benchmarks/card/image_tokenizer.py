@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
@@ -23,17 +26,23 @@ def run() -> None:
     for side in sides:
         picture = torch.rand(1, side, side, 3, device=device)
         codes = torch.zeros(1, side // config.factor, side // config.factor, dtype=torch.long, device=device)
-        for name, work in (("read", lambda: tokenizer.encode(picture)), ("draw", lambda: tokenizer.decode(codes))):  # noqa: B023
-            before = held_bytes(device)
-            with torch.inference_mode():
-                work()
-                began = seconds_when_finished(device)
-                work()
-                taken = seconds_when_finished(device) - began
-            row(
-                side=side,
-                what=name,
-                seconds=taken,
-                peak_gib=(peak_bytes(device) - before) / 2**30,
-                computed_gib=image_bytes(config, (side, side)) / 2**30,
-            )
+        measure("read", side, partial(tokenizer.encode, picture), image_bytes(config, (side, side)))
+        measure("draw", side, partial(tokenizer.decode, codes), image_bytes(config, (side, side)))
+
+
+def measure(what: str, side: int, work: Callable[[], object], computed: int) -> None:
+    """Print seconds and memory of `work`, the second time that it is done."""
+    device = default_device()
+    before = held_bytes(device)
+    with torch.inference_mode():
+        work()
+        began = seconds_when_finished(device)
+        work()
+        taken = seconds_when_finished(device) - began
+    row(
+        side=side,
+        what=what,
+        seconds=taken,
+        peak_gib=(peak_bytes(device) - before) / 2**30,
+        computed_gib=computed / 2**30,
+    )
