@@ -132,8 +132,8 @@ PAPER_SOURCES = {
 }
 
 # Ours, for a card of 12 GB: a tenth of the paper's pairs, made up for by views of the photos and a start at the class
-# word's embedding; pictures of 512 px, whose pairs cost less than half of those of 768 px. How it compares with the
-# paper's on the miniature, and how long it takes by arithmetic: docs/hardware.md. Not tried on the 7B yet.
+# word's embedding; pictures of 512 px, whose pairs cost less than half of those of 768 px. How long that takes, by
+# arithmetic: docs/hardware.md. Not tried on the 7B yet.
 ARTIST_RECIPE = replace(
     PAPER_RECIPE,
     embedding_steps=100,
