@@ -46,11 +46,6 @@ def weight_bytes(module: nn.Module) -> int:
     return sum(p.numel() * p.element_size() for p in module.parameters())
 
 
-def layer_bytes(transformer: Transformer) -> int:
-    """Weights of one layer."""
-    return weight_bytes(transformer.model.layers[0])
-
-
 def quantized_bytes(transformer: Transformer, scheme: str) -> int:
     """What `weight_bytes` would be after `quantize(transformer, scheme)`, within a thousandth."""
     projections = [m.weight for m in transformer.model.layers.modules() if isinstance(m, nn.Linear)]
@@ -235,6 +230,14 @@ def room(device: torch.device) -> int | None:
     if device.type == "cpu":
         return free + cpu_products.held_bytes()  # which training gives back
     return max(0, free - SLACK)
+
+
+def training_room(device: torch.device) -> int | None:
+    """`room` for a training: half of main memory, which is everybody's."""
+    free = room(device)
+    if free is None or device.type != "cpu":
+        return free
+    return free // 2
 
 
 def check_budget(transformer: Transformer, method: str, rank: int, folder: Path) -> None:

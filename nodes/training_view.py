@@ -69,7 +69,7 @@ RECIPE = io.Combo.Input(
     optional=True,
     tooltip="Where values that are 0 come from. artist (ours): about 20 minutes for each stage on a 12 GB RTX 3060, a "
     "tenth of the paper's training pairs, at 512 px. paper: every value of arXiv 2504.13162, at 768 px; stage 1 takes "
-    "about 21 hours there, half an hour on an H100. All times by arithmetic. The miniature has one recipe.",
+    "about 21 hours there, 37 minutes on an H100. All times by arithmetic. The miniature has one recipe.",
 )
 
 

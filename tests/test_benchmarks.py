@@ -10,7 +10,7 @@ import tiny
 import torch
 
 from ar_core.architecture import TransformerConfig
-from benchmarks import decode, full_size, graphs, hardware, launches, memory, precision, random_checkpoint
+from benchmarks import decode, full_size, hardware, launches, memory, precision, random_checkpoint
 from benchmarks.common import plot
 from benchmarks.common.timing import Stopwatch
 
@@ -106,7 +106,7 @@ def test_a_written_checkpoint_is_loaded_timed_and_trained(precision, tmp_path, m
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the sentence is for machines without CUDA")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the sentence is for machines without CUDA")
-@pytest.mark.parametrize("benchmark, options", [(graphs, []), (decode, ["--memory-cap", "8"])])
+@pytest.mark.parametrize("benchmark, options", [(decode, ["--memory-cap", "8"])])
 def test_what_needs_cuda_says_so(benchmark, options, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["benchmark", *options])
     with pytest.raises(SystemExit, match="needs CUDA"):

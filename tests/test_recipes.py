@@ -115,7 +115,7 @@ def test_what_fits_decides_rounding_alone_and_is_no_other_run(tmp_path, monkeypa
     settings = TrainingSettings.resolve(model.family, strategy="joint", layer_steps=3)
     learned = []
     for free in (10**12, 0):
-        monkeypatch.setattr("ar_core.training.stages.room", lambda device, free=free: free)
+        monkeypatch.setattr("ar_core.training.stages.training_room", lambda device, free=free: free)
         learned.append(personalize(model, toy_subject(), settings, tmp_path / str(free))[-1])
     assert learned[0].run.name == learned[1].run.name
     first, second = (result.personalization for result in learned)

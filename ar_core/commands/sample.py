@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
     print_option_values("sampling", settings.describe())
     options.out.mkdir(parents=True, exist_ok=True)
     steps = StepOptions(graphs=options.cuda_graphs, compiled=options.compile, attention=options.attention)
-    steps.check(model.device, model.transformer.dtype)
+    steps.check(model.device, model.base.dtype)
     bar = Bar()
     cancel = Interruption()
     for number, prompt in enumerate(options.prompt):

@@ -14,6 +14,7 @@ from ..memory import (
     run_bytes,
     size_text,
     trainable_parameters,
+    training_room,
 )
 from ..model import ARModel
 from ..training.passes import fitting_passes
@@ -78,7 +79,7 @@ def _training_bytes(model: ARModel, settings: TrainingSettings | None) -> int:
     """The larger stage of one training; 0 where nothing is learned."""
     if settings is None:
         return 0
-    free = room(model.device)
+    free = training_room(model.device)
     stages = STAGES[settings.strategy]
     return max(fitting_passes(model, settings, stage, free).bytes(model, settings, stage) for stage in stages)
 

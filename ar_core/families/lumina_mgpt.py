@@ -180,7 +180,6 @@ LUMINA_512 = replace(
     title="Lumina-mGPT 7B, 512 px",
     sizes=size_frontier(512),
     recipe=replace(PAPER_RECIPE, size=(512, 512)),
-    artist_recipe=replace(ARTIST_RECIPE, size=(512, 512)),
 )
 LUMINA_1024 = replace(
     LUMINA_768,
@@ -188,5 +187,4 @@ LUMINA_1024 = replace(
     title="Lumina-mGPT 7B, 1024 px",
     sizes=size_frontier(1024),
     recipe=replace(PAPER_RECIPE, size=(1024, 1024)),
-    artist_recipe=replace(ARTIST_RECIPE, size=(1024, 1024)),
 )

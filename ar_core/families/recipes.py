@@ -29,7 +29,9 @@ def with_recipe(family: Family, name: str) -> Family:
 
 def for_artists(family: Family) -> Family:
     """`family` with the recipe that a graph starts with: ours, where its own takes too long for a card at home."""
-    return replace(family, recipe=family.artist_recipe or family.recipe)
+    if family.artist_recipe is None:
+        return family
+    return replace(family, recipe=fitted(family.artist_recipe, family))
 
 
 def fitted(recipe: Recipe, family: Family) -> Recipe:

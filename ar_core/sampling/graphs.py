@@ -1,7 +1,7 @@
 """CUDA graphs: a decoding step recorded once and replayed without Python, one recording per shape.
 
 A step with few rows is many short kernels, and starting them takes a CPU longer than a large card takes to run them.
-Off by default: it has not been run on a graphics card yet (docs/performance.md). `python -m benchmarks.graphs`
+Off by default: it has not been run on a graphics card yet (docs/performance.md). `python -m benchmarks.card`
 compares it with plain steps there.
 """
 

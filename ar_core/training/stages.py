@@ -13,7 +13,7 @@ from torch import Tensor
 from ..adapters import Adapter, attach_adapter
 from ..batches import draw_in_batches
 from ..control import Cancel, Progress, never, silent
-from ..memory import check_budget, room
+from ..memory import check_budget, training_room
 from ..model import ARModel
 from ..personalization import Personalization, PersonalizationError
 from ..sampling import SamplingSettings
@@ -200,9 +200,7 @@ class Stage:
     def _passes(self) -> Passes:
         if self.passes is not None:
             return self.passes
-        free = room(self.model.device)
-        if free is not None and self.model.device.type == "cpu":
-            free //= 2  # main memory is everybody's
+        free = training_room(self.model.device)
         passes = fitting_passes(self.model, self.settings, self.name, free, self.subject.size)
         log.debug("%s: %s", self.name, passes)
         return passes

@@ -15,7 +15,6 @@ from ar_core.control import Cancelled
 from ar_core.sampling import SamplingSettings, jacobi, sequential
 from ar_core.sampling.engine import Engine
 from ar_core.sampling.settings import CODES_PER_STEP
-from ar_core.sampling.steps import StepOptions
 
 from .machine import finish, seconds_when_finished
 from .upstream import Model, Naive
@@ -68,16 +67,16 @@ def time_naive(model: Model, count: int) -> Stopwatch:
     return watch
 
 
-def time_ours(model: Model, count: int, options: StepOptions | None = None) -> Stopwatch:
+def time_ours(model: Model, count: int) -> Stopwatch:
     """One code at a time."""
     watch = Stopwatch(model.device, count)
-    engine = model.engine(options=options)
+    engine = model.engine()
     with suppress(Cancelled):  # the measurement ends before the image
         sequential.decode_sequentially(engine, model.settings, progress=watch.tick, cancel=watch.finished)
     return watch
 
 
-def time_jacobi(model: Model, window: int, count: int, *, options: StepOptions | None = None) -> float:
+def time_jacobi(model: Model, window: int, count: int) -> float:
     """Seconds per code, with a simulated rate of kept guesses."""
     settings = replace(model.settings, window=window)
     ticks: list[tuple[float, int]] = []  # when, and how many codes were done
@@ -88,7 +87,7 @@ def time_jacobi(model: Model, window: int, count: int, *, options: StepOptions |
 
     with suppress(Cancelled):
         jacobi.decode_jacobi(
-            model.engine(window, options),
+            model.engine(window),
             settings,
             progress=tick,
             cancel=lambda: bool(ticks) and ticks[-1][1] >= ticks[0][1] + count,

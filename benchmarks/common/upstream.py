@@ -21,7 +21,6 @@ from ar_core.families.protocol import size_frontier
 from ar_core.quantization import quantize
 from ar_core.sampling import SamplingSettings
 from ar_core.sampling.engine import Engine
-from ar_core.sampling.steps import StepOptions
 from ar_core.transformer import Transformer
 
 from ..random_checkpoint import protocol_of
@@ -61,7 +60,7 @@ class Model:
             quantize(transformer, scheme)
         return replace(self, transformer=transformer, head=self.head.to(dtype))
 
-    def engine(self, window: int = 1, options: StepOptions | None = None) -> Engine:
+    def engine(self, window: int = 1) -> Engine:
         """An engine for one picture with `PROMPT`."""
         protocol = protocol_of(LUMINA_512)
         size = self.settings.size
@@ -73,7 +72,6 @@ class Model:
             size,
             self.settings.cfg,
             spare=window,
-            options=options,
         )
 
     @property

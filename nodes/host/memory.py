@@ -6,8 +6,7 @@ import comfy.model_management as memory
 import torch
 
 from ...ar_core import ARModel
-from ...ar_core.devices import free_memory
-from ...ar_core.memory import quantized_bytes, weight_bytes
+from ...ar_core.memory import quantized_bytes, training_room, weight_bytes
 from ...ar_core.quantization import SCHEMES
 from ..sockets import HostedModel
 from .patchers import transformer_patcher, whole_patcher
@@ -67,14 +66,11 @@ def card_bytes() -> int | None:
 
 
 def room_on_card(ar: HostedModel) -> int | None:
-    """Bytes beside both parts, where other models make room; on a CPU half of what is free, None where unknown."""
+    """Bytes for a training beside both parts, where other models make room; None where that is unknown."""
     total = card_bytes()
-    if total is not None:
-        return max(0, total - held_bytes(ar))
-    free = free_memory(memory.get_torch_device())
-    if free is None:
-        return None
-    return free // 2  # main memory is everybody's
+    if total is None:
+        return training_room(memory.get_torch_device())
+    return max(0, total - held_bytes(ar))
 
 
 def held_bytes(ar: HostedModel) -> int:
