@@ -13,6 +13,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from .checkpoints.errors import CheckpointError
+from .words import begins_with_noun
 
 # Prompts that say nothing about the subject, for training. The paper names Textual Inversion's list of 27 templates
 # (Gal et al. 2022, arXiv 2208.01618); these ten are a choice of ours after that list.
@@ -144,20 +145,29 @@ def split_at_identifiers(text: str, identifiers: Sequence[Identifier]) -> list[s
 def resolve_prompt(text: str, identifiers: Sequence[Identifier]) -> str:
     """The prompt as it will be read.
 
-    A name that its class word does not follow gets it ("[V] on the beach" -> "[V] dog on the beach"), a dropped
-    one disappears. Raises TextError for a bracketed word that names nothing.
+    A name that its class word does not follow gets it ("[V] on the beach" -> "[V] dog on the beach"; "[V] Dogs" is left
+    as it is), a dropped one disappears. Raises TextError for a bracketed word that names nothing.
     """
     by_name = {identifier.name: identifier for identifier in identifiers}
     for name in BRACKETED.findall(text):
         if name not in by_name:
             known = ", ".join(by_name) or "none: the model is not personalized"
             raise TextError(f"The prompt contains {name}, which names nothing here. Identifiers available: {known}.")
-    for name, identifier in by_name.items():
-        noun = identifier.class_name
-        text = re.sub(rf"{re.escape(name)}(?!\s*{re.escape(noun)}\b)", f"{name} {noun}", text)
-        if identifier.dropped:
-            text = re.sub(rf"{re.escape(name)}\s*", "", text)
-    return " ".join(text.split(" ")).strip()
+    resolved = ""
+    start = 0
+    for match in BRACKETED.finditer(text):
+        identifier = by_name[match.group()]
+        following = text[match.end() :]
+        resolved += text[start : match.start()]
+        start = match.end()
+        words = [] if identifier.dropped else [identifier.name]
+        if not begins_with_noun(following, identifier.class_name):
+            words.append(identifier.class_name)
+        elif identifier.dropped:
+            start += len(following) - len(following.lstrip())
+        resolved += " ".join(words)
+    resolved += text[start:]
+    return " ".join(resolved.split(" ")).strip()
 
 
 def plain_words(text: str) -> list[str]:

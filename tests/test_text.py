@@ -32,6 +32,65 @@ def test_the_class_word_follows_every_identifier(text, final):
     assert resolve_prompt(text, (V, W)) == final
 
 
+@pytest.mark.parametrize(
+    "noun, following",
+    [
+        ("dog", "Dog"),
+        ("dog", "DOGS on the beach"),
+        ("dog", "dogs, playing"),
+        ("dog", "dog's bowl"),
+        ("dog", "-dog"),
+        ("dog", "(dog)"),
+        ("dog", '"dog" in the snow'),
+        ("Dog", "dog"),
+        ("puppy", "puppies"),
+        ("loaf", "loaves of bread"),
+        ("wooden knife", "Wooden Knives"),
+        ("mouse", "mice"),
+        ("box", "boxes"),
+        ("coffee mug", "coffee\u00a0mug"),
+        ("coffee mug", "coffee-mug"),
+        ("teddy-bear", "teddy bear"),
+        ("AC\\DC dog", "AC\\DC dog"),
+        ("St. Bernard", "st. bernard"),
+        ("toy (red)", "toy (red)"),
+        ("C++", "C++ book"),
+        ("café", "cafe\u0301 sign"),
+        ("cafe\u0301", "CAFÉ"),
+        ("straße", "STRASSE"),
+        ("犬", "犬が海岸にいる"),
+        ("狗", "狗在海滩上"),
+        ("개", "개가 해변에"),
+        ("หมา", "หมาบนชายหาด"),
+    ],
+)
+def test_a_class_word_is_recognised_as_a_person_would(noun, following):
+    identifier = Identifier("[V]", noun, 1040, 1)
+    for prompt in (f"[V] {following}", f"a photo of [V]{following}"):
+        assert resolve_prompt(prompt, (identifier,)) == prompt
+
+
+@pytest.mark.parametrize(
+    "noun, following",
+    [
+        ("dog", "doghouse"),
+        ("dog", "dogma"),
+        ("cat", "catsuit"),
+        ("dog", "and a dog"),
+        ("dog", ", dog"),
+        ("AC\\DC dog", "on the beach"),
+        ("a+", "aa"),
+        (".", "x"),
+        ("café", "cafeteria"),
+        ("犬", "が海岸にいる"),
+        ("dog", "dog\u0301"),
+    ],
+)
+def test_a_missing_class_word_is_put_in_as_it_is_written(noun, following):
+    identifier = Identifier("[V]", noun, 1040, 1)
+    assert resolve_prompt(f"[V] {following}", (identifier,)) == f"[V] {noun} {following}"
+
+
 def test_an_unknown_bracketed_word_lists_those_available():
     with pytest.raises(TextError, match=r"\[X\], .*available: \[V\], \[W\]"):
         resolve_prompt("a photo of [X] dog", (V, W))
@@ -42,6 +101,7 @@ def test_an_unknown_bracketed_word_lists_those_available():
 def test_a_dropped_identifier_leaves_the_class_word():
     dropped = Identifier("[V]", "dog", 1040, 2, dropped=True)
     assert resolve_prompt("a photo of [V] on the beach", (dropped,)) == "a photo of dog on the beach"
+    assert resolve_prompt("a photo of [V] Dogs on the beach", (dropped,)) == "a photo of Dogs on the beach"
 
 
 def test_identifier_tokens_replace_the_name_and_nothing_else():

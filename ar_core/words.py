@@ -1,0 +1,64 @@
+"""Class words in prompts, found as a person would: in any case, number, spelling of accents, and script."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+JOINING = " (\"'“‘„«*"  # may stand between a name and its class word, as a hyphen may: '[V] "dog"', "[V] (dog)"
+IRREGULAR = {
+    "man": "men",
+    "woman": "women",
+    "person": "people",
+    "child": "children",
+    "mouse": "mice",
+    "goose": "geese",
+}
+# Parts of the Unicode names of letters that are written without spaces, or whose endings follow without one.
+UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+
+
+def begins_with_noun(text: str, noun: str) -> bool:
+    """Whether `text`, what follows a name in a prompt, begins with `noun`: one, or several of them."""
+    rest = _folded(text).lstrip(JOINING)
+    return any(_begins_with_word(rest, form) for form in _forms(_folded(noun)))
+
+
+def _folded(text: str) -> str:
+    """`text` without what a reader does not see: case, Unicode forms, how words are kept apart."""
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return re.sub(r"[\s\-_\u2010-\u2015]+", " ", text)
+
+
+def _forms(noun: str) -> set[str]:
+    """A folded noun, and how several of them are written."""
+    noun = noun.strip()
+    before, space, last = noun.rpartition(" ")
+    plurals = {last + "s", last + "es"}
+    if last.endswith("y"):
+        plurals.add(last[:-1] + "ies")
+    if last.endswith("f"):
+        plurals.add(last[:-1] + "ves")
+    if last.endswith("fe"):
+        plurals.add(last[:-2] + "ves")
+    if last in IRREGULAR:
+        plurals.add(IRREGULAR[last])
+    return {noun, *(before + space + plural for plural in plurals)}
+
+
+def _begins_with_word(text: str, word: str) -> bool:
+    """Whether `text` begins with `word`, and not with a longer word."""
+    if not text.startswith(word):
+        return False
+    following = text[len(word) :][:1]
+    if not following or not _continues_words(following):
+        return True
+    return not _continues_words(word[-1]) or _is_unspaced(word[-1]) or _is_unspaced(following)
+
+
+def _continues_words(character: str) -> bool:
+    return character.isalnum() or unicodedata.category(character).startswith("M")
+
+
+def _is_unspaced(letter: str) -> bool:
+    return unicodedata.name(letter, "").startswith(UNSPACED)
