@@ -78,9 +78,10 @@ class LowRankAdapter(Adapter):
         self.alpha = float(alpha or rank)
         self.down = nn.ParameterList()  # A (rank, in)
         self.up = nn.ParameterList()  # B (out, rank)
+        to = {"device": device or "cpu", "dtype": torch.float32}
         for outputs, inputs in shapes.values():
-            self.down.append(nn.Parameter(torch.empty(rank, inputs, device=device)))
-            self.up.append(nn.Parameter(torch.zeros(outputs, rank, device=device)))
+            self.down.append(nn.Parameter(torch.empty(rank, inputs, **to)))
+            self.up.append(nn.Parameter(torch.zeros(outputs, rank, **to)))
 
     @classmethod
     def fresh(cls, transformer: Transformer, rank: int, seed: int) -> LowRankAdapter:
@@ -89,7 +90,9 @@ class LowRankAdapter(Adapter):
         generator = torch.Generator().manual_seed(seed)
         for a in adapter.down:
             bound = 1 / math.sqrt(a.shape[1])  # peft's: kaiming uniform with a = sqrt(5)
-            a.data.copy_(torch.empty(a.shape).uniform_(-bound, bound, generator=generator))
+            a.data.copy_(
+                torch.empty(a.shape, dtype=torch.float32, device="cpu").uniform_(-bound, bound, generator=generator)
+            )
         return adapter
 
     def output(self, name: str, x: Tensor) -> Tensor:
@@ -151,7 +154,8 @@ class DeltaAdapter(Adapter):
 
     def __init__(self, shapes: Mapping[str, Shape], device: torch.device | None = None):
         super().__init__(list(shapes))
-        self.delta = nn.ParameterList(nn.Parameter(torch.zeros(shape, device=device)) for shape in shapes.values())
+        to = {"device": device or "cpu", "dtype": torch.float32}
+        self.delta = nn.ParameterList(nn.Parameter(torch.zeros(shape, **to)) for shape in shapes.values())
 
     @classmethod
     def fresh(cls, transformer: Transformer) -> DeltaAdapter:

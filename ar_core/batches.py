@@ -25,34 +25,42 @@ def draw_in_batches(
     settings: SamplingSettings,
     *,
     done: int = 0,
+    first_image: int = 0,
     most: int | None = None,
     progress: Progress = silent,
     cancel: Cancel = never,
     **options: Any,
 ) -> Iterator[list[Generated]]:
-    """The pictures of `prompts` from number `done` on, in parts; picture k has the random numbers of image k.
+    """The pictures of `prompts` from number `done` on, in parts.
+
+    Picture k has the random numbers of image `first_image` + k.
 
     `most` of them (None: `BATCH`) are a batch, which is drawn in parts where it does not fit. Its window does not
     depend on that, so a smaller card draws the same pictures, but for a few that rounding sends another way. `options`:
     others of `ARModel.generate`. Raises NotEnough where not even one fits, TextError and Cancelled.
     """
-    most = most or BATCH
+    if most is None:
+        most = BATCH
+    if most < 1 or done < 0:
+        raise ValueError(f"Pictures are drawn one at a time or more, from number 0 on, not {most} from number {done}.")
     limit = most
     for first in range(done - done % most, len(prompts), most):
         batch = prompts[first : first + most]
         chosen = replace(settings, window=settings.window or model.auto_window(len(batch)))
-        fit = min(limit, fitting_images(model, settings.size, settings.cfg, len(batch)))
         start = max(0, done - first)
+        if start == len(batch):
+            continue
+        fit = min(limit, fitting_images(model, settings.size, settings.cfg, len(batch) - start))
         while start < len(batch):
             part = batch[start : start + fit]
             try:
                 images = model.generate(
-                    part, chosen, first_image=first + start, progress=progress, cancel=cancel, **options
+                    part, chosen, first_image=first_image + first + start, progress=progress, cancel=cancel, **options
                 )
             except RuntimeError as error:
-                if fit == 1 or not is_out_of_memory(error):
+                if len(part) == 1 or not is_out_of_memory(error):
                     raise
-                fit //= 2  # something else has taken memory since it was counted
+                fit = len(part) // 2  # something else has taken memory since it was counted
                 limit = fit
                 log.warning("Memory ran out: pictures are drawn %d at a time from here on", fit)
                 continue
@@ -68,6 +76,7 @@ def fitting_images(model: ARModel, size: Size, cfg: float, most: int, more: int 
     free = room(model.device)
     if free is None:
         return most
+    free += model.kept_bytes  # of recorded steps, which the next picture takes over or gives back
     for count in range(most, 0, -1):
         needed = more + drawing_bytes(model, size, count, cfg, previews=False)
         if needed <= free:

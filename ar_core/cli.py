@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .commands import demo, dreambench, forget, info, personalize, sample, score
+from .commands.console import forgiving_console
+from .commands.interruption import keyboard_interrupts
 from .control import Cancelled
 from .devices import is_out_of_memory
 
 PROGRAM = "ar-personalize"  # the console script; `python -m ar_core` is the same
-STOPPED = 130  # exit code after Ctrl-C, as shells have it
+STOPPED = 130  # exit code after Ctrl-C and SIGTERM, as shells have it
 OUT_OF_MEMORY = (
     "The device ran out of memory. Draw fewer or smaller pictures at a time (--n, --size), train fewer pairs at a time "
     "(--micro-batch), or choose another --precision or --device cpu."
@@ -60,19 +62,23 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Run one command; returns its exit code.
 
     `arguments`: those of the process where None. An error that the user can mend is printed as one sentence, exit code
-    1. Ctrl-C saves what there is, exit code 130.
+    1. Ctrl-C and SIGTERM save what there is, exit code 130.
     """
-    options = parser(program).parse_args(arguments)
-    if options.verbose:
-        show_log()
-    try:
-        options.run(options)
-    except (ValueError, RuntimeError, OSError) as error:
-        print(f"error: {OUT_OF_MEMORY if is_out_of_memory(error) else error}", file=sys.stderr)
-        return 1
-    except Cancelled as stopped:
-        print(stopped, file=sys.stderr)
-        return STOPPED
+    with forgiving_console(), keyboard_interrupts():
+        options = parser(program).parse_args(arguments)
+        if options.verbose:
+            show_log()
+        try:
+            options.run(options)
+        except (ValueError, RuntimeError, OSError) as error:
+            print(f"error: {OUT_OF_MEMORY if is_out_of_memory(error) else error}", file=sys.stderr)
+            return 1
+        except Cancelled as stopped:
+            print(stopped, file=sys.stderr)
+            return STOPPED
+        except KeyboardInterrupt:
+            print("Stopped.", file=sys.stderr)
+            return STOPPED
     return 0
 
 

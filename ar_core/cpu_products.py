@@ -92,39 +92,35 @@ class PackedWeights:
     """Weights as oneDNN wants them, beside their originals: at most half of the memory that was free at first."""
 
     def __init__(self) -> None:
+        # By weight: its values as they were (which keeps their address from being used again), how often they had been
+        # changed, and the arranged ones. Those of a weight that is gone go with it.
         self.kept = WeakIdKeyDictionary()
-        self.bytes = 0
         self.limit = 0
 
     def get(self, weight: Tensor) -> Tensor:
-        """`weight` arranged, anew where it has changed; itself where there is no room."""
-        state = (weight.data_ptr(), version(weight))
+        """`weight` arranged, anew where it has changed; itself where there is no room, or nobody counts its changes."""
+        if weight.is_inference():
+            return weight
         known = self.kept.get(weight)
-        if known is not None and known[0] == state:
-            return known[1]
+        if known is not None:
+            values, version, arranged = known
+            if values.data_ptr() == weight.data_ptr() and version == weight._version:
+                return arranged
         if not self.kept:
             self.limit = (free_memory(weight.device) or 0) // 2
-            self.bytes = 0
-        if known is None and self.bytes + weight.nbytes > self.limit:
+        if known is None and self.held_bytes() + weight.nbytes > self.limit:
             return weight
-        if known is None:
-            self.bytes += weight.nbytes
         arranged = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), 2)  # for about so many rows
-        self.kept[weight] = (state, arranged)
+        self.kept[weight] = (weight.detach(), weight._version, arranged)
         return arranged
+
+    def held_bytes(self) -> int:
+        """What the arranged weights take."""
+        return sum(arranged.nbytes for _, _, arranged in self.kept.values())
 
     def forget(self) -> None:
         """Give the memory back."""
-        if self.kept:
-            self.kept.clear()
-        self.bytes = 0
-
-
-def version(tensor: Tensor) -> int:
-    """Grows with every change in place that torch knows of (not with those of `.data`); 0 where it is not counted."""
-    if tensor.is_inference():
-        return 0
-    return tensor._version
+        self.kept.clear()
 
 
 PACKED = PackedWeights()
@@ -137,4 +133,4 @@ def forget() -> None:
 
 def held_bytes() -> int:
     """What arranged weights take."""
-    return PACKED.bytes
+    return PACKED.held_bytes()

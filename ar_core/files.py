@@ -9,6 +9,7 @@ its folder.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import math
@@ -85,6 +86,18 @@ def atomic_write(path: Path, reserve: Path | None = None) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def numbered_paths(path: Path) -> Iterator[Path]:
+    """`path`, then "name_2.suffix", "name_3.suffix" and so on."""
+    yield path
+    for number in itertools.count(2):
+        yield path.with_name(f"{path.stem}_{number}{path.suffix}")
+
+
+def free_path(path: Path) -> Path:
+    """The first of `numbered_paths` that nothing has yet."""
+    return next(candidate for candidate in numbered_paths(path) if not os.path.lexists(candidate))
 
 
 def remove_abandoned(folder: Path, *patterns: str) -> None:
@@ -190,11 +203,21 @@ def read_tensors(path: Path) -> TensorFile:
     return TensorFile(tensors, metadata)
 
 
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark. Raises UnreadableFile."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(f"{path} is not text in UTF-8 ({error}). Save it in UTF-8.") from error
+    except OSError as error:
+        raise UnreadableFile(f"{path} cannot be read ({error.strerror or error}).") from error
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises UnreadableFile."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise UnreadableFile(f"{path} cannot be read as JSON ({error}).") from error
 
 

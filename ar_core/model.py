@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -36,6 +38,7 @@ from .text import Identifier, TextTokenizer, check_identifier_name, resolve_prom
 from .transformer import Transformer
 
 MINIATURE_FOLDER = Path(__file__).parent / "miniature" / "weights"
+LARGEST_STRENGTH = 10
 PREVIEW_SECONDS = 1.0  # from one preview to the next, at least
 PREVIEW_PAUSE = 9  # so many times what the last preview took is spent on drawing before the next
 SMALL_BYTES = 2**30  # bytes of weights; up to here float32 costs a CPU nothing
@@ -89,6 +92,19 @@ class Generated:
     prompt: str
     settings: SamplingSettings
     steps: int
+
+
+_LOCKS: WeakKeyDictionary[Transformer, threading.RLock] = WeakKeyDictionary()
+_LOCKS_LOCK = threading.Lock()
+
+
+@contextmanager
+def drawing_alone(base: Transformer) -> Iterator[None]:
+    """While this lasts, no other thread draws with models of this base: they share its hooks and its kept cache."""
+    with _LOCKS_LOCK:
+        lock = _LOCKS.setdefault(base, threading.RLock())
+    with lock:
+        yield
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +252,11 @@ class ARModel:
 
     def _applicable(self, personalization: Personalization, strength: float, name: str | None) -> Applied:
         """`personalization` with the reserved tokens behind those in use. Raises PersonalizationError."""
+        if not abs(strength) <= LARGEST_STRENGTH:  # false for what is no number, too
+            raise PersonalizationError(
+                f"strength is {strength}; it must be from -{LARGEST_STRENGTH} to {LARGEST_STRENGTH} (1 is as learned, "
+                "0 the model as it was)."
+            )
         name = check_identifier_name(name or personalization.identifier)
         subject = f'"{name} {personalization.class_name}"'
         if personalization.base_fingerprint != self.fingerprint:
@@ -307,11 +328,13 @@ class ARModel:
 
         Image k uses the random numbers of image `first_image` + k of the seed. `on_preview` receives the first
         image (1, H, W, 3) as it grows, at most once a second and for a tenth of the time, grey where nothing is drawn
-        yet. `options`: how steps are run. Raises TextError for a prompt that cannot be read, ValueError for an option
-        that the device does not have, and Cancelled.
+        yet. `options`: how steps are run. Threads that draw with models of one base take turns. Raises TextError for a
+        prompt that cannot be read, ValueError for an option that the device does not have, and Cancelled.
         """
         if isinstance(prompts, str):
             prompts = [prompts]
+        if not prompts:
+            return []
         final = [resolve_prompt(prompt, self.identifiers) for prompt in prompts]
         ids = [self.protocol.prompt(prompt, settings.size, self.identifiers) for prompt in final]
         settings = replace(settings, window=settings.window or self.auto_window(len(ids)))
@@ -335,7 +358,7 @@ class ARModel:
             decode = sequential.decode_sequentially if settings.window == 1 else jacobi.decode_jacobi
             return decode(engine, settings, first_image=first_image, progress=progress, cancel=cancel, on_row=on_row)
 
-        with self.personalizing():
+        with drawing_alone(self.base), self.personalizing():
             result = decoded()  # the engine and its KV cache are gone then, but for recorded steps that are kept
         images = self.decode(result.codes)
         return [
@@ -352,6 +375,11 @@ class ARModel:
         if options is None or not options.graphs or self.unmerged:
             return None
         return self._steps
+
+    @property
+    def kept_bytes(self) -> int:
+        """What waits for the next picture."""
+        return self._steps.held_bytes()
 
     def auto_window(self, images: int, device: torch.device | None = None) -> int:
         """The window that "auto" stands for when so many images are drawn at once, on `device` where that differs."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .adapters import Adapter, DeltaAdapter, LowRankAdapter
-from .files import UnreadableFile, read_tensors, write_tensors
+from .files import UnreadableFile, numbered_paths, read_tensors, write_tensors
 
 FORMAT = "ar-personalization/1"
 
@@ -59,11 +60,21 @@ class Personalization:
             return words
         return f"{words}, {steps} steps"
 
+    def save_beside(self, path: Path | str) -> tuple[Path, bool]:
+        """As `save`, but what has the name already stays: "X_2.safetensors" is written then.
+
+        Returns the path, and whether it was written: a file that already holds exactly this is left as it is.
+        """
+        for candidate in numbered_paths(_with_suffix(path)):
+            if self.is_in(candidate):
+                return candidate, False
+            if not os.path.lexists(candidate):
+                return self.save(candidate), True
+        raise AssertionError("there is always another number")
+
     def save(self, path: Path | str) -> Path:
         """Write the file atomically and return its path; the name "X" becomes "X.safetensors". Raises OSError."""
-        path = Path(path)
-        if path.suffix != ".safetensors":
-            path = path.with_name(path.name + ".safetensors")
+        path = _with_suffix(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(path, self._tensors(), self._metadata())
         log.info("Saved %s %s to %s", self.identifier, self.class_name, path)
@@ -71,6 +82,8 @@ class Personalization:
 
     def is_in(self, path: Path) -> bool:
         """Whether the file holds exactly this: the same values and the same words about them."""
+        if not path.is_file():
+            return False
         try:
             file = read_tensors(path)
         except UnreadableFile:
@@ -150,6 +163,13 @@ class Personalization:
             tensors += self.adapter.file_tensors().values()
         if not all(tensor.isfinite().all() for tensor in tensors):
             raise ValueError("some numbers are not finite")
+
+
+def _with_suffix(path: Path | str) -> Path:
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return path
+    return path.with_name(path.name + ".safetensors")
 
 
 def _adapter(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Adapter | None:

@@ -23,7 +23,7 @@ from ar_core.sampling.settings import CODES_PER_STEP, auto_window
 from ar_core.tables import markdown_table
 from ar_core.training.passes import Passes, quickest_first
 from ar_core.training.settings import EMBEDDING, LAYERS
-from ar_core.training.stages import KEEP_EVERY
+from ar_core.training.stages import sampled_steps
 
 from . import memory
 from .random_checkpoint import protocol_of
@@ -140,11 +140,12 @@ def recipe_times(card: Card, recipe: Recipe) -> Times | None:
     pair = pair_seconds(card, recipe.learned_size, passes.gradient_checkpointing)
     sample = picture_seconds(card, recipe.learned_size)
     step = recipe.batch_size * pair
-    first = min(KEEP_EVERY[EMBEDDING], recipe.embedding_steps)
+    shown = sampled_steps(EMBEDDING, recipe.embedding_steps, SAMPLES)
+    shown_later = sampled_steps(LAYERS, recipe.lora_steps, SAMPLES)
     return Times(
-        recipe.embedding_steps * step + min(SAMPLES, recipe.embedding_steps // KEEP_EVERY[EMBEDDING]) * sample,
-        recipe.lora_steps * step + min(SAMPLES, recipe.lora_steps // KEEP_EVERY[LAYERS]) * sample,
-        first * step + sample,
+        recipe.embedding_steps * step + len(shown) * sample,
+        recipe.lora_steps * step + len(shown_later) * sample,
+        shown[0] * step + sample,
     )
 
 
@@ -196,18 +197,21 @@ def passes_text(passes: Passes | None) -> str:
 PAGE = """# Hardware
 
 **Nobody has run the 7B on a card with this code yet.** What follows is arithmetic, written by `python -m
-benchmarks.hardware --page docs/hardware.md`: a card's data sheet, of which the shares stated in that file are assumed
-to be reached, and the bytes and operations of the model's shapes. Windows of several codes are counted with the rates
-of acceptance published for this model (2.2 codes per step for 16, 4.2 for 64). Tables of measured cards will lie in
-`docs/card/`.
+benchmarks.hardware --page docs/hardware.md`: the data sheet of a card, of which 85 % of the bandwidth and 65 % of the
+arithmetic are assumed to be reached (80 and 55 % on an H100), and the bytes and operations of the model's shapes.
+Windows of several codes are counted with the rates of acceptance published for this model: 2.2 codes per step for a
+window of 16 (speculative Jacobi decoding, Teng et al. 2024, arXiv 2410.01699) and 4.2 for one of 64 (its coupled form),
+interpolated between. Tables of measured cards will lie in `docs/card/`.
 
 ## Time
 
 {times}
 
 The recipe **artist** is ours (`python -m ar_core info --recipe artist` lists what differs from the paper): what a node
-takes when you place it. **paper** is every value of arXiv 2504.13162, as far as it is known, and what 0 means in
-workflows that were saved before there was a choice.
+takes when you place it. **paper** has the values of arXiv 2504.13162 where they are known and assumptions of ours
+elsewhere (`info --recipe paper` says which is which). It is what 0 means in workflows that were saved before there was
+a choice, and what the command line takes for the 7B unless `--recipe artist` is given. "first sample": the first of
+four that a training node draws on the way.
 
 ## Memory
 

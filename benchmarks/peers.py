@@ -15,8 +15,6 @@ vocabulary, as its class does; ours has the image codes' alone. The peers are in
 from __future__ import annotations
 
 import argparse
-import statistics
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +24,11 @@ from ar_core.files import write_json, write_text
 
 from .common.machine import default_device, machine
 from .common.peers import MissingPackage, Peers
+from .common.timing import seconds_in_turns
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 AGREEMENT = {"fp32": 1e-3, "bf16": 0.25}  # largest difference of logits, in their standard deviations
 LOSS = {"fp32": 1e-3, "bf16": 0.05}  # largest difference of losses
-
-
-def seconds_in_turns(ways: dict[str, Callable[[], float]], repetitions: int) -> dict[str, float]:
-    """Median seconds of every way; each says itself what it took. They take turns, since machines slow down at times.
-
-    A first turn is left out: caches are cold, and kernels are chosen.
-    """
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(1 + repetitions):
-        for name, way in ways.items():
-            seconds = way()
-            if turn:
-                taken[name].append(seconds)
-    return {name: statistics.median(times) for name, times in taken.items()}
 
 
 def compare(peers: Peers, name: str, codes: int, repetitions: int) -> dict[str, Any]:

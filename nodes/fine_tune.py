@@ -54,7 +54,7 @@ class FineTuneTransformer(io.ComfyNode):
                     default=0,
                     min=0,
                     max=1024,
-                    tooltip="Size of the LoRA. 0: the model's own recipe. Higher: more detail, and a larger file.",
+                    tooltip="Size of the LoRA. 0: the value of the recipe. Higher: more detail, and a larger file.",
                 ),
                 training_view.STEPS,
                 training_view.LEARNING_RATE,

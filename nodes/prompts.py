@@ -7,6 +7,7 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..ar_core.dreambench.dataset import PROMPT_FILE, SLOTS, read_dataset_prompts
+from ..ar_core.files import read_text
 from ..ar_core.shipped import example_subjects
 from .host.folders import input_folder
 from .host.progress import explain_on_node, show_text
@@ -97,10 +98,7 @@ def read_prompt_list(path: Path, which: int) -> list[str]:
 
     Raises ValueError for an empty list.
     """
-    prompts = [
-        prompt.template.replace(SLOTS, "[V]")
-        for prompt in read_dataset_prompts(path.read_text(encoding="utf-8"))[which]
-    ]
+    prompts = [prompt.template.replace(SLOTS, "[V]") for prompt in read_dataset_prompts(read_text(path))[which]]
     if not prompts:
         raise ValueError(f"{path} does not contain this list of prompts. Copy it again from google/dreambooth.")
     return prompts

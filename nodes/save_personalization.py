@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import replace
-from pathlib import Path
 
 from comfy_api.latest import io, ui
 
@@ -57,11 +55,9 @@ class SavePersonalization(io.ComfyNode):
         name = checked_file_name(name)
         recipe = {**personalization.recipe, "consent": consent}
         named = replace(personalization, recipe=recipe, title=name)
-        path = place_for(named, subjects_folder(), name)
-        if path.exists():
-            text = f"{path} already holds this subject; nothing was written."
-        else:
-            named.save(path)
+        path, written = named.save_beside(subjects_folder() / f"{name}.safetensors")
+        text = f"{path} already holds this subject; nothing was written."
+        if written:
             text = f"{path} ({size_text(path.stat().st_size)}). Press R to list it in Load Personalization."
         show_text(text)
         return io.NodeOutput(text, ui=ui.PreviewText(text))
@@ -76,13 +72,3 @@ def checked_file_name(name: str) -> str:
     if not name or hidden or cut_by_windows or unsafe or len(name) > LONGEST_NAME:
         raise ValueError(f'"{name}" cannot be a file name: use letters, digits, spaces, - and _, for example my_dog.')
     return name
-
-
-def place_for(personalization: Personalization, folder: Path, name: str) -> Path:
-    """`name`.safetensors, or `name`_2, _3 … where that holds something else."""
-    path = folder / f"{name}.safetensors"
-    for number in itertools.count(2):
-        if not path.exists() or personalization.is_in(path):
-            break
-        path = folder / f"{name}_{number}.safetensors"
-    return path

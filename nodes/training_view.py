@@ -38,7 +38,7 @@ STEPS = io.Int.Input(
     default=0,
     min=0,
     max=20000,
-    tooltip="0: the model's own recipe; the node shows its number. If you ask for more steps later, only the missing "
+    tooltip="0: the value of the recipe; the node shows its number. If you ask for more steps later, only the missing "
     "ones are trained.",
 )
 LEARNING_RATE = advanced(
@@ -49,7 +49,7 @@ LEARNING_RATE = advanced(
     max=1.0,
     step=1e-6,
     round=False,
-    tooltip="0: the model's own recipe; the node shows its number. Higher rates learn faster and forget more. Values "
+    tooltip="0: the value of the recipe; the node shows its number. Higher rates learn faster and forget more. Values "
     "from a tenth to ten times the recipe are worth trying.",
 )
 TRAINING_SEED = advanced(
@@ -68,8 +68,9 @@ RECIPE = io.Combo.Input(
     default="artist (ours)",
     optional=True,
     tooltip="Where values that are 0 come from. artist (ours): about 20 minutes for each stage on a 12 GB RTX 3060, a "
-    "tenth of the paper's training pairs, at 512 px. paper: every value of arXiv 2504.13162, at 768 px; stage 1 takes "
-    "about 21 hours there, 37 minutes on an H100. All times by arithmetic. The miniature has one recipe.",
+    "thirtieth of the paper's training pairs in stage 1 and half of them in stage 2, at 512 px. paper: the values of "
+    "arXiv 2504.13162 where they are known, at 768 px; stage 1 takes about 21 hours there, 37 minutes on an H100. All "
+    "times by arithmetic. The miniature has one recipe in nodes, its own.",
 )
 
 
@@ -194,7 +195,9 @@ def labelled_samples(ar: HostedModel, result: StageResult) -> torch.Tensor:
     """
     cells = [sample_cell(ar.model.decode(codes), f"step {step}") for step, codes in sorted(result.samples.items())]
     if not cells:
-        cells = [sample_cell(torch.full((1, CELL, CELL, 3), 0.5), "no room for samples")]
+        cells = [
+            sample_cell(torch.full((1, CELL, CELL, 3), 0.5, dtype=torch.float32, device="cpu"), "no room for samples")
+        ]
     return stack(cells)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import pytest
 import torch
-from toy import FAMILY, toy_lora, toy_model
+from toy import FAMILY, quantized_toy, toy_lora, toy_model
 
 from ar_core import batches
 from ar_core.batches import draw_in_batches, fitting_images
 from ar_core.memory import NotEnough, drawing_bytes, merge_bytes
 from ar_core.model import ARModel
 from ar_core.sampling import SamplingSettings
+from ar_core.sampling.steps import StepOptions
 
 PROMPTS = ["a dog", "a cat", "a dog", "a cup", "a dog", "a cat", "a dog", "a cup", "a cat", "a dog"]
 SETTINGS = SamplingSettings.resolve(FAMILY, seed=5)
@@ -124,3 +128,62 @@ def test_no_room_for_a_single_picture_is_said(model, room_for):
     room_for(0)
     with pytest.raises(NotEnough, match="A picture of 32x32 needs .* beside the model, 1 KiB are free on cpu"):
         fitting_images(model, SETTINGS.size, SETTINGS.cfg, 8)
+
+
+def test_nothing_left_to_draw_needs_no_room(model, room_for):
+    room_for(0)
+    assert list(draw_in_batches(model, PROMPTS, SETTINGS, done=len(PROMPTS))) == []
+    assert list(draw_in_batches(model, PROMPTS[:8], SETTINGS, done=8)) == []
+
+
+def test_a_single_picture_that_does_not_fit_after_all_is_tried_once(model, room_for, monkeypatch):
+    room_for(7)
+    generate = ARModel.generate
+    tried = []
+
+    def full(self, prompts, *arguments, **options):
+        tried.append(len(prompts))
+        if len(prompts) == 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return generate(self, prompts, *arguments, **options)
+
+    monkeypatch.setattr(ARModel, "generate", full)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        list(draw_in_batches(model, PROMPTS[:8], SETTINGS))
+    assert tried == [7, 1]
+
+
+def test_a_cache_that_waits_for_the_next_picture_counts_as_free(model, monkeypatch):
+    """It is taken over or given back: the second prompt of a command needs no more room than the first."""
+    needed = drawing_bytes(model, SETTINGS.size, 8, SETTINGS.cfg, previews=False)
+    monkeypatch.setattr(batches, "room", lambda device: needed - model.kept_bytes)
+    recorded = {"options": StepOptions(graphs=True)}
+    for prompt in ("a dog", "a cat and a dog"):
+        assert [len(part) for part in draw_in_batches(model, [prompt] * 8, SETTINGS, **recorded)] == [8]
+        assert model.kept_bytes > 0
+
+
+@pytest.mark.parametrize("bad", [{"most": 0}, {"most": -1}, {"done": -1}])
+def test_numbers_that_cannot_be_meant_are_refused(model, bad):
+    with pytest.raises(ValueError, match="one at a time or more"):
+        list(draw_in_batches(model, PROMPTS, SETTINGS, **bad))
+
+
+def test_no_prompt_draws_nothing(model):
+    assert model.generate([], SETTINGS) == []
+
+
+def test_threads_that_share_a_model_draw_what_they_would_alone(model):
+    """The kept cache and the hooks of adapters on quantised weights are shared."""
+    quantized = quantized_toy("int8")
+    subject = quantized.personalized(replace(toy_lora(quantized), base_fingerprint=quantized.fingerprint))
+    jobs = [(quantized, "a dog", StepOptions(graphs=True)), (subject, "a [V] dog", None), (quantized, "a cat", None)]
+
+    def draw(job):
+        drawer, prompt, options = job
+        return drawer.generate(prompt, SETTINGS, options=options)[0].codes
+
+    expected = [draw(job) for job in jobs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(draw, jobs * 4))
+    assert all(torch.equal(codes, expected[number % 3]) for number, codes in enumerate(found))

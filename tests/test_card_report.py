@@ -32,7 +32,8 @@ def test_sections_end_with_their_rows_or_with_what_is_missing(tmp_path):
     assert "--comfyui FOLDER" in comfyui["rows"][0]["missing"]
     assert [row["what"] for row in tokenizer["rows"]] == ["read", "draw"]
     page = (tmp_path / "card.md").read_text(encoding="utf-8")
-    assert "## image tokenizer" in page and "| side | what | seconds |" in page
+    assert page.startswith("# A rehearsal without a card")
+    assert "## image tokenizer: what does" in page and "| side | what | seconds |" in page
 
 
 def test_a_stop_keeps_what_was_found_before(tmp_path):
@@ -66,7 +67,9 @@ def test_rows_of_one_kind_are_one_table():
     ]
     rows, others = found_in(lines)
     assert others == ["a warning"]
-    page = as_markdown("a card", {"first": {"ended": "finished", "seconds": 1.0, "rows": rows}})
+    page = as_markdown(
+        "a card", {"first": {"question": "how fast?", "ended": "finished", "seconds": 1.0, "rows": rows}}
+    )
     assert "| a | b |\n|---|---|\n| 1 | yes |\n| 2 | **no** |" in page and "| x/y |" in page
 
 

@@ -107,6 +107,40 @@ def test_the_same_seed_gives_the_same_pixels_in_a_batch_of_one(subject, tmp_path
     assert Image.open(tmp_path / "a/00_1_00.png").tobytes() == Image.open(tmp_path / "b/00_1_00.png").tobytes()
 
 
+def test_nothing_is_overwritten_by_a_second_call(photos, subject, tmp_path, capsys):
+    drawn = tmp_path / "drawn"
+    for _ in range(2):
+        assert sample(drawn, "--personalization", str(subject)) == 0
+    assert sorted(p.name for p in drawn.glob("*.png")) == ["00_1_00.png", "00_1_00_2.png"]
+    before = subject.read_bytes()
+    assert personalize(photos, subject, "--identifier", "[W]") == 0  # another subject under the same name
+    assert subject.read_bytes() == before and "lilac_2.safetensors" in capsys.readouterr().out
+    assert personalize(photos, subject, "--identifier", "[W]") == 0
+    assert "lilac_2.safetensors already holds this subject" in capsys.readouterr().out
+    for _ in range(2):
+        score = ["score", "--images", str(drawn), "--photos", str(photos), "--encoders", "miniature"]
+        assert cli.main([*score, "--out", str(tmp_path / "scores")]) == 0
+    assert (tmp_path / "scores/scores.json").is_file() and (tmp_path / "scores_2/scores.json").is_file()
+
+
+def test_an_existing_folder_gets_a_file_called_like_the_class(photos, tmp_path):
+    files = sorted(photos.glob("*.png"))
+    (tmp_path / "subjects").mkdir()
+    steps = ["--embedding-steps", "1", "--strategy", "embedding_only"]
+    command = ["personalize", "--photos", *map(str, files[:2]), "--class-name", "AC\\DC dog"]
+    assert cli.main([*command, "--out", str(tmp_path / "subjects") + "/", *steps]) == 0
+    assert [p.name for p in tmp_path.rglob("*.safetensors") if "_runs" not in p.parts] == ["AC_DC_dog.safetensors"]
+
+
+def test_one_picture_of_a_batch_can_be_drawn_alone(subject, tmp_path):
+    window = ("--window", "4", "--personalization", str(subject))
+    assert sample(tmp_path / "batch", "--n", "3", *window) == 0
+    assert sample(tmp_path / "alone", "--first-image", "2", *window) == 0
+    assert [p.name for p in (tmp_path / "alone").glob("*.png")] == ["00_1_02.png"]
+    pixels = [Image.open(tmp_path / name / "00_1_02.png").tobytes() for name in ("batch", "alone")]
+    assert pixels[0] == pixels[1]
+
+
 def test_resolved_values_are_printed(photos, tmp_path, capsys):
     personalize(photos, tmp_path / "x", "--strategy", "embedding_only")
     out = capsys.readouterr().out
@@ -153,6 +187,10 @@ def test_a_device_that_is_not_there_is_one_sentence(device, capsys):
         (["sample", "--prompt", "a <reserved01036>"], "control token"),
         (["sample", "--prompt", "a dog", "--n", "0"], "--n is 0"),
         (["sample", "--prompt", "a dog", "--temperature", "-1"], "temperature is -1"),
+        (["sample", "--prompt", "a dog", "--temperature", "nan"], "temperature is nan"),
+        (["sample", "--prompt", "a dog", "--cfg", "inf"], "cfg is inf"),
+        (["sample", "--prompt", "a dog", "--cfg", "1e30"], "cfg is 1e+30"),
+        (["sample", "--prompt", "a dog", "--first-image", "-1"], "--first-image is -1"),
         (
             ["sample", "--prompt", "a dog", "--personalization", "absent.safetensors"],
             "absent.safetensors does not exist",
@@ -196,7 +234,7 @@ VERSION_0_1 = {
     --prior-weight 0.5 --prior-images 9 --initialisation random --per-image-token --no-prior-preservation
     --gradient-checkpointing""": {
         **MODEL_VALUES,
-        "photos": Path("p"),
+        "photos": [Path("p")],
         "class_name": "dog",
         "identifier": "[W]",
         "out": Path("o.safetensors"),

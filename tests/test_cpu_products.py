@@ -7,8 +7,9 @@ import gc
 import pytest
 import torch
 from torch.nn import functional as F
+from toy import toy_model, toy_subject
 
-from ar_core import cpu_products, layers
+from ar_core import TrainingSettings, cpu_products, layers, personalize
 
 if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
     pytest.skip("this torch was built without oneDNN", allow_module_level=True)
@@ -50,7 +51,7 @@ def test_gradients_of_float32_are_torchs(fast, learns):
 
 def arranged_for(weight: torch.Tensor) -> torch.Tensor | None:
     found = cpu_products.PACKED.kept.get(weight)
-    return found and found[1]
+    return found and found[2]
 
 
 def check(x: torch.Tensor, layer: layers.Linear) -> None:
@@ -89,9 +90,41 @@ def test_nothing_is_left_of_a_model_that_is_gone(fast):
     x, layer = pair(2, torch.bfloat16)
     with torch.inference_mode():
         layer(x)
+    _, another = pair(2, torch.bfloat16)
+    with torch.inference_mode():
+        another(x)
+    assert cpu_products.held_bytes() == 2 * another.weight.nbytes
     del layer
     gc.collect()
-    assert len(cpu_products.PACKED.kept) == 0
+    assert len(cpu_products.PACKED.kept) == 1 and cpu_products.held_bytes() == another.weight.nbytes
+
+
+def test_a_weight_whose_changes_nobody_counts_is_never_arranged(fast):
+    x, layer = pair(2, torch.bfloat16)
+    with torch.inference_mode():
+        layer.weight = torch.nn.Parameter(layer.weight.clone(), requires_grad=False)
+        check(x, layer)
+        layer.weight.mul_(-3)
+        check(x, layer)
+    assert arranged_for(layer.weight) is None
+
+
+def test_new_values_at_the_old_address_are_noticed(fast):
+    x, layer = pair(2, torch.bfloat16)
+    with torch.no_grad():
+        for factor in (-1.5, 1.2, -0.7, 2.0):
+            layer.weight.data = layer.weight.data * factor
+            check(x, layer)
+
+
+def test_a_training_gives_the_arranged_weights_back(fast, tmp_path):
+    x, layer = pair(2, torch.bfloat16)
+    with torch.inference_mode():
+        layer(x)
+    model = toy_model()
+    settings = TrainingSettings.resolve(model.family, strategy="embedding_only", embedding_steps=1)
+    personalize(model, toy_subject(), settings, tmp_path)
+    assert arranged_for(layer.weight) is None
 
 
 @pytest.mark.parametrize("rows", [1, cpu_products.PACKED_ROWS])

@@ -178,3 +178,12 @@ def test_steps_of_another_shape_or_model_are_made_anew(change):
     first = kept.get(**usual)
     assert kept.get(**usual) is first and kept.get(**{**usual, "slots": 50}) is first
     assert kept.get(**{**usual, **change}) is not first
+
+
+def test_steps_of_a_model_that_was_converted_are_made_anew():
+    kept = KeptSteps()
+    model = tiny_transformer(2)
+    usual = {"transformer": model, "sequences": 2, "slots": 40, "cfg": 4.0, "options": StepOptions(graphs=True)}
+    first = kept.get(**usual)
+    model.to(torch.float64)
+    assert kept.get(**usual) is not first and kept.kept.cache.keys.dtype == torch.float64

@@ -337,7 +337,7 @@ def test_top_k_is_clamped_and_sizes_snap():
 @pytest.mark.parametrize(
     "bad, sentence",
     [
-        ({"cfg": -0.5}, r"cfg is -0\.5; it must be 0 or more \(1 switches guidance off, 4\.0 is the recipe\)"),
+        ({"cfg": -0.5}, r"cfg is -0\.5; it must be from 0 to 100 \(1 switches guidance off, 4\.0 is the recipe\)"),
         ({"temperature": -1.0}, r"temperature is -1\.0; it must be above 0"),
         ({"top_k": -3}, r"top_k is -3; it must be at least 1, or 0 for the recipe's 2000"),
         ({"size": (0, 512)}, r"size is 0x512; both sides must be above 0"),

@@ -55,9 +55,10 @@ class Stored:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Errors of the safetensors library as CheckpointErrors that name the file."""
+    """Errors of the safetensors library as CheckpointErrors that name the file; what it reads is on the CPU."""
     try:
-        yield
+        with torch.device("cpu"):  # the library itself would take the process's default
+            yield
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged or incomplete ({error}). Copy it again.") from error
 

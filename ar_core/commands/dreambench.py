@@ -18,8 +18,9 @@ from ..dreambench.scoring import SubjectScores
 from ..dreambench.suites import Suite
 from ..dreambench.variants import VARIANTS
 from ..model import ARModel
+from .interruption import Interruption
 from .scoring import chosen_suite, encoder_options, load_encoders, read_suite, score_all, suite_options
-from .shared import Bar, Interruption, load_model_from_options, model_options
+from .shared import Bar, load_model_from_options, model_options
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -80,7 +81,10 @@ def run_benchmark(options: argparse.Namespace, model: ARModel, progress: Progres
     if options.subjects:
         data = replace(whole, subjects=tuple(whole.subject(name) for name in options.subjects.split(",")))
     if options.dry_run:
+        print(f"recipe: {options.recipe}")
         print(estimate_dreambench(model, data, plan, options.out))
+        if not options.no_scores:
+            load_encoders(options, suite.encoders)  # says what is missing
         return None
     encoders = None
     if not options.no_scores:

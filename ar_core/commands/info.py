@@ -11,13 +11,19 @@ from ..devices import describe_support
 from ..families.family import Recipe
 from ..families.lumina_mgpt import ARTIST_RECIPE, PAPER_RECIPE, PAPER_SOURCES
 from ..families.recipes import ARTIST, PAPER, RECIPES
-from ..memory import picture_bytes, weight_bytes
+from ..memory import (
+    drawing_bytes,
+    learning_bytes,
+    room,
+    size_text,
+    trainable_parameters,
+    weight_bytes,
+)
 from ..model import ARModel
 from ..personalization import Personalization
 from .shared import load_model_from_options, loading_options, print_option_values
 
 ASSUMED = "our assumption"  # a value of the paper's recipe for which there is no source
-MIB = 2**20
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -34,6 +40,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.file is not None and options.recipe:
+        raise ValueError("Give either a personalization file or --recipe: the recipe of a file is in what it says.")
     if options.recipe == PAPER:
         print_paper_recipe()
     elif options.recipe == ARTIST:
@@ -92,8 +100,17 @@ def describe_model(model: ARModel) -> None:
     print(f"parameters: {parameters / 1e6:.1f}M; licence: {model.family.licence}")
     weights = sum(weight_bytes(module) for module in modules)
     recipe = model.family.recipe
-    drawing = picture_bytes(model.transformer, model.image_tokenizer.config, model.protocol, recipe.size, 1, recipe.cfg)
-    print(f"memory: {weights / MIB:.0f} MiB of weights, {drawing / MIB:.0f} MiB more to draw one picture (computed)")
+    learned = trainable_parameters(model.transformer, "lora", recipe.lora_rank)
+    needs = {
+        "one picture": drawing_bytes(model, recipe.size, 1, recipe.cfg),
+        "stage 1": learning_bytes(model, 1, True, 0),
+        "stage 2 with LoRA": learning_bytes(model, 1, True, learned),
+    }
+    beside = ", ".join(f"{what} {size_text(needed)}" for what, needed in needs.items())
+    print(f"memory: {size_text(weights)} of weights; beside them, computed: {beside}")
+    free = room(model.device)
+    if free is not None:
+        print(f"free on {model.device}, with the model loaded: {size_text(free)}")
     print(f"device: {describe_support(model.device)}")
     sizes = [f"{width}x{height}" for width, height in model.family.sizes]
     print(f"sizes: {', '.join(sizes)}")

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from ..families.miniature import MINIATURE
 from ..photos import read_photos
 from ..training import StageResult, TrainingSettings, personalize, prepare_subject
 from ..training.loop import mean_of_last_losses
+from .interruption import Interruption
 from .options import add_settings, chosen_settings, image_size
-from .shared import Bar, Interruption, load_model_from_options, model_options, print_option_values
+from .shared import Bar, load_model_from_options, model_options, print_option_values
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
     model_options(command)
-    command.add_argument("--photos", type=Path, required=True, help="folder with photos of one subject")
+    command.add_argument(
+        "--photos", type=Path, required=True, nargs="+", help="folder with photos of one subject, or several files"
+    )
     command.add_argument("--class-name", required=True, help='the word for what they show, e.g. "dog"')
     command.add_argument("--identifier", default="[V]", help="name of the subject in prompts (default: %(default)s)")
-    command.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
+    command.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="the .safetensors file to write, or an existing folder; nothing is overwritten, others get a number",
+    )
     command.add_argument("--runs", type=Path, help="where trainings are remembered (default: _runs beside --out)")
     command.add_argument(
         "--size",
@@ -30,11 +39,14 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    photos, report = read_photos(options.photos)
+    photos, report = read_photos(options.photos[0] if len(options.photos) == 1 else options.photos)
     print("\n".join(report))
     model = load_model_from_options(options)
     settings = TrainingSettings.resolve(model.family, **chosen_settings(options, TrainingSettings))
     print_option_values("training", settings.describe())
+    recipe = model.family.recipe
+    width, height = recipe.learned_size
+    print(f"recipe: {options.recipe}; {recipe.views} views of each photo, {width}x{height} without --size")
     if model.family.name == MINIATURE.name:
         print(
             "note: the miniature only knows drawn scenes; it can learn a photograph, but draws it as a drawing at best."
@@ -42,15 +54,27 @@ def run(options: argparse.Namespace) -> None:
     size = None
     if options.size:
         size = model.family.snap(*options.size)
-    runs = options.runs or options.out.parent / "_runs"
+    out = subject_file(options.out, options.class_name)
+    out.parent.mkdir(parents=True, exist_ok=True)  # what cannot be made is said before hours of training
+    runs = options.runs or out.parent / "_runs"
     bar = Bar()
     cancel = Interruption()
     subject = prepare_subject(model, photos, options.class_name, size, runs=runs, progress=bar, cancel=cancel)
     results = personalize(model, subject, settings, runs, identifier=options.identifier, progress=bar, cancel=cancel)
     for result in results:
         print(describe_stage(result))
-    path = results[-1].personalization.save(options.out)
-    print(f"wrote {path} ({path.stat().st_size / 2**20:.2f} MiB). Trainings are remembered in {runs}.")
+    path, written = results[-1].personalization.save_beside(out)
+    done = f"{path} already holds this subject; nothing was written."
+    if written:
+        done = f"wrote {path} ({path.stat().st_size / 2**20:.2f} MiB)."
+    print(f"{done} Trainings are remembered in {runs}.")
+
+
+def subject_file(out: Path, class_name: str) -> Path:
+    """The file that `--out` means: in an existing folder one that is called like the class."""
+    if not out.is_dir():
+        return out
+    return out / (re.sub(r"[^\w]+", "_", class_name).strip("_") or "subject")
 
 
 def describe_stage(result: StageResult) -> str:

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..batches import draw_in_batches
+from ..files import free_path
 from ..model import ARModel
 from ..personalization import Personalization
 from ..pngs import save_png
 from ..sampling import SamplingSettings
 from ..sampling.steps import ATTENTION, StepOptions
+from .interruption import Interruption
 from .options import add_settings, chosen_settings
-from .shared import Bar, Interruption, load_model_from_options, model_options, print_option_values
+from .shared import Bar, load_model_from_options, model_options, print_option_values
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -23,6 +25,14 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--n", type=int, default=1, help="images per prompt, drawn as one batch (default: %(default)s)"
+    )
+    command.add_argument(
+        "--first-image",
+        type=int,
+        default=0,
+        metavar="K",
+        help="number of the first image: 3 draws image 3 of a batch alone, with the --window that its metadata names "
+        "(default: %(default)s)",
     )
     command.add_argument(
         "--personalization", type=Path, action="append", default=[], help="a .safetensors file; may be repeated"
@@ -65,12 +75,16 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.n < 1:
         raise ValueError(f"--n is {options.n}; it must be at least 1.")
+    if options.first_image < 0:
+        raise ValueError(f"--first-image is {options.first_image}; it must be 0 or more.")
     model = apply_files(load_model_from_options(options), options.personalization, options.identifier, options.strength)
     settings = SamplingSettings.resolve(model.family, **chosen_settings(options, SamplingSettings))
     print_option_values("sampling", settings.describe())
     options.out.mkdir(parents=True, exist_ok=True)
     steps = StepOptions(graphs=options.cuda_graphs, compiled=options.compile, attention=options.attention)
     steps.check(model.device, model.base.dtype)
+    if steps.graphs and model.device.type != "cuda":
+        print("note: steps are recorded on NVIDIA cards alone; --cuda-graphs changes nothing here.")
     bar = Bar()
     cancel = Interruption()
     for number, prompt in enumerate(options.prompt):
@@ -78,18 +92,19 @@ def run(options: argparse.Namespace) -> None:
         if unknown:
             print(f"note: the model was not trained on these words: {', '.join(unknown)}")
         print(f"prompt: {model.check_prompt(prompt, settings.size)}")
-        k = 0
+        k = options.first_image
         for images in draw_in_batches(
             model,
             [prompt] * options.n,
             settings,
+            first_image=options.first_image,
             most=options.n,
             progress=bar,
             cancel=cancel,
             options=steps,
         ):
             for image in images:
-                path = options.out / f"{number:02d}_{settings.seed}_{k:02d}.png"
+                path = free_path(options.out / f"{number:02d}_{settings.seed}_{k:02d}.png")
                 save_png(image, k, model, path)
                 print(path)
                 k += 1

@@ -1,16 +1,13 @@
-"""What several commands need: the options that choose a model, loading it, a progress bar, Ctrl-C, printed values."""
+"""What several commands need: the options that choose a model, loading it, a progress bar, printed values."""
 
 from __future__ import annotations
 
 import argparse
-import logging
-import signal
 import sys
-import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
 import torch
 from tqdm import tqdm
@@ -29,7 +26,7 @@ from ..families.registry import FAMILIES
 from ..memory import NotEnough
 from ..model import PRECISIONS, ARModel
 
-log = logging.getLogger(__name__)
+DELAY = 1.0  # seconds before a bar is shown
 
 
 def model_options(command: argparse.ArgumentParser) -> None:
@@ -70,7 +67,7 @@ def checked_device(name: str) -> torch.device:
     try:
         device = own_card(torch.device(name))
         check_support(device)
-        torch.empty(1, device=device)
+        torch.empty(1, dtype=torch.float32, device=device)
     except (RuntimeError, AssertionError, ImportError) as error:  # without CUDA torch asserts, without HPU it imports
         if device is not None and device != torch.device(name):
             raise ValueError(
@@ -88,6 +85,10 @@ def load_model_from_options(options: argparse.Namespace) -> ARModel:
 
     Raises NotEnough where there is too little memory for its weights.
     """
+    if options.model == MINIATURE.name and options.family not in (None, MINIATURE.name):
+        raise ValueError(
+            f"The built-in miniature is not of the family {options.family}: give the model's folder with --model."
+        )
     precision = PRECISIONS[options.precision]
     device = checked_device(options.device)
     try:
@@ -114,46 +115,41 @@ def load_model_from_options(options: argparse.Namespace) -> ARModel:
         print(f"note: {describe_support(model.device)}")
     for note in model.notes:
         print(f"note: {note}")
-    return replace(model, family=with_recipe(model.family, options.recipe or AUTO))
+    recipe = options.recipe or AUTO
+    if recipe != AUTO and model.family.name == MINIATURE.name:
+        print(f"note: the recipe {recipe} is made for the 7B; the miniature's own is {AUTO}.")
+    return replace(model, family=with_recipe(model.family, recipe))
 
 
 class Bar:
-    """A Progress that shows a tqdm bar, with its estimate of the time left."""
+    """A Progress that shows a tqdm bar, with its estimate of the time left, for what takes longer than a second."""
 
     def __init__(self) -> None:
         self.bar: tqdm | None = None
+        self.total = 0
+        self.done = 0
+        self.started = 0.0
 
     def __call__(self, done: int, total: int, message: str) -> None:
-        if self.bar is None or self.bar.total != total or done < self.bar.n:
+        if self.total != total or done < self.done:
             self.close()
-            self.bar = tqdm(total=total, leave=False, file=sys.stderr, delay=1)
-        self.bar.set_description(message, refresh=False)
-        self.bar.update(done - self.bar.n)
+            self.total = total
+            self.started = time.monotonic()
+        self.done = done
+        if self.bar is None and time.monotonic() - self.started > DELAY:
+            self.bar = tqdm(total=total, initial=done, desc=message, leave=False, file=sys.stderr)
+        if self.bar is not None:
+            self.bar.set_description(message, refresh=False)
+            self.bar.update(done - self.bar.n)
         if done == total:
             self.close()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Take the bar away; what comes next is another."""
         if self.bar is not None:
             self.bar.close()
         self.bar = None
-
-
-class Interruption:
-    """A Cancel that follows Ctrl-C: the first ends the run after this step and saves, the second at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._ask)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        print("\nStopping after this step (press Ctrl-C again to stop at once)", file=sys.stderr)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def __call__(self) -> bool:
-        return self.asked
+        self.total = 0
 
 
 def print_option_values(title: str, values: Mapping[str, object]) -> None:

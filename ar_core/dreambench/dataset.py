@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..files import read_text
 from ..photos import PhotoError, read_photos
 
 PROMPT_FILE = "prompts_and_classes.txt"
@@ -106,7 +107,7 @@ def read_dataset(
     path = folder / PROMPT_FILE
     if not path.is_file():
         raise DataSetError(f"{path} is missing. {advice}")
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     classes = read_dataset_classes(text)
     object_prompts, live_prompts = read_dataset_prompts(text)
     problems = [

@@ -64,7 +64,8 @@ class Preprocessing:
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(n, 3, side, side) in 0..1 to the range that the encoder was trained on."""
-        return (pixels - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+        mean, std = (torch.tensor(values, dtype=torch.float32, device="cpu") for values in (self.mean, self.std))
+        return (pixels - mean[:, None, None]) / std[:, None, None]
 
 
 DINO_INPUT = Preprocessing(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

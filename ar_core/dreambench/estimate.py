@@ -40,7 +40,8 @@ def estimate_dreambench(model: ARModel, data: DataSet, plan: Plan, out: Path) ->
         time = f"about {mean * (len(units) - len(done)) / 60:.0f} min on one process, by the finished units"
     return (
         f"{len(data.subjects)} subjects x {len(plan.variants)} strategies x {len(plan.seeds)} seeds = "
-        f"{len(units)} units, {pictures} pictures; {len(done)} units are finished\n"
+        f"{len(units)} units (one training each, or none for the base), {pictures} pictures; {len(done)} units are "
+        "finished\n"
         f"memory: {check_memory(bench)}\n"
         f"disk: about {size_text(disk)} in {out}\n"
         f"time: {time}"

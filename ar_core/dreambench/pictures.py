@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
-import re
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
+
+from ..files import read_text
+from ..text import BRACKETED, Identifier, resolve_prompt
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 TABLE = "pictures.csv"
@@ -59,8 +62,7 @@ def find_pictures_to_score(folder: Path | str, table: Path | None = None, subjec
 
 
 def _from_table(folder: Path, table: Path, subject: str) -> list[Picture]:
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = _rows(table)
     if not rows or not {"file", "prompt"} <= set(rows[0]):
         raise PicturesError(
             f"{table} needs a first line with the columns file, subject, prompt, and a line per picture."
@@ -75,6 +77,13 @@ def _from_table(folder: Path, table: Path, subject: str) -> list[Picture]:
             raise PicturesError(f"{table}, line {number}: subject or prompt is empty.")
         found.append(Picture(path, name, without_identifier(row["prompt"])))
     return found
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    try:
+        return list(csv.DictReader(io.StringIO(read_text(table), newline="")))
+    except csv.Error as error:
+        raise PicturesError(f"{table} cannot be read as a CSV table ({error}).") from error
 
 
 def _from_file(folder: Path, path: Path, subject: str) -> Picture:
@@ -110,7 +119,7 @@ def _written_prompt(path: Path) -> str:
 
 def without_identifier(prompt: str, class_name: str = "") -> str:
     """ "a [V] dog in the jungle" -> "a dog in the jungle"; a missing `class_name` is put in."""
-    following = ""
     if class_name:
-        following = rf"(\s+{re.escape(class_name)}\b)?"
-    return " ".join(re.sub(rf"\[[^\[\]\s]+\]{following}", f" {class_name} ", prompt).split())
+        names = set(BRACKETED.findall(prompt))
+        prompt = resolve_prompt(prompt, [Identifier(name, class_name, 0, 1, dropped=True) for name in names])
+    return " ".join(BRACKETED.sub(" ", prompt).split())

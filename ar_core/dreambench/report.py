@@ -26,6 +26,8 @@ from .scoring import (
 )
 from .statistics import Interval, number_text
 
+SCORES = "scores.json"
+
 Scored = Mapping[str, Sequence[SubjectScores]]  # by variant
 
 
@@ -39,7 +41,7 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     rows = score_table(subjects, title)
     paths = [
-        write_json(out / "scores.json", scores_as_json(subjects, rows, names)),
+        write_json(out / SCORES, scores_as_json(subjects, rows, names)),
         write_text(out / "scores.md", scores_as_markdown(subjects, rows, names)),
         write_text(out / "scores.csv", scores_as_csv(subjects)),
     ]

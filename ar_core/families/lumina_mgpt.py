@@ -131,9 +131,9 @@ PAPER_SOURCES = {
     "per_image_token": "reported for the long version, unverified; an option here",
 }
 
-# Ours, for a card of 12 GB: a tenth of the paper's pairs, made up for by views of the photos and a start at the class
-# word's embedding; pictures of 512 px, whose pairs cost less than half of those of 768 px. How long that takes, by
-# arithmetic: docs/hardware.md. Not tried on the 7B yet.
+# Ours, for a card of 12 GB: a thirtieth of the paper's pairs in stage 1 and half of them in stage 2, made up for by
+# views of the photos and a start at the class word's embedding; pictures of 512 px, whose pairs cost less than half of
+# those of 768 px. How long that takes, by arithmetic: docs/hardware.md. Not tried on the 7B yet.
 ARTIST_RECIPE = replace(
     PAPER_RECIPE,
     embedding_steps=100,

@@ -11,9 +11,9 @@ AUTO = "auto"
 PAPER = "paper"
 ARTIST = "artist"
 RECIPES = {
-    AUTO: "the model family's own",
-    PAPER: "every value of arXiv 2504.13162, photo views and sampling included",
-    ARTIST: "ours: a tenth of the paper's training pairs, on pictures of 512 px",
+    AUTO: "the model family's own, which for the 7B is the paper's",
+    PAPER: "the values of arXiv 2504.13162 where they are known, assumptions elsewhere (`info --recipe paper`)",
+    ARTIST: "ours, for the 7B: a thirtieth of the paper's pairs in stage 1 and half of them in stage 2, at 512 px",
 }
 VALUES = {PAPER: PAPER_RECIPE, ARTIST: ARTIST_RECIPE}
 

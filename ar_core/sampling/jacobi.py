@@ -22,7 +22,7 @@ from ..control import Cancel, Progress, never, silent, stop_if
 from .engine import Engine
 from .rule import code_probabilities, draw_code
 from .sequential import Decoded, OnRow
-from .settings import SamplingSettings, seeded_generator
+from .settings import SamplingSettings, seeded_generator, uniforms
 
 BLOCK = 64  # steps for which random numbers are drawn at once
 
@@ -52,7 +52,7 @@ class Window:
     @classmethod
     def uniform(cls, images: int, window: int, codes: int, numbers: Tensor) -> Window:
         """Nothing is known yet: every code is equally likely. `numbers`: (images, window), in [0, 1)."""
-        q = torch.full((images, window, codes), 1 / codes, device=numbers.device)
+        q = torch.full((images, window, codes), 1 / codes, dtype=torch.float32, device=numbers.device)
         return cls(draw_code(q, numbers), q)
 
     def shifted(self, p: Tensor, corrected: Tensor, accepted: Tensor, numbers: Tensor) -> Window:
@@ -157,7 +157,8 @@ class RandomNumbers:
         """(images, window, 3) for a step; steps must be asked for in order."""
         block, index = divmod(number, BLOCK)
         if block > self.block:
-            drawn = [torch.rand(BLOCK, self.window, 3, generator=generator) for generator in self.generators]
+            shape = (BLOCK, self.window, 3)
+            drawn = [uniforms(generator, *shape) for generator in self.generators]
             self.numbers = torch.stack(drawn, 1).to(self.device)  # (BLOCK, images, window, 3)
             self.block = block
         return self.numbers[index]

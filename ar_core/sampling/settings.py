@@ -14,6 +14,8 @@ from ..families.family import Family
 from ..families.protocol import Size
 
 WINDOWS = (1, 4, 8, 16, 32, 64)
+LARGEST_CFG = 100
+LARGEST_TEMPERATURE = 100
 SMALL = 512  # channels; in models up to here a step on a CPU is mostly overhead, which a window shares
 
 
@@ -74,12 +76,16 @@ class SamplingSettings:
         cfg = recipe.cfg if cfg is None else float(cfg)
         temperature = temperature or recipe.temperature
         top_k = top_k or recipe.top_k
-        if cfg < 0:
+        if not 0 <= cfg <= LARGEST_CFG:
             raise ValueError(
-                f"cfg is {cfg}; it must be 0 or more (1 switches guidance off, {recipe.cfg} is the recipe)."
+                f"cfg is {cfg}; it must be from 0 to {LARGEST_CFG} (1 switches guidance off, {recipe.cfg} is the "
+                "recipe)."
             )
-        if temperature <= 0:
-            raise ValueError(f"temperature is {temperature}; it must be above 0 (1.0 samples as trained).")
+        if not 0 < temperature <= LARGEST_TEMPERATURE:
+            raise ValueError(
+                f"temperature is {temperature}; it must be above 0 and at most {LARGEST_TEMPERATURE} (1.0 samples as "
+                "trained)."
+            )
         if top_k < 0:
             raise ValueError(f"top_k is {top_k}; it must be at least 1, or 0 for the recipe's {recipe.top_k}.")
         if not size or not any(size):
@@ -102,7 +108,12 @@ class SamplingSettings:
 
 def code_uniforms(seed: int, image: int, count: int) -> Tensor:
     """The numbers in [0, 1) that image number `image` uses, in order: they depend on nothing but (seed, image)."""
-    return torch.rand(count, generator=seeded_generator(f"{seed} {image}"))
+    return uniforms(seeded_generator(f"{seed} {image}"), count)
+
+
+def uniforms(generator: torch.Generator, *shape: int) -> Tensor:
+    """Numbers in [0, 1) on the CPU in float32, whatever another part of the process made torch's default."""
+    return torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu")
 
 
 def seeded_generator(name: str) -> torch.Generator:

@@ -74,8 +74,10 @@ class Steps:
 
     def suit(self, transformer: Transformer, sequences: int, slots: int, cfg: float, options: StepOptions) -> bool:
         """Whether these could be made with such arguments."""
+        keys = self.cache.keys
         same = transformer is self.transformer and cfg == self.cfg and options == self.options
-        return same and self.cache.keys.shape[1:3] == (sequences, slots)
+        held = keys.dtype == transformer.dtype and keys.device == transformer.device  # it may have been moved since
+        return same and held and keys.shape[1:3] == (sequences, slots)
 
     def read(self, ids: Tensor, positions: Tensor, lengths: Tensor, vectors: Tensor | None, first_id: int) -> Tensor:
         """Begin a picture: read prompts `ids` (sequences, T); guided logits (images, codes) after each one's last.
@@ -137,6 +139,12 @@ class KeptSteps:
             self.kept = None
             self.kept = Steps(transformer, sequences, slots, cfg, options)
         return self.kept
+
+    def held_bytes(self) -> int:
+        """What the kept cache takes."""
+        if self.kept is None:
+            return 0
+        return self.kept.cache.keys.nbytes + self.kept.cache.values.nbytes
 
 
 def next_multiple(number: int, step: int) -> int:

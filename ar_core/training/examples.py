@@ -100,7 +100,7 @@ def make_training_batch(pairs: Sequence[Pair], protocol: Protocol, size: Size) -
     """Prompts and pictures of one size as one padded batch."""
     ids = [prompt + protocol.image_block(codes.tolist(), size) for prompt, codes in pairs]
     width = max(len(sequence) for sequence in ids)
-    padded = torch.tensor([sequence + [protocol.begin] * (width - len(sequence)) for sequence in ids])
+    padded = torch.tensor([sequence + [protocol.begin] * (width - len(sequence)) for sequence in ids], device="cpu")
     targets = padded[:, 1:] - protocol.code_base  # of a position: what follows it
     is_code = (targets >= 0) & (targets < protocol.codes)
     return Batch(padded[:, :-1], targets.where(is_code, -1))

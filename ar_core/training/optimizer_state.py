@@ -13,7 +13,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     tensors = {}
     for number, state in optimizer.state_dict()["state"].items():
         for name, value in state.items():
-            tensors[f"{number}.{name}"] = torch.as_tensor(value)
+            tensors[f"{number}.{name}"] = torch.as_tensor(value, device=value.device)
     return tensors
 
 

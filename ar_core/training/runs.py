@@ -104,7 +104,7 @@ class Run:
     def save(self, state: State) -> None:
         """Make `state` the one to go on from; the one before stays as a reserve."""
         tensors = prefixed("trainable.", state.trainable) | prefixed("optimizer.", state.optimizer)
-        tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64)
+        tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64, device="cpu")
         write_tensors(self._newest, tensors, {"step": str(state.step)}, reserve=self._previous)
 
     def latest(self) -> State | None:

@@ -6,6 +6,7 @@ changes the layers.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -92,8 +93,10 @@ class TrainingSettings:
         if self.micro_batch < 0:
             raise ValueError(f"micro_batch is {self.micro_batch}; it must be at least 1, or 0 for as many as fit.")
         for name in ("embedding_learning_rate", "layer_learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
+            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be a number above 0.")
+        if not (self.prior_weight >= 0 and math.isfinite(self.prior_weight)):
+            raise ValueError(f"prior_weight is {self.prior_weight}; it must be a number of 0 or more.")
         if self.initialisation not in INITIALISATIONS:
             raise ValueError(f'initialisation is "{self.initialisation}"; choose one of: {", ".join(INITIALISATIONS)}.')
         if self.vectors > family.identifiers // 2:

@@ -43,7 +43,7 @@ def initial_vectors(
     """
     table = transformer.model.embed_tokens.weight
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(count, table.shape[1], generator=generator)
+    noise = torch.randn(count, table.shape[1], generator=generator, dtype=torch.float32, device="cpu")
     noise = noise / noise.norm(dim=1, keepdim=True) * median_norm(table)
     if initialisation == "random":
         return noise.to(table.device)

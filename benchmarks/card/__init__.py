@@ -12,8 +12,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Section:
-    """A question: the module that asks it, and the seconds that it may take."""
+    """A question, the module that asks it, and the seconds that it may take."""
 
+    question: str
     module: str
     seconds: int
     argument: str | None = None
@@ -30,17 +31,17 @@ class Section:
 
 
 SECTIONS = {
-    "comfyui": Section("comfyui", 65),
-    "correct": Section("correctness", 60),
-    "steps bf16": Section("steps", 50, "bf16"),
-    "attention and graphs": Section("kernels", 50),
-    "training": Section("training", 50),
-    "steps int8": Section("steps", 35, "int8"),
-    "steps 4-bit": Section("steps", 35, "4-bit"),
-    "steps int8-rotated": Section("steps", 35, "int8-rotated"),
-    "batches": Section("batches", 35),
-    "caps": Section("caps", 100),
-    "image tokenizer": Section("image_tokenizer", 20),
-    "peers": Section("peers", 60),
-    "compiled": Section("compiled", 60),
+    "comfyui": Section("does ComfyUI load and draw the miniature, with DynamicVRAM off and on?", "comfyui", 65),
+    "correct": Section("are logits, pictures and gradients those of a CPU?", "correctness", 60),
+    "steps bf16": Section("how fast is a step?", "steps", 50, "bf16"),
+    "attention and graphs": Section("do attention by lengths and recorded steps draw the same, faster?", "kernels", 50),
+    "training": Section("what does a pair take in each stage?", "training", 50),
+    "steps int8": Section("how fast is a step?", "steps", 35, "int8"),
+    "steps 4-bit": Section("how fast is a step?", "steps", 35, "4-bit"),
+    "steps int8-rotated": Section("how fast is a step?", "steps", 35, "int8-rotated"),
+    "batches": Section("how many pictures fit at once?", "batches", 35),
+    "caps": Section("does what docs/hardware.md promises fit smaller cards?", "caps", 125),
+    "image tokenizer": Section("what does a picture take to be read and shown?", "image_tokenizer", 20),
+    "peers": Section("how much faster than transformers and peft?", "peers", 60),
+    "compiled": Section("what does torch.compile bring?", "compiled", 60),
 }

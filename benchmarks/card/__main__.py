@@ -3,12 +3,14 @@
     python -m benchmarks.card --out DIR [--minutes 6] [--only SECTION ...] [--comfyui FOLDER]
 
 Nothing is downloaded: random weights are made on the card. Every section is a process with a time limit of its own, in
-order of value, so that a stop loses little; what a section had found when it was stopped is kept. DIR gets `card.json`
-and `card.md`, the table that belongs into docs/card/.
+order of value, so that a stop loses little; what a section had found when it was stopped is kept. All of them take
+eleven minutes at most; six are enough for those that matter most. DIR gets `card.json` and `card.md`, the table that
+belongs into docs/card/.
 
-`--comfyui`: a folder with ComfyUI's Python files, and in its subfolder `wheels` the wheels that this Python lacks, such
-as comfy-aimdo. Without a card, everything runs with tiny dimensions on the CPU: a rehearsal, whose numbers mean
-nothing.
+`--comfyui`: a folder with ComfyUI's Python files (`git clone https://github.com/comfyanonymous/ComfyUI`), and in its
+subfolder `wheels` the wheels that this Python lacks (`pip download --no-deps -d wheels comfy-aimdo comfy-kitchen`).
+Without a card that CUDA or ROCm drives, everything runs with tiny dimensions on the CPU: a rehearsal, whose numbers
+mean nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from ar_core.files import write_json, write_text
 
 from ..common.machine import default_device, machine
 from . import SECTIONS
-from .rows import as_markdown, found_in
+from .random_model import is_rehearsal
+from .rows import REHEARSAL, as_markdown, found_in
 
 FINISHED = "finished"
 LEAST = 8  # seconds; with less left a section is not begun
@@ -71,6 +74,8 @@ def stop_with_children(process: subprocess.Popen) -> None:
 
 def run_all(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
+    if is_rehearsal():
+        print(REHEARSAL.removeprefix("# "))
     report: dict[str, object] = {"machine": machine(default_device()), "sections": {}}
     sections: dict[str, dict[str, object]] = {}
     end = time.monotonic() + 60 * options.minutes
@@ -80,9 +85,10 @@ def run_all(options: argparse.Namespace) -> None:
             sections[name] = {"ended": "not begun: no time left", "seconds": 0.0, "rows": []}
         else:
             sections[name] = run_section(name, left, options)
+        sections[name]["question"] = SECTIONS[name].question
         report["sections"] = sections
         write_json(options.out / "card.json", report)
-        write_text(options.out / "card.md", as_markdown(report["machine"], sections))
+        write_text(options.out / "card.md", as_markdown(report["machine"], sections, is_rehearsal()))
         print(f"{name}: {sections[name]['ended']}, {sections[name]['seconds']} s", flush=True)
         for row in sections[name]["rows"]:  # type: ignore[attr-defined]
             print(f"   {json.dumps(row, ensure_ascii=False)}", flush=True)

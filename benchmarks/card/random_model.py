@@ -10,7 +10,7 @@ from torch import Tensor
 from ar_core import layers
 from ar_core.architecture import ImageTokenizerConfig, TransformerConfig
 from ar_core.families.family import Family
-from ar_core.families.lumina_mgpt import LUMINA_512, LUMINA_768
+from ar_core.families.lumina_mgpt import LUMINA_512, LUMINA_768, LUMINA_1024
 from ar_core.quantization import quantize
 from ar_core.transformer import Transformer
 
@@ -19,7 +19,7 @@ from ..common.machine import default_device
 PROMPT = [0, *range(16384, 16384 + 38), 8710]
 STD = 0.02  # of a weight
 FIXED = {".scale": 2 * STD / 127, ".absmax": 2 * STD, "norm.weight": 1.0, "norm.bias": 0.0}  # by the ends of names
-FAMILIES: dict[int, Family] = {512: LUMINA_512, 768: LUMINA_768}  # by the side of a picture
+FAMILIES: dict[int, Family] = {512: LUMINA_512, 768: LUMINA_768, 1024: LUMINA_1024}  # by the side of a picture
 
 
 def is_rehearsal() -> bool:

@@ -29,11 +29,23 @@ def found_in(lines: Iterable[str]) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, others
 
 
-def as_markdown(machine: object, sections: Mapping[str, Mapping[str, Any]]) -> str:
+TITLE = "# What a card answered"
+REHEARSAL = "# A rehearsal without a card: tiny dimensions, and no number means anything"
+LEGEND = """Ratios are of one run. `of_floor`: the share of the bandwidth that was measured first which a step reaches
+when it reads every weight once; `floor_ms`: how long that reading takes. `s_per_picture_simulated`: with windows, the
+steps that the published rates of acceptance would leave. `…_differ_by_sd`: the largest difference of logits in their
+standard deviations. `faster_than_masked`: over plain steps with a mask, which take turns with each way. `peak_gib` of
+training is beside the weights, elsewhere with them; `computed_gib` is what `ar_core/memory.py` promises. `cap_gb`:
+torch was held to so much memory. `missing`: what this machine lacks for a row.
+"""
+
+
+def as_markdown(machine: object, sections: Mapping[str, Mapping[str, Any]], rehearsal: bool = False) -> str:
     """The report as a page: a table for all rows of a section that have the same names."""
-    lines = ["# What a card answered", "", f"`python -m benchmarks.card` on {machine}.", ""]
+    title = REHEARSAL if rehearsal else TITLE
+    lines = [title, "", f"`python -m benchmarks.card` on {machine}.", "", LEGEND]
     for name, section in sections.items():
-        lines += [f"## {name}", "", f"{section['ended']}, {section['seconds']} s", ""]
+        lines += [f"## {name}: {section['question']}", "", f"{section['ended']}, {section['seconds']} s", ""]
         for group in grouped(section["rows"]):
             head = list(group[0])
             lines += [*markdown_table(head, [[cell(row[column]) for column in head] for row in group]), ""]

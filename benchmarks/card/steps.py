@@ -10,7 +10,7 @@ from ar_core.sampling.settings import CODES_PER_STEP
 from ar_core.sampling.steps import StepOptions
 from ar_core.transformer import Transformer
 
-from ..common.machine import bandwidth, default_device, peak_memory
+from ..common.machine import bandwidth, default_device, peak_memory, reset_peak_memory
 from ..common.timing import median_step_seconds
 from ..random_checkpoint import protocol_of
 from .random_model import FAMILIES, PROMPT, bytes_read, is_rehearsal, random_transformer
@@ -31,6 +31,7 @@ def run(precision: str) -> None:
     read = bytes_read(model)
     row(bandwidth_tb_s=speed / 1e12, weights_gib=read / 2**30, floor_ms=1e3 * read / speed)
     for pixels, images, window in CASES:
+        reset_peak_memory(device)
         seconds = step_seconds(model, pixels, images, window)
         codes = protocol_of(FAMILIES[pixels]).layout((pixels, pixels)).codes
         row(

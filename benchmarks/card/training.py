@@ -25,11 +25,14 @@ def run() -> None:
     for pixels in (512, 768):
         for stage in ("embedding", "lora"):
             for checkpointing in (True, False):
-                measure(model, pixels, stage, checkpointing)
+                _, values = measured(model, pixels, stage, checkpointing)
+                row(pixels=pixels, stage=stage, checkpointing=checkpointing, pairs=1, **values)
 
 
-def measure(model: Transformer, pixels: int, stage: str, checkpointing: bool, count: int = 1) -> bool:
-    """Print one row; whether it fitted."""
+def measured(
+    model: Transformer, pixels: int, stage: str, checkpointing: bool, count: int = 1
+) -> tuple[bool, dict[str, object]]:
+    """Whether so many pairs fitted, and what they took."""
     device = default_device()
     family = FAMILIES[pixels]
     before = held_bytes(device)
@@ -48,22 +51,16 @@ def measure(model: Transformer, pixels: int, stage: str, checkpointing: bool, co
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        row(pixels=pixels, stage=stage, checkpointing=checkpointing, pairs=count, out_of_memory=str(error)[:100])
-        return False
+        return False, {"out_of_memory": str(error)[:100]}
     finally:
         model.gradient_checkpointing = False
     parameters = sum(p.numel() for p in learned)
     shapes = (model.config, protocol_of(family), (pixels, pixels), count, checkpointing)
-    row(
-        pixels=pixels,
-        stage=stage,
-        checkpointing=checkpointing,
-        pairs=count,
-        seconds_per_pair=min(seconds[1:]) / count,
-        peak_gib=(peak_bytes(device) - before) / 2**30,
-        computed_gib=training_bytes(*shapes, model.dtype.itemsize, parameters) / 2**30,
-    )
-    return True
+    return True, {
+        "seconds_per_pair": min(seconds[1:]) / count,
+        "peak_gib": (peak_bytes(device) - before) / 2**30,
+        "computed_gib": training_bytes(*shapes, model.dtype.itemsize, parameters) / 2**30,
+    }
 
 
 def pair(pixels: int, count: int) -> Batch:

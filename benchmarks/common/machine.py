@@ -77,6 +77,12 @@ def peak_memory(device: torch.device) -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Count `peak_memory` from here on, where that is possible."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_text(device: torch.device) -> str:
     """`peak_memory` for a line of output."""
     peak = peak_memory(device)

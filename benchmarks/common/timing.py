@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +19,20 @@ from ar_core.sampling.settings import CODES_PER_STEP
 
 from .machine import finish, seconds_when_finished
 from .upstream import Model, Naive
+
+
+def seconds_in_turns(ways: dict[str, Callable[[], float]], repetitions: int) -> dict[str, float]:
+    """Median seconds of every way; each says itself what it took. They take turns, since machines slow down at times.
+
+    A first turn is left out: caches are cold, and kernels are chosen.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(1 + repetitions):
+        for name, way in ways.items():
+            seconds = way()
+            if turn:
+                taken[name].append(seconds)
+    return {name: statistics.median(times) for name, times in taken.items()}
 
 
 @dataclass

@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 
 from ar_core.commands.dreambench import Outcome, add_options, run_benchmark
-from ar_core.commands.shared import Bar, Interruption, load_model_from_options
+from ar_core.commands.interruption import Interruption
+from ar_core.commands.shared import Bar, load_model_from_options
 from ar_core.control import Cancel, Progress
 from ar_core.dreambench.benchmark import RUNS, Plan
 from ar_core.dreambench.dataset import BenchSubject, DataSet

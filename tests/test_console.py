@@ -1,0 +1,105 @@
+"""What is printed never loses work: letters that a console lacks, a reader that has gone, no console at all."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ar_core.commands.console import Console
+from workshop.world.subjects import drawn_photos
+
+PACK = Path(__file__).resolve().parents[1]
+
+
+def command(*arguments, **options):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "cp1252", **options.pop("env", {})}
+    return subprocess.Popen(
+        [sys.executable, "-m", "ar_core", *map(str, arguments)],
+        cwd=PACK,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="cp1252",
+        **options,
+    )
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, (image, _) in zip(("Łódź.png", "狗🐶.png"), drawn_photos("lilac_dog", 2), strict=True):
+        image.save(folder / name)
+    return folder
+
+
+def test_a_console_without_the_letters_gets_the_picture_all_the_same(tmp_path):
+    process = command("sample", "--prompt", "a photo of a red dog 🐶 on the beach", "--out", tmp_path)
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert r"prompt: a photo of a red dog \U0001f436 on the beach" in out
+    assert Image.open(tmp_path / "00_0_00.png").text["prompt"] == "a photo of a red dog 🐶 on the beach"
+
+
+def test_photos_with_any_name_are_learned_from(photos, tmp_path):
+    steps = ("--embedding-steps", 1, "--layer-steps", 1)
+    process = command("personalize", "--photos", photos, "--class-name", "dog", "--out", tmp_path / "x", *steps)
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert r"\u0141ód" in out and (tmp_path / "x.safetensors").is_file()
+
+
+def test_a_reader_that_has_gone_stops_nothing(tmp_path):
+    process = command("sample", "--prompt", "a photo of a red dog", "--out", tmp_path)
+    process.stdout.close()  # as `| head -0` does
+    errors = process.stderr.read()
+    assert process.wait(timeout=300) == 0, errors
+    assert "rror" not in errors and (tmp_path / "00_0_00.png").is_file()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without telling it")
+def test_sigterm_keeps_every_step_like_ctrl_c(photos, tmp_path):
+    """`docker stop` and job schedulers send it."""
+    arguments = ("personalize", "--photos", photos, "--class-name", "dog", "--out", tmp_path / "x")
+    arguments += ("--strategy", "embedding_only", "--embedding-steps", 400)
+    process = command(*arguments)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("_runs/*embedding*/run.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130 and "of 400 steps; they are kept" in errors, errors
+    again = command(*arguments)
+    time.sleep(0.5)
+    again.send_signal(signal.SIGTERM)  # while it still loads
+    again.communicate(timeout=120)
+    assert again.returncode != 0 and list(tmp_path.glob("_runs/*embedding*/state.safetensors"))
+
+
+def test_a_console_that_is_closed_or_missing_takes_everything():
+    for stream in (None, io.StringIO()):
+        console = Console(stream)
+        if stream is not None:
+            stream.close()
+        print("a line", file=console)
+        console.flush()
+        assert not console.isatty()
+
+
+def test_what_a_console_can_write_is_written_as_it_is():
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    print("Łódź 🐶", file=Console(stream))
+    stream.flush()
+    assert stream.buffer.getvalue().decode() == "Łódź 🐶" + os.linesep
+    bad_name = os.fsdecode(b"caf\xe9")  # of a file whose name is no UTF-8
+    print(bad_name, file=Console(stream))
+    stream.flush()
+    assert stream.buffer.getvalue().decode().endswith("\\udce9" + os.linesep) or os.name == "nt"
