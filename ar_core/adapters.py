@@ -12,7 +12,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +78,7 @@ class LowRankAdapter(Adapter):
         self.alpha = float(alpha or rank)
         self.down = nn.ParameterList()  # A (rank, in)
         self.up = nn.ParameterList()  # B (out, rank)
-        to = {"device": device or "cpu", "dtype": torch.float32}
+        to: dict[str, Any] = {"device": device or "cpu", "dtype": torch.float32}
         for outputs, inputs in shapes.values():
             self.down.append(nn.Parameter(torch.empty(rank, inputs, **to)))
             self.up.append(nn.Parameter(torch.zeros(outputs, rank, **to)))
@@ -154,7 +154,7 @@ class DeltaAdapter(Adapter):
 
     def __init__(self, shapes: Mapping[str, Shape], device: torch.device | None = None):
         super().__init__(list(shapes))
-        to = {"device": device or "cpu", "dtype": torch.float32}
+        to: dict[str, Any] = {"device": device or "cpu", "dtype": torch.float32}
         self.delta = nn.ParameterList(nn.Parameter(torch.zeros(shape, **to)) for shape in shapes.values())
 
     @classmethod
