@@ -18,7 +18,8 @@ import re
 import secrets
 import struct
 import time
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,8 @@ TYPES = {
     torch.int64: "I64",
 }
 
+CHECKSUM = "checksum"  # a key of the metadata
+
 log = logging.getLogger(__name__)
 
 
@@ -68,9 +71,9 @@ def atomic_write(path: Path, reserve: Path | None = None) -> Iterator[BinaryIO]:
     The system gives it the mode that the user's umask asks for. `reserve`: a name for the file that was there before.
     Raises UnwritableFile; then, and after an error in the block, `path` is what it was.
     """
-    remove_abandoned(path.parent)
     temporary = path.with_name(f"{path.name[:40]}.ar-{secrets.token_hex(8)}.partial")
     try:
+        remove_abandoned(path.parent)
         with temporary.open("x+b") as file:
             yield file
             file.flush()
@@ -100,14 +103,17 @@ def free_path(path: Path) -> Path:
     return next(candidate for candidate in numbered_paths(path) if not os.path.lexists(candidate))
 
 
-def remove_abandoned(folder: Path, *patterns: str) -> None:
-    """Delete temporary files in `folder` whose writer is gone; also those that match a glob among `patterns`."""
+def remove_abandoned(folder: Path, *patterns: str, age: float = ABANDONED_AFTER) -> None:
+    """Delete temporary files in `folder` whose writer is gone; also those that match a glob among `patterns`.
+
+    Whoever has not written for `age` seconds is gone; 0 where the caller knows that nobody else writes there.
+    """
     found = [path for path in folder.iterdir() if TEMPORARY.fullmatch(path.name)]
     for pattern in patterns:
         found += folder.glob(pattern)
     for path in found:
         try:
-            if time.time() - path.stat().st_mtime > ABANDONED_AFTER:
+            if age == 0 or time.time() - path.stat().st_mtime > age:
                 path.unlink()
                 log.info("Removed %s, which a process that was killed had left", path)
         except OSError:
@@ -148,13 +154,13 @@ def write_tensors(
     needs all tensors on the CPU at once; here one at a time is copied there.
 
     Layout (https://github.com/huggingface/safetensors#format): the header's length as 8 bytes, the header as JSON, the
-    tensors one behind the other. `reserve`: see `atomic_write`.
+    tensors one behind the other. Metadata get a checksum of the tensors' bytes, which the format itself lacks.
+    `reserve`: see `atomic_write`.
     """
-    types = list(TYPES)
-    names = sorted(tensors, key=lambda name: (-types.index(tensors[name].dtype), name))
+    names = _in_file_order(tensors)
     header: dict[str, object] = {}
     if metadata is not None:
-        header["__metadata__"] = dict(sorted(metadata.items()))
+        header["__metadata__"] = dict(sorted({**metadata, CHECKSUM: _checksum_text(0)}.items()))
     end = 0
     for name in names:
         tensor = tensors[name]
@@ -166,9 +172,26 @@ def write_tensors(
     with atomic_write(path, reserve) as file:
         file.write(struct.pack("<Q", len(text)))
         file.write(text)
+        checksum = 0
         for name in names:
-            file.write(tensor_bytes(tensors[name]))
+            content = tensor_bytes(tensors[name])
+            checksum = zlib.crc32(content, checksum)
+            file.write(content)
+        if metadata is not None:
+            # Only a whole key is written so: inside a JSON text, quotation marks have a backslash before them.
+            place = text.index(f'"{CHECKSUM}":"{_checksum_text(0)}"'.encode()) + len(CHECKSUM) + 4
+            file.seek(8 + place)
+            file.write(_checksum_text(checksum).encode())
     return path
+
+
+def _in_file_order(tensors: Mapping[str, Tensor]) -> list[str]:
+    types = list(TYPES)
+    return sorted(tensors, key=lambda name: (-types.index(tensors[name].dtype), name))
+
+
+def _checksum_text(value: int) -> str:
+    return f"crc32:{value:08x}"
 
 
 # ---------------------------------------------------------------- reading
@@ -176,7 +199,7 @@ def write_tensors(
 
 @dataclass(frozen=True, eq=False)
 class TensorFile:
-    """What a safetensors file holds. The tensors are views of the file: nothing is read before it is used."""
+    """What was read of a safetensors file: it may change or go, these values stay."""
 
     tensors: dict[str, Tensor]
     metadata: dict[str, str]
@@ -191,16 +214,36 @@ def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {prefix + name: value for name, value in tensors.items()}
 
 
-def read_tensors(path: Path) -> TensorFile:
-    """Open a safetensors file. Raises UnreadableFile."""
+def read_tensors(path: Path, only: Collection[str] | None = None) -> TensorFile:
+    """Read a safetensors file, or `only` tensors of it. Raises UnreadableFile.
+
+    Where all is read, and the file has a checksum, the values must be those that were written.
+    """
     try:
-        with safe_open(path, "pt") as file:
-            names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise UnreadableFile(f"{path} is damaged or not a safetensors file ({error}).") from error
+        with torch.device("cpu"), safe_open(path, "pt") as file:
+            stored = file.keys()
+            names = [name for name in stored if only is None or name in only]
+            # Copies: a view of a file that somebody cuts off ends the process, and keeps the file open meanwhile.
+            tensors = {name: file.get_tensor(name).clone() for name in names}
+            metadata = dict(file.metadata() or {})
+    except (SafetensorError, OSError, RuntimeError, TypeError) as error:
+        raise UnreadableFile(f"{path} is damaged or not a safetensors file ({_first_line(error)}).") from error
+    expected = metadata.pop(CHECKSUM, None)
+    if only is None and expected is not None and expected != checksum_of(tensors):
+        raise UnreadableFile(f"{path} is damaged: its values are not those that were written.")
     return TensorFile(tensors, metadata)
+
+
+def checksum_of(tensors: Mapping[str, Tensor]) -> str:
+    """What `write_tensors` writes of them."""
+    value = 0
+    for name in _in_file_order(tensors):
+        value = zlib.crc32(tensor_bytes(tensors[name]), value)
+    return _checksum_text(value)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def read_text(path: Path) -> str:

@@ -31,7 +31,7 @@ WINDOW = max(WINDOWS)  # positions decoded at a time, at most
 ADAM = 3  # copies of what is learned: the values and Adam's two moments
 PNG_PIXEL = 2  # bytes of a pixel in a PNG, about
 SLACK = 2**29  # bytes of a card for the libraries' own use, and for gaps between tensors
-STATES = 2  # on disk: the newest and the one before
+STATES = 3  # on disk at a time: the newest, the one before, and one that is being written
 
 
 class NotEnough(RuntimeError):
@@ -240,10 +240,13 @@ def training_room(device: torch.device) -> int | None:
     return free // 2
 
 
-def check_budget(transformer: Transformer, method: str, rank: int, folder: Path) -> None:
+def check_budget(
+    transformer: Transformer, method: str, rank: int, folder: Path, *, kept: int = 0, held: int = 0
+) -> None:
     """Raise NotEnough unless a training of the layers fits into memory beside the model, and its states on the disk.
 
-    A device that does not say how much memory is free is not checked.
+    `kept`: results that it will keep in `folder`. `held`: bytes of it that lie there already. A device that does not
+    say how much memory is free is not checked.
     """
     parameters = trainable_parameters(transformer, method, rank)
     subject = f"Training {parameters / 1e6:.1f}M parameters"
@@ -254,11 +257,14 @@ def check_budget(transformer: Transformer, method: str, rank: int, folder: Path)
     free = free_memory(transformer.device)
     if free is not None and memory > free:
         raise NotEnough(f"{subject} needs {size_text(memory)} of memory, {size_text(free)} are free. {advice}")
-    disk = run_bytes(parameters, kept=0)
+    disk = max(0, run_bytes(parameters, kept) - held)
     free_disk = _free_disk(folder)
+    if held:
+        subject = f"Going on with the training of {parameters / 1e6:.1f}M parameters"
+        advice = "Free some space there; what was learned is kept."
     if disk > free_disk:
         raise NotEnough(
-            f"{subject} needs {size_text(disk)} of disk in {folder}, {size_text(free_disk)} are free. {advice}"
+            f"{subject} needs {size_text(disk)} more of disk in {folder}, {size_text(free_disk)} are free. {advice}"
         )
 
 

@@ -25,6 +25,7 @@ from ar_core.files import (
     TEMPORARY,
     UnreadableFile,
     atomic_write,
+    checksum_of,
     json_hash,
     json_value,
     read_json,
@@ -134,17 +135,15 @@ def test_what_another_program_is_downloading_is_left_alone(tmp_path):
     assert foreign.exists()
 
 
-def test_a_run_removes_what_earlier_versions_left_when_they_were_killed(tmp_path):
+def test_a_run_removes_what_killed_processes_left(tmp_path):
+    """At once: while it is locked, nobody else writes there."""
     run = Run(tmp_path, "dog", {})
     run.open()
-    left = [run.folder / "state.partial", run.folder / "state.partial.writing"]
+    left = [run.folder / "state.partial", run.folder / "state.partial.writing", run.folder / ".tmpAb3d9X"]
+    left.append(run.folder / f"state.safetensors.ar-{'0' * 16}.partial")
     left.append(run.folder / "steps" / "000050.safetensors.writing")
     for path in left:
         path.write_text("half")
-    run.open()
-    assert all(path.exists() for path in left)
-    for path in left:
-        make_old(path)
     run.open()
     assert not any(path.exists() for path in left)
 
@@ -257,8 +256,20 @@ def test_tensors_come_back_as_they_were(tmp_path):
 @pytest.mark.parametrize("metadata", [None, {}, {"step": '3 "ü" \\ \n \x01 \x7f'}])
 def test_the_bytes_are_those_of_the_library(tmp_path, metadata):
     write_tensors(tmp_path / "ours", every_type(), metadata)
+    if metadata is not None:
+        metadata = {"checksum": checksum_of(every_type()), **metadata}
     save_file(every_type(), tmp_path / "theirs", metadata)
-    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+    header, tensors = parts(tmp_path / "ours")
+    assert (json.loads(header), tensors) == (json.loads(parts(tmp_path / "theirs")[0]), parts(tmp_path / "theirs")[1])
+    if not metadata or len(metadata) == 1:  # the library orders metadata at random
+        assert header == parts(tmp_path / "theirs")[0]
+
+
+def parts(path):
+    """Header and tensors of a safetensors file."""
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    return content[8:end], content[end:]
 
 
 def test_equal_content_gives_equal_bytes(tmp_path):
@@ -268,7 +279,35 @@ def test_equal_content_gives_equal_bytes(tmp_path):
     second = write_tensors(tmp_path / "b", dict(reversed(every_type().items())), backwards).read_bytes()
     assert first == second
     with safe_open(tmp_path / "a", "pt") as file:
-        assert file.metadata() == metadata
+        assert file.metadata() == {**metadata, "checksum": checksum_of(every_type())}
+
+
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path):
+    path = write_tensors(tmp_path / "x", {"a": torch.arange(40.0)}, {"step": "3"})
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 5):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            found = read_tensors(path)
+        except UnreadableFile as error:
+            assert str(path) in str(error)
+        else:  # in a name or in metadata, which have no checksum
+            assert torch.equal(next(iter(found.tensors.values())), torch.arange(40.0))
+
+
+def test_values_stay_when_the_file_is_cut_off_or_written_over(tmp_path):
+    """A view of the file would end the process with a bus error, or change."""
+    path = write_tensors(tmp_path / "x", {"a": torch.ones(300_000)}, {})
+    found = read_tensors(path)
+    with path.open("r+b") as file:
+        file.truncate(100)
+    assert found.tensors["a"].sum() == 300_000
+    write_tensors(path, {"a": torch.ones(300_000)}, {})
+    found = read_tensors(path)
+    with path.open("r+b") as file:
+        file.seek(200)
+        file.write(b"\0" * 1_000_000)
+    assert found.tensors["a"].sum() == 300_000
 
 
 def test_a_personalization_saved_twice_is_the_same_file(tmp_path):

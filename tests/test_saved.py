@@ -53,7 +53,7 @@ def check_learned(name: str, personalization: Personalization) -> None:
 
 
 def remembered_names(runs: Path) -> set[str]:
-    return {folder.name for folder in runs.iterdir()}
+    return {folder.name for folder in runs.iterdir() if not folder.name.startswith(".")}
 
 
 def test_the_base_has_the_same_name_and_draws_the_same_picture(model):

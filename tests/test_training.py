@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from toy import FAMILY, toy_model, toy_subject
 
 from ar_core import devices, memory
@@ -17,7 +18,7 @@ from ar_core.text import Identifier
 from ar_core.training import TrainingSettings, identity, personalize, prepare_subject, runs, stages
 from ar_core.training.examples import Examples
 from ar_core.training.loop import Loop, TrainingDiverged
-from ar_core.training.remembered import forget_runs
+from ar_core.training.remembered import forget_runs, remembered_runs
 from ar_core.training.runs import Run
 from ar_core.training.settings import EMBEDDING, JOINT, LAYERS, STAGES, STRATEGIES
 from ar_core.training.stages import Stage, sampled_steps
@@ -197,24 +198,24 @@ def test_what_is_collected_is_saved_on_the_way_and_an_error_arrives_where_saving
     saved = []
     remember = Run.remember
     monkeypatch.setattr(Run, "remember", lambda self, *a: (saved.append(a[0]), remember(self, *a))[1])
-    monkeypatch.setattr(runs, "SAVE_SECONDS", -1.0)
     place = Run(tmp_path, "photos", {"of": "a dog"})
 
     def parts(done):
         for number in range(done, 3):
-            yield torch.full((1, 2), number)
+            yield torch.full((1, 1, 2), number)
 
-    assert runs.collect_remembered(place, "codes", parts)[:, 0].tolist() == [0, 1, 2]
+    grid = runs.Grid(1, 2, 8)
+    whole = runs.collect_remembered(place, "codes", grid, 3, parts, seconds=0)
+    assert whole[:, 0, 0].tolist() == [0, 1, 2]
     assert saved == ["codes-unfinished"] * 3 + ["codes"]
 
     def stopped(done):
-        yield torch.zeros(1, 2)
+        yield torch.zeros(1, 1, 2, dtype=torch.long)
         raise Interruption
 
-    monkeypatch.setattr(runs, "SAVE_SECONDS", 60.0)
     monkeypatch.setattr(Run, "remember", lambda *_: 1 / 0)
     with pytest.raises(Interruption):
-        runs.collect_remembered(Run(tmp_path, "photos", {"of": "a cat"}), "codes", stopped)
+        runs.collect_remembered(Run(tmp_path, "photos", {"of": "a cat"}), "codes", grid, 2, stopped)
 
 
 def test_an_interruption_arrives_even_where_saving_fails(tmp_path, monkeypatch):
@@ -249,7 +250,8 @@ def test_reading_photos_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
 
 def test_class_pictures_are_drawn_on_where_it_was_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr("ar_core.batches.BATCH", 2)
-    chosen = {"prior_preservation": True, "prior_images": 5}
+    monkeypatch.setattr("ar_core.training.class_pictures.BATCH", 2)
+    chosen = {"stage": JOINT, "prior_preservation": True, "prior_images": 5}
     whole = run(tmp_path / "a", **chosen)
     drawn, generate = [], ARModel.generate
 
@@ -456,10 +458,43 @@ def test_prior_preservation_adds_the_class_and_draws_its_images_once(tmp_path):
     plain = run(tmp_path, JOINT, 2)
     with_prior = run(tmp_path, JOINT, 2, prior_preservation=True)
     assert with_prior.losses[0] > plain.losses[0]
-    assert (with_prior.run / "prior.safetensors").exists()
+    assert len(list(tmp_path.glob("class-pictures-*/prior.safetensors"))) == 1
     messages = []
-    run(tmp_path, JOINT, 3, prior_preservation=True, progress=lambda *a: messages.append(a[2]))
+    told = {"progress": lambda *a: messages.append(a[2]), "prior_preservation": True}
+    run(tmp_path, JOINT, 3, **told)
+    run(tmp_path, LAYERS, 2, start=run(tmp_path, prior_preservation=True).personalization, **told)
     assert not [m for m in messages if "class images" in m]
+
+
+def test_prior_preservation_is_no_part_of_stage_one(tmp_path):
+    """The class's prompt holds no learned vector: its loss has no gradient there."""
+    plain = run(tmp_path)
+    messages = []
+    again = run(tmp_path, prior_preservation=True, prior_images=7, progress=lambda *a: messages.append(a[2]))
+    assert again.note == "remembered" and again.run == plain.run and not messages
+
+
+def test_more_class_pictures_are_those_that_there_were_and_more(tmp_path):
+    drawn = []
+    for count in (2, 5, 3):
+        folder = run(tmp_path, JOINT, 1, prior_preservation=True, prior_images=count).run.parent
+        [path] = folder.glob("class-pictures-*/prior.safetensors")
+        drawn.append(load_file(path)["prior"])
+    assert [len(codes) for codes in drawn] == [2, 5, 5]
+    assert torch.equal(drawn[1][:2], drawn[0]) and torch.equal(drawn[2], drawn[1])
+    direct = run(tmp_path / "direct", JOINT, 1, prior_preservation=True, prior_images=5).run.parent
+    [path] = direct.glob("class-pictures-*/prior.safetensors")
+    assert torch.equal(load_file(path)["prior"], drawn[1])
+
+
+def test_class_pictures_of_earlier_versions_are_used(tmp_path):
+    """They lay in each training's own folder."""
+    first = run(tmp_path / "a", JOINT, 2, prior_preservation=True)
+    [path] = tmp_path.glob("a/class-pictures-*/prior.safetensors")
+    (tmp_path / "b" / first.run.name).mkdir(parents=True)
+    path.rename(tmp_path / "b" / first.run.name / "prior.safetensors")
+    again = run(tmp_path / "b", JOINT, 2, prior_preservation=True)
+    assert same(first, again) and not list(tmp_path.glob("b/class-pictures-*"))
 
 
 def test_the_per_image_token_is_learned_but_not_part_of_the_result(tmp_path):
@@ -510,9 +545,24 @@ def test_what_is_too_large_is_refused_before_the_start(tmp_path, monkeypatch):
         run(tmp_path, JOINT, 1, model=model, method="full")
     monkeypatch.undo()
     monkeypatch.setattr(memory.shutil, "disk_usage", lambda _: type("", (), {"free": 100})())
-    with pytest.raises(memory.NotEnough, match="KiB of disk"):
+    with pytest.raises(memory.NotEnough, match="KiB more of disk.*LoRA"):
         run(tmp_path, JOINT, 1, model=model, method="full")
-    assert not list(tmp_path.iterdir())
+    assert not remembered_runs(tmp_path)
+
+
+def test_a_training_that_goes_on_needs_the_disk_that_it_does_not_have_yet(tmp_path, monkeypatch):
+    """Three states at a time and the kept results, less what lies there; and a lower rank would be another training."""
+    free = 10**9
+    monkeypatch.setattr(memory.shutil, "disk_usage", lambda _: type("", (), {"free": free})())
+    run(tmp_path, JOINT, 2, method="full")
+    parameters = memory.trainable_parameters(toy_model().transformer, "full", 1)
+    held = sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors"))
+    free = memory.run_bytes(parameters, kept=1) - held
+    run(tmp_path, JOINT, 3, method="full")
+    free = 100
+    with pytest.raises(memory.NotEnough, match="Going on .* more of disk in .* Free some space") as said:
+        run(tmp_path, JOINT, 4, method="full")
+    assert "rank" not in str(said.value)
 
 
 def test_forget_deletes_runs_and_nothing_else(tmp_path):

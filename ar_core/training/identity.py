@@ -7,10 +7,12 @@ only where it differs from how trainings were made before it existed.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..files import tensor_hash
 from ..model import ARModel
 from ..personalization import Personalization
-from .settings import EMBEDDING, JOINT, LAYERS, TrainingSettings
+from .settings import EMBEDDING, JOINT, LAYERS, PRIOR_STAGES, TrainingSettings
 from .subject import Subject
 
 _COMMON = (
@@ -38,9 +40,23 @@ NOT_DECIDING = ("strategy", "embedding_steps", "layer_steps", "gradient_checkpoi
 
 
 def run_fields(
-    model: ARModel, subject: Subject, settings: TrainingSettings, stage: str, start: Personalization | None
+    model: ARModel,
+    subject: Subject,
+    settings: TrainingSettings,
+    stage: str,
+    start: Personalization | None,
+    *,
+    earlier: bool = False,
 ) -> dict[str, object]:
-    """What determines the run of a stage: neither steps nor names nor what is shown meanwhile."""
+    """What determines the run of a stage: neither steps nor names nor what is shown meanwhile.
+
+    `earlier`: as versions before 0.2 had it, where prior preservation was a part of stage 1.
+    """
+    if settings.prior_preservation and stage not in PRIOR_STAGES and not earlier:
+        recipe = model.family.recipe
+        settings = replace(
+            settings, prior_preservation=False, prior_weight=recipe.prior_weight, prior_images=recipe.prior_images
+        )
     fields: dict[str, object] = {
         "base": model.fingerprint,
         "photos": subject.source,

@@ -17,7 +17,7 @@ from .examples import Batch
 from .loss import image_code_loss
 from .optimizer_state import load_optimizer, optimizer_tensors
 from .passes import Passes
-from .runs import Run, State
+from .runs import Run, State, shapes
 from .settings import TrainingSettings
 from .trainable import Trainable
 
@@ -77,9 +77,14 @@ class Loop:
         self.last_saved = -1
         self.skipped = 0  # non-finite steps in a row
         self.consistent = True  # False from the optimizer's first change until the step is counted
-        state = run.latest()
-        if state is not None:
-            self._restore(state)
+        self.resumed = False  # from a state on the disk
+        for state in run.states():
+            if self._fits(state):
+                self._restore(state)
+                self.resumed = True
+                break
+            if state.file is not None:
+                run.set_aside(state.file, f"{state.file} does not hold what this training learns.")
 
     def train(self, steps: int, progress: Progress, cancel: Cancel, on_keep: Callable[[int], None]) -> None:
         """Train until `steps` are done in all; `on_keep` is called with the step of every kept result.
@@ -179,6 +184,17 @@ class Loop:
             self._save()
         except Exception:
             log.exception("The training could not be saved at step %d", self.step)
+
+    def _fits(self, state: State) -> bool:
+        """Whether the state is one of this training: a damaged file may be a readable one of something else."""
+        if shapes(state.trainable) != shapes(self.trainable.state_dict()) or len(state.losses) != state.step:
+            return False
+        for key, value in state.optimizer.items():
+            number = key.partition(".")[0]
+            known = number.isdigit() and int(number) < len(self.parameters)
+            if not known or value.shape not in (torch.Size([]), self.parameters[int(number)].shape):
+                return False
+        return True
 
     def _restore(self, state: State) -> None:
         self.trainable.load_state_dict(state.trainable)

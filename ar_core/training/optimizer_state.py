@@ -22,6 +22,5 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
     states: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         number, _, name = key.partition(".")
-        # The optimizer may keep what it is given. A view would keep the file open, which Windows then cannot replace.
-        states.setdefault(int(number), {})[name] = value.clone()
+        states.setdefault(int(number), {})[name] = value
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -7,14 +7,23 @@ import logging
 import os
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from .runs import run_lock
+
 RUN_FILE = "run.json"  # in every run's folder, see runs.py
 
 log = logging.getLogger(__name__)
+
+
+class RunInUse(RuntimeError):
+    """A remembered training that a process works on; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +81,48 @@ def _fields(path: Path) -> dict[str, Any]:
 
 
 def forget_runs(root: Path) -> int:
-    """Delete every remembered training below `root` (and nothing else); returns how many there were."""
+    """Delete every remembered training below `root` (and nothing else); returns how many there were.
+
+    Raises RunInUse before anything is deleted where a process works on one of them.
+    """
     runs = remembered_runs(root)
+    for run in runs:
+        with unused(run):
+            pass
     for run in runs:
         forget_run(run)
     return len(runs)
 
 
 def forget_run(run: RememberedRun) -> None:
-    """Delete one remembered training."""
-    shutil.rmtree(run.folder)
+    """Delete one remembered training. Raises RunInUse where a process works on it."""
+    with unused(run) as lock:
+        shutil.rmtree(run.folder)
+        if lock is not None:
+            with suppress(OSError):  # Windows keeps a file that is open
+                Path(lock.lock_file).unlink()
+                Path(lock.lock_file).parent.rmdir()  # where it was the last
     log.info("Deleted the remembered training %s", run.folder)
+
+
+@contextmanager
+def unused(run: RememberedRun) -> Iterator[FileLock | None]:
+    """Its lock, while this lasts; None where the file system has none. Raises RunInUse."""
+    lock = run_lock(run.folder)
+    try:
+        if lock is not None:
+            lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunInUse(
+            f"{run.folder} is being trained by another process. Stop it first, or wait until it ends."
+        ) from error
+    except (NotImplementedError, OSError):
+        lock = None
+    try:
+        yield lock
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def adopt_runs(earlier: Path, root: Path) -> None:

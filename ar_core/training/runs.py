@@ -8,8 +8,10 @@
     state.previous.safetensors
     codes.safetensors        codes of the photos and their views (in the run called "photos")
     sample-000050.safetensors codes of the picture drawn at a kept step
-    prior.safetensors        codes of class images, where prior preservation is on
+    prior.safetensors        codes of class images (in the run called "class pictures")
+    *.damaged                what could not be read and was made again
     *-unfinished.safetensors codes made so far, where reading photos or drawing class images was stopped
+<root>/.locks/               a file per run, locked by the process that works on it
 """
 
 from __future__ import annotations
@@ -18,12 +20,16 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
+from ..control import Cancel, Progress, never, silent, stop_if
+from ..families.protocol import Size
 from ..files import (
     TensorFile,
     UnreadableFile,
@@ -35,14 +41,17 @@ from ..files import (
     write_tensors,
     write_text,
 )
+from ..model import ARModel
 
 README = """This folder remembers the training of one subject, so that no step is ever repeated.
 It holds learned weights, and codes from which the training photos can be decoded: treat it like the photos.
 This deletes it, with all other remembered trainings in the folder above it:
     python -m ar_core forget "{root}"
 """
-EARLIER_TEMPORARY = ("state.partial", "*.writing")  # names that versions before `files.atomic_write` gave
-
+# Names that versions before `files.atomic_write` gave to what they were writing, and the safetensors library gives.
+EARLIER_TEMPORARY = ("state.partial", "*.writing", ".tmp*")
+LOCKS = ".locks"
+WAIT = 0.5  # seconds between two looks at a lock
 SAVE_SECONDS = 60.0  # between two savings of what is collected
 
 log = logging.getLogger(__name__)
@@ -50,16 +59,40 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A training at one step."""
+    """A training at one step. `file`: where it was read from; None where it was not."""
 
     step: int
     trainable: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     losses: list[float]
+    file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What codes of pictures must be: (any number, rows, columns), each from 0 to `codes` - 1."""
+
+    rows: int
+    columns: int
+    codes: int
+
+    def holds(self, value: Tensor) -> bool:
+        """Whether these are such codes."""
+        if value.dtype.is_floating_point or value.ndim != 3 or tuple(value.shape[1:]) != (self.rows, self.columns):
+            return False
+        return len(value) > 0 and int(value.min()) >= 0 and int(value.max()) < self.codes
+
+
+def grid_of(model: ARModel, size: Size) -> Grid:
+    """What codes of pictures of `size` must be."""
+    return Grid(*model.protocol.grid(size), model.protocol.codes)
 
 
 class Run:
-    """One run's folder below `root`; `fields` are what determines it (not steps, names or previews)."""
+    """One run's folder below `root`; `fields` are what determines it (not steps, names or previews).
+
+    What is in it and cannot be read is set aside, and counts as not there.
+    """
 
     def __init__(self, root: Path, label: str, fields: Mapping[str, object]):
         """`label`: readable words before the key, such as the class and the stage."""
@@ -70,29 +103,64 @@ class Run:
         self._newest = self.folder / "state.safetensors"
         self._previous = self.folder / "state.previous.safetensors"
 
+    @contextmanager
+    def locked(self, progress: Progress = silent, cancel: Cancel = never) -> Iterator[None]:
+        """While this lasts, no other process works on this run; one that does is waited for. Raises Cancelled.
+
+        The system takes the lock from a process that ends, however it ends.
+        """
+        lock = run_lock(self.folder)
+        waiting = False
+        while lock is not None:
+            try:
+                lock.acquire(timeout=0)
+                break
+            except Timeout:
+                if not waiting:
+                    log.warning("Another process works on %s: waiting until it has finished", self.folder)
+                    waiting = True
+                progress(0, 1, "waiting for another process that trains the same")
+                stop_if(cancel)
+                time.sleep(WAIT)
+            except (NotImplementedError, OSError) as error:
+                log.warning("%s cannot be locked (%s): let no other process train the same", self.folder, error)
+                lock = None
+        try:
+            yield
+        finally:
+            if lock is not None:
+                lock.release()
+
     def open(self) -> None:
-        """Create the folder where it is missing, and remove what a killed process left in it."""
+        """Create the folder where it is missing, and remove what a killed process left in it. Only while `locked`."""
         (self.folder / "steps").mkdir(parents=True, exist_ok=True)
-        remove_abandoned(self.folder, *EARLIER_TEMPORARY)
-        remove_abandoned(self.folder / "steps", *EARLIER_TEMPORARY)
+        for folder in (self.folder, self.folder / "steps"):
+            remove_abandoned(folder, *EARLIER_TEMPORARY, age=0)
         write_text(self.folder / "READ ME.txt", README.format(root=self.root))
         write_json(self.folder / "run.json", self.fields, sort_keys=True)
 
+    def exists(self) -> bool:
+        """Whether anything is remembered of it."""
+        return (self.folder / "run.json").exists()
+
     def kept(self) -> list[int]:
-        """Steps whose result was kept and can be read, in order."""
+        """Steps whose result was kept, in order."""
         steps = []
         for path in (self.folder / "steps").glob("[0-9]*.safetensors"):
-            try:
-                read_tensors(path)
-            except UnreadableFile as error:
-                log.warning("%s It is learned again.", error)
-            else:
+            if path.stem.isdigit() and self._read(path, only=()) is not None:
                 steps.append(int(path.stem))
         return sorted(steps)
 
-    def result(self, step: int) -> dict[str, Tensor]:
-        """What was learned by a kept step. Raises UnreadableFile."""
-        return read_tensors(self._kept_path(step)).tensors
+    def result(self, step: int, expected: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """What was learned by a kept step, in the shapes that are `expected`; None where it cannot be read."""
+        path = self._kept_path(step)
+        file = self._read(path)
+        if file is None:
+            return None
+        if shapes(file.tensors) != shapes(expected):
+            self.set_aside(path, f"{path} does not hold what this training learns.")
+            return None
+        return file.tensors
 
     def keep(self, step: int, trainable: Mapping[str, Tensor]) -> None:
         """Keep what was learned by this step."""
@@ -107,92 +175,139 @@ class Run:
         tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64, device="cpu")
         write_tensors(self._newest, tensors, {"step": str(state.step)}, reserve=self._previous)
 
-    def latest(self) -> State | None:
-        """The newest readable state, None before the first. Its tensors are views of the file."""
-        file = self._latest_file()
-        if file is None:
-            return None
-        return State(_step(file), file.part("trainable."), file.part("optimizer."), _losses(file))
+    def states(self) -> Iterator[State]:
+        """The states that can be read, the newest first."""
+        for path in (self._newest, self._previous):
+            file = self._read(path)
+            if file is None:
+                continue
+            step = _step(file)
+            if step is None or "losses" not in file.tensors:
+                self.set_aside(path, f"{path} is no state of a training.")
+                continue
+            yield State(step, file.part("trainable."), file.part("optimizer."), _losses(file), path)
 
     def latest_step(self) -> int | None:
         """The step of the newest readable state, None before the first."""
-        file = self._latest_file()
-        if file is None:
-            return None
-        return _step(file)
+        for file in self._heads():
+            return _step(file)
+        return None
 
     def losses(self) -> list[float]:
         """The losses of all steps up to the newest readable state."""
-        file = self._latest_file()
-        if file is None:
-            return []
-        return _losses(file)
+        for file in self._heads():
+            return _losses(file)
+        return []
 
-    def _latest_file(self) -> TensorFile | None:
+    def _heads(self) -> Iterator[TensorFile]:
+        """Step and losses of the readable states, the newest first."""
         for path in (self._newest, self._previous):
-            if not path.exists():
-                continue
-            try:
-                file = read_tensors(path)
-            except UnreadableFile as error:
-                log.warning("%s The state before it is taken instead, if there is one.", error)
-                continue
-            if "step" in file.metadata and "losses" in file.tensors:
-                return file
-            log.warning("%s is no state of a training. The one before it is taken instead, if there is one.", path)
-        return None
+            file = self._read(path, only=("losses",))
+            if file is not None and _step(file) is not None and "losses" in file.tensors:
+                yield file
 
-    def remembered(self, name: str) -> Tensor | None:
-        """A tensor kept with the states, such as the prior's codes; None where it is missing or damaged."""
+    def held_bytes(self) -> int:
+        """What lies on the disk of its states and kept results."""
+        found = 0
+        for path in self.folder.rglob("*.safetensors"):
+            with suppress(OSError):
+                found += path.stat().st_size
+        return found
+
+    def remembered(self, name: str, grid: Grid) -> Tensor | None:
+        """Codes kept with the states, such as the photos'; None where they are missing or cannot be read."""
         path = self.folder / f"{name}.safetensors"
-        if not path.exists():
+        file = self._read(path)
+        if file is None:
             return None
-        try:
-            tensors = read_tensors(path).tensors
-        except UnreadableFile as error:
-            log.warning("%s It is made again.", error)
+        if name not in file.tensors or not grid.holds(file.tensors[name]):
+            self.set_aside(path, f"{path} does not hold {name} of {grid.rows} x {grid.columns} codes.")
             return None
-        if name not in tensors:
-            log.warning("%s does not hold %s, which is made again.", path, name)
-            return None
-        return tensors[name].clone()  # no view: the file may be replaced while it is used
+        return file.tensors[name]
 
     def remember(self, name: str, value: Tensor) -> None:
-        """Keep a tensor with the states under this name."""
+        """Keep codes with the states under this name."""
         write_tensors(self.folder / f"{name}.safetensors", {name: value}, {})
 
     def drop(self, name: str) -> None:
         """Delete what `remember` keeps under this name, where there is any."""
         (self.folder / f"{name}.safetensors").unlink(missing_ok=True)
 
+    def set_aside(self, path: Path, reason: str) -> None:
+        """Give a file another name, so that it is in nobody's way and can be looked at."""
+        damaged = path.with_name(path.name + ".damaged")
+        try:
+            path.replace(damaged)
+        except OSError as error:
+            log.warning("%s It could not be set aside (%s).", reason, error)
+        else:
+            log.warning("%s It was set aside as %s and is made again.", reason, damaged.name)
 
-def _step(state: TensorFile) -> int:
-    return int(state.metadata["step"])
+    def _read(self, path: Path, only: tuple[str, ...] | None = None) -> TensorFile | None:
+        """None where there is none, or it was set aside."""
+        if not path.exists():
+            return None
+        try:
+            return read_tensors(path, only)
+        except UnreadableFile as error:
+            self.set_aside(path, str(error))
+            return None
+
+
+def run_lock(folder: Path) -> FileLock | None:
+    """The lock of a run's folder, not taken yet; None where no file can be made for it."""
+    locks = folder.parent / LOCKS
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.warning("%s cannot be made (%s): let no other process train the same", locks, error)
+        return None
+    return FileLock(str(locks / f"{folder.name}.lock"))
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """By name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _step(state: TensorFile) -> int | None:
+    text = state.metadata.get("step", "")
+    return int(text) if text.isdigit() else None
 
 
 def _losses(state: TensorFile) -> list[float]:
-    return state.tensors["losses"].tolist()
+    return state.tensors["losses"].flatten().tolist()
 
 
-def collect_remembered(run: Run | None, name: str, parts: Callable[[int], Iterator[Tensor]]) -> Tensor:
-    """All of `parts(done)`, joined along their first dimension and remembered in `run` as `name`.
+def collect_remembered(
+    run: Run | None,
+    name: str,
+    grid: Grid,
+    count: int,
+    parts: Callable[[int], Iterator[Tensor]],
+    seconds: float = SAVE_SECONDS,
+) -> Tensor:
+    """The first `count` codes of `parts(done)`, joined along their first dimension and remembered in `run` as `name`.
 
     Whatever ends this early, the parts made so far are remembered, and the next call asks only for those after the
-    first `done` rows. A process that is killed loses those of the last `SAVE_SECONDS`.
+    first `done` rows. A process that is killed loses those of the last `seconds`.
     """
     unfinished = f"{name}-unfinished"
     found: list[Tensor] = []
-    before = None
     if run is not None:
-        before = run.remembered(unfinished)
-    if before is not None:
-        log.info("%s: %d were made before, the others follow", name, len(before))
-        found.append(before)
+        for before in (run.remembered(name, grid), run.remembered(unfinished, grid)):
+            if before is not None and not found:
+                found.append(before)
+    done = sum(map(len, found))
+    if done >= count:
+        return found[0][:count]
+    if found:
+        log.info("%s: %d were made before, the others follow", name, done)
     saved = time.monotonic()
     try:
-        for part in parts(sum(len(part) for part in found)):
+        for part in parts(done):
             found.append(part)
-            if run is not None and time.monotonic() - saved > SAVE_SECONDS:
+            if run is not None and time.monotonic() - saved >= seconds:
                 run.open()
                 run.remember(unfinished, torch.cat(found))
                 saved = time.monotonic()

@@ -24,6 +24,8 @@ STRATEGIES = {
 }
 STAGES = {"two_stage": (EMBEDDING, LAYERS), "embedding_only": (EMBEDDING,), "joint": (JOINT,)}  # by strategy
 METHODS = ("lora", "full")
+# Where prior preservation does anything: the class's prompt holds no learned vector, so stage 1 has no gradient of it.
+PRIOR_STAGES = (LAYERS, JOINT)
 INITIALISATIONS = ("class", "random")
 
 
@@ -49,7 +51,7 @@ class TrainingSettings:
     )
     prior_preservation: bool = field(
         metadata={
-            "help": "also train on pictures of the class that the base model draws (Ruiz et al. 2023)",
+            "help": "also train the layers on pictures of the class that the base model draws (Ruiz et al. 2023)",
             "default": "off",
         }
     )

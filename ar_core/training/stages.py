@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..adapters import Adapter, attach_adapter
-from ..batches import draw_in_batches
 from ..control import Cancel, Progress, never, silent
 from ..memory import check_budget, training_room
 from ..model import ARModel
 from ..personalization import Personalization, PersonalizationError
 from ..sampling import SamplingSettings
 from ..text import Identifier, check_identifier_name
+from .class_pictures import class_pictures, sampling_at
 from .examples import Examples, PriorExamples
 from .identity import run_fields
 from .loop import Batches, Loop
 from .passes import Passes, fitting_passes
-from .runs import Run, collect_remembered
-from .settings import EMBEDDING, JOINT, LAYERS, STAGES, TrainingSettings
+from .runs import Grid, Run, grid_of
+from .settings import EMBEDDING, JOINT, LAYERS, PRIOR_STAGES, STAGES, TrainingSettings
 from .subject import Subject
 from .trainable import Trainable, initial_vectors, new_adapter
 
@@ -134,8 +134,8 @@ class Stage:
         self.samples = samples
         self.on_sample = on_sample
         self.passes = passes
-        fields = run_fields(model, subject, settings, name, start)
-        self.run = Run(Path(runs), f"{subject.class_name}-{name}", fields)
+        self.runs = Path(runs)
+        self.run = self._named_run()
         self.losses: list[float] = []
 
     @torch.inference_mode(False)
@@ -145,32 +145,43 @@ class Stage:
 
         Raises NotEnough before the first step, Cancelled, and TrainingDiverged.
         """
-        latest = self.run.latest_step()
-        kept = _answer(self.run.kept(), steps, latest)
-        if kept is not None:
-            self.run.open()  # which also removes what a killed process left
-            return self._remembered(kept, steps)
-        note = "trained"
-        if latest is None:
-            log.info("%s: nothing is remembered in %s, training begins", self.name, self.run.folder)
-        else:
-            note = f"went on from step {latest}"
-            log.info("%s: %s of %s", self.name, note, self.run.folder)
-        if self.name != EMBEDDING:
-            check_budget(self.model.transformer, self.settings.method, self.settings.rank, self.run.root)
-        self.run.open()
-        return self._trained(steps, note)
+        with self.run.locked(self.progress, self.cancel):
+            return self._remembered(steps) or self._trained(steps)
 
-    def _remembered(self, step: int, steps: int) -> StageResult:
-        """The result of a kept step, where `steps` were asked for."""
+    def _named_run(self) -> Run:
+        """Where this stage is remembered: under its own name, or the one that it had before."""
+        named = (self.model, self.subject, self.settings, self.name, self.start)
+        label = f"{self.subject.class_name}-{self.name}"
+        earlier = Run(self.runs, label, run_fields(*named, earlier=True))
+        if earlier.exists():
+            return earlier
+        return Run(self.runs, label, run_fields(*named))
+
+    def _remembered(self, steps: int) -> StageResult | None:
+        """The kept result that answers a request for `steps`; None where training must go on for it."""
+        kept = self.run.kept()
+        while True:
+            step = _answer(kept, steps, self.run.latest_step())
+            if step is None:
+                return None
+            trainable = self._kept(step)
+            if trainable is not None:
+                return self._remembered_result(trainable, step, steps)
+            kept.remove(step)  # it could not be read after all
+
+    def _remembered_result(self, trainable: Trainable, step: int, steps: int) -> StageResult:
+        self.run.open()  # which also removes what a killed process left
         note = "remembered"
         if step != steps:
             note = f"remembered: the kept result nearest to {steps} steps is the one at {step}"
         log.info("%s: %s, in %s", self.name, note, self.run.folder)
         losses = self.run.losses()[:step]
-        return self._result(self._kept(step), losses, step, note, self._kept_samples(step))
+        return self._result(trainable, losses, step, note, self._kept_samples(step))
 
-    def _trained(self, steps: int, note: str) -> StageResult:
+    def _trained(self, steps: int) -> StageResult:
+        if self.name != EMBEDDING:
+            self._check_budget(steps)
+        self.run.open()
         trainable = self._new_trainable()
         loop = Loop(
             self.model.transformer,
@@ -184,18 +195,36 @@ class Stage:
             keep_every=KEEP_EVERY[self.name],
         )
         self.losses = loop.losses
+        note = "trained"
+        if not loop.resumed:
+            log.info("%s: nothing is remembered in %s, training begins", self.name, self.run.folder)
+        else:
+            note = f"went on from step {loop.step}"
+            log.info("%s: %s of %s", self.name, note, self.run.folder)
         planned = sampled_steps(self.name, steps, self.samples)
         samples = self._kept_samples(steps)
 
         def on_keep(step: int) -> None:
             if step in planned:
-                samples[step] = self._sample(step, trainable)
+                codes = self._sample(step, trainable)
+                if codes is not None:
+                    samples[step] = codes
 
         def progress(done: int, total: int, message: str) -> None:
             self.progress(done, total, f"{self.name}: {message}")
 
         loop.train(steps, progress, self.cancel, on_keep)
         return self._result(trainable, loop.losses, loop.step, note, samples)
+
+    def _check_budget(self, steps: int) -> None:
+        check_budget(
+            self.model.transformer,
+            self.settings.method,
+            self.settings.rank,
+            self.run.root,
+            kept=len(kept_steps(self.name, steps)),
+            held=self.run.held_bytes(),
+        )
 
     def _passes(self) -> Passes:
         if self.passes is not None:
@@ -232,10 +261,13 @@ class Stage:
             adapter = new_adapter(transformer, settings.method, settings.rank, settings.seed)
         return Trainable(vectors.to(self.model.device), photo_vectors, adapter)
 
-    def _kept(self, step: int) -> Trainable:
-        """What was learned by a kept step."""
+    def _kept(self, step: int) -> Trainable | None:
+        """What was learned by a kept step; None where it cannot be read."""
         trainable = self._new_trainable()
-        trainable.load_state_dict(self.run.result(step))
+        learned = self.run.result(step, trainable.state_dict())
+        if learned is None:
+            return None
+        trainable.load_state_dict(learned)
         return trainable
 
     def _learning_rates(self, trainable: Trainable) -> dict[str, float]:
@@ -254,7 +286,7 @@ class Stage:
     def _batches(self, trainable: Trainable) -> Batches:
         """Step -> the subject's batch and, with prior preservation, the class's."""
         examples = self._examples(trainable)
-        if not self.settings.prior_preservation:
+        if not (self.settings.prior_preservation and self.name in PRIOR_STAGES):
             return lambda step: [(examples(step), 1.0)]
         prior = self._prior_examples()
         return lambda step: [(examples(step), 1.0), (prior(step), self.settings.prior_weight)]
@@ -274,28 +306,28 @@ class Stage:
         protocol = self.model.protocol
         size = self.subject.size
         sentence = f"a photo of a {self.subject.class_name}"
-        codes = self.run.remembered("prior")
+        codes = self.run.remembered("prior", self._grid)  # where versions before had them, for each training anew
         if codes is None:
-            codes = self._draw_prior(sentence)
+            codes = class_pictures(
+                self.model,
+                sentence,
+                self.subject.size,
+                self.settings.prior_images,
+                self.settings.seed,
+                self.runs,
+                progress=self.progress,
+                cancel=self.cancel,
+            )
         prompt = protocol.prompt(sentence, size)
         return PriorExamples(codes, prompt, protocol, size, self.settings.batch_size, self.settings.seed)
 
-    def _draw_prior(self, sentence: str) -> Tensor:
-        """Codes of class pictures; none is drawn twice."""
-        sampling = self._sampling(self.settings.seed)
-        sentences = [sentence] * self.settings.prior_images
-
-        def drawn(done: int) -> Iterator[Tensor]:
-            for images in draw_in_batches(self.model, sentences, sampling, done=done, cancel=self.cancel):
-                yield torch.cat([image.codes for image in images]).clone()
-                done += len(images)
-                self.progress(done, len(sentences), "drawing class images")
-
-        return collect_remembered(self.run, "prior", drawn)
+    @property
+    def _grid(self) -> Grid:
+        """What codes of pictures of this size must be."""
+        return grid_of(self.model, self.subject.size)
 
     def _sampling(self, seed: int) -> SamplingSettings:
-        """The recipe's, at the size that is trained on, which may be one that the family does not list."""
-        return replace(SamplingSettings.resolve(self.model.family, seed=seed), size=self.subject.size)
+        return sampling_at(self.model, self.subject.size, seed)
 
     # ------------------------------------------------------------ what is shown and handed on
 
@@ -303,14 +335,21 @@ class Stage:
         """The samples of steps that were kept before, up to `steps`."""
         kept = self.run.kept()
         planned = sampled_steps(self.name, steps, self.samples)
-        return {step: self._sample(step) for step in planned if step in kept}
+        samples = {step: self._sample(step) for step in planned if step in kept}
+        return {step: codes for step, codes in samples.items() if codes is not None}
 
-    def _sample(self, step: int, trainable: Trainable | None = None) -> Tensor:
-        """Codes of the sample at a kept step, drawn once and then remembered; `trainable`: as it is at that step."""
+    def _sample(self, step: int, trainable: Trainable | None = None) -> Tensor | None:
+        """Codes of the sample at a kept step, drawn once and then remembered; `trainable`: as it is at that step.
+
+        None where what was kept cannot be read.
+        """
         name = f"sample-{step:06d}"
-        codes = self.run.remembered(name)
+        codes = self.run.remembered(name, self._grid)
         if codes is None:
-            codes = self._draw_sample(step, trainable or self._kept(step))
+            trainable = trainable or self._kept(step)
+            if trainable is None:
+                return None
+            codes = self._draw_sample(step, trainable)
             self.run.remember(name, codes)
         if self.on_sample is not None:
             self.on_sample(step, self.model.decode(codes))
@@ -366,14 +405,19 @@ class Stage:
 
 def sampled_steps(stage: str, steps: int, count: int) -> list[int]:
     """`count` of the steps that a training of `steps` steps keeps, evenly spread, the last among them."""
-    every = KEEP_EVERY[stage]
-    kept = sorted({*range(every, steps, every), steps})
+    kept = kept_steps(stage, steps)
     chosen = set()
     for i in range(count):
         from_the_end = round(i * len(kept) / count)
         if from_the_end < len(kept):
             chosen.add(kept[-1 - from_the_end])
     return sorted(chosen)
+
+
+def kept_steps(stage: str, steps: int) -> list[int]:
+    """The steps whose result a training of `steps` steps keeps."""
+    every = KEEP_EVERY[stage]
+    return sorted({*range(every, steps, every), steps})
 
 
 def _answer(kept: list[int], steps: int, latest: int | None) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,9 @@ from ..files import json_hash, tensor_hash
 from ..model import ARModel
 from ..photos import Photo, centre_crop, photo_views, pixel_hash, stack
 from ..text import check_class_name
-from .runs import Run, collect_remembered
+from .runs import Run, collect_remembered, grid_of
 
 VIEW_SEED = 0  # the views belong to the photos, not to one training
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,16 +58,13 @@ def prepare_subject(
     class_name = check_class_name(class_name)
     model.protocol.encode(f" {class_name}")  # refuses control tokens
     fields = source_fields(model, photos, size)
-    run = None
-    codes = None
-    if runs is not None:
+    if runs is None:
+        codes = _encode(model, photos, size, None, progress, cancel)
+    else:
         run = Run(Path(runs), "photos", fields)
-        codes = run.remembered("codes")
-    if run is not None and codes is not None:
-        run.open()  # used today: see remembered.py
-        log.info("The codes of these photos are remembered")
-    if codes is None:
-        codes = _encode(model, photos, size, run, progress, cancel)
+        with run.locked(progress, cancel):
+            run.open()  # used today: see remembered.py
+            codes = _encode(model, photos, size, run, progress, cancel)
     photo_of = tuple(i // (1 + recipe.views) for i in range(len(codes)))
     return Subject(class_name, size, codes, photo_of, json_hash(fields))
 
@@ -97,7 +91,7 @@ def view_fields(recipe: Recipe) -> list[object]:
 def _encode(
     model: ARModel, photos: Sequence[Photo], size: Size, run: Run | None, progress: Progress, cancel: Cancel
 ) -> Tensor:
-    """Codes of every photo, each followed by its views; those made before an early end are remembered in `run`."""
+    """Codes of every photo, each followed by its views: remembered in `run`, also where this ends early."""
     recipe = model.family.recipe
     total = len(photos) * (1 + recipe.views)
 
@@ -108,7 +102,7 @@ def _encode(
             yield model.encode(stack([picture]))
             progress(number, total, "reading photos")
 
-    return collect_remembered(run, "codes", encoded)
+    return collect_remembered(run, "codes", grid_of(model, size), total, encoded)
 
 
 def _pictures(photos: Sequence[Photo], size: Size, recipe: Recipe) -> Iterator[Image.Image]:

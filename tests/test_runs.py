@@ -1,0 +1,190 @@
+"""What is remembered of trainings: damaged files are made again, and two processes do not disturb one another."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from toy import FAMILY, toy_model, toy_subject
+
+from ar_core import TrainingSettings, prepare_subject
+from ar_core.control import Cancelled
+from ar_core.photos import Photo
+from ar_core.training import runs
+from ar_core.training.remembered import RunInUse, forget_run, forget_runs, remembered_runs
+from ar_core.training.runs import Run
+from ar_core.training.settings import EMBEDDING, JOINT
+from ar_core.training.stages import Stage
+
+ROOT = Path(__file__).resolve().parents[1]
+SUBJECT = toy_subject()
+
+
+def train(root, steps, stage=JOINT, **options):
+    settings = TrainingSettings.resolve(FAMILY, rank=2, prior_preservation=True, prior_images=2)
+    return Stage(toy_model(), SUBJECT, settings, root, stage, samples=1, **options).train(steps)
+
+
+def values(result):
+    return [result.personalization.vectors, *result.personalization.adapter.file_tensors().values()]
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(values(one), values(other), strict=True))
+
+
+def flip(path):
+    """Another bit in the middle of the values."""
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 64
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-5]),
+    "only its length": lambda path: path.write_bytes(path.read_bytes()[:8]),
+    "a huge header": lambda path: path.write_bytes(b"\xff" * 64),
+    "flipped": flip,
+    "no safetensors": lambda path: path.write_text("<html>404</html>", encoding="utf-8"),
+    "another file": lambda path: save_file({"x": torch.ones(3)}, path),
+    "other shapes": lambda path: save_file({"vectors": torch.ones(3, 3), "losses": torch.ones(2)}, path, {"step": "2"}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_whatever_cannot_be_read_is_made_again(damage, tmp_path, caplog):
+    """Every file of a training, one after the other; then all of them."""
+    whole = train(tmp_path / "whole", 22)
+    longer = train(tmp_path / "longer", 24)
+    files = sorted(path.relative_to(tmp_path / "whole") for path in tmp_path.glob("whole/**/*.safetensors"))
+    names = {path.name for path in files}
+    assert {"prior.safetensors", "state.safetensors", "000022.safetensors", "sample-000022.safetensors"} <= names
+    for number, damaged in enumerate([*([path] for path in files), files]):
+        folder = tmp_path / str(number)
+        shutil.copytree(tmp_path / "whole", folder)
+        for path in damaged:
+            DAMAGES[damage](folder / path)
+        again = train(folder, 22)
+        assert same(again, whole) and again.samples.keys() == whole.samples.keys()
+        assert same(train(folder, 24), longer)
+    assert "was set aside as state.safetensors.damaged and is made again" in caplog.text
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_codes_of_photos_that_cannot_be_read_are_made_again(damage, tmp_path):
+    photos = [Photo("a", Image.new("RGB", (40, 40), "red"))]
+    first = prepare_subject(toy_model(), photos, "dog", runs=tmp_path)
+    [path] = tmp_path.rglob("codes.safetensors")
+    DAMAGES[damage](path)
+    assert torch.equal(prepare_subject(toy_model(), photos, "dog", runs=tmp_path).codes, first.codes)
+
+
+WORKER = """
+import sys
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests"]
+import torch
+torch.set_num_threads(1)
+from toy import FAMILY, toy_model, toy_subject
+from ar_core import TrainingSettings
+from ar_core.training.stages import Stage
+settings = TrainingSettings.resolve(FAMILY, rank=2)
+def progress(done, total, message):
+    print(message, flush=True)
+result = Stage(toy_model(), toy_subject(), settings, sys.argv[2], "joint", progress=progress).train(int(sys.argv[3]))
+print("note:", result.note)
+"""
+
+
+def worker(root, steps):
+    command = [sys.executable, "-c", WORKER, str(ROOT), str(root), str(steps)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_two_processes_on_one_training_take_turns(tmp_path):
+    both = [worker(tmp_path, 40) for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    notes = sorted(out.rpartition("note: ")[2].strip() for out, _ in said)
+    assert notes == ["remembered", "trained"], said
+
+
+def test_a_process_that_was_killed_holds_nobody_up(tmp_path):
+    killed = worker(tmp_path, 100_000)
+    for line in killed.stdout:
+        if "loss" in line:
+            break
+    killed.kill()
+    killed.wait()
+    began = time.monotonic()
+    settings = TrainingSettings.resolve(FAMILY, rank=2)
+    Stage(toy_model(), SUBJECT, settings, tmp_path, JOINT).train(2)
+    assert time.monotonic() - began < 20
+
+
+def test_who_waits_says_so_and_can_be_stopped(tmp_path):
+    settings = TrainingSettings.resolve(FAMILY)
+    stage = Stage(toy_model(), SUBJECT, settings, tmp_path, EMBEDDING)
+    told = []
+    with stage.run.locked():
+        waiting = Stage(
+            toy_model(),
+            SUBJECT,
+            settings,
+            tmp_path,
+            EMBEDDING,
+            progress=lambda *a: told.append(a[2]),
+            cancel=lambda: bool(told),
+        )
+        thread = threading.Thread(target=lambda: pytest.raises(Cancelled, waiting.train, 2))
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+    assert told == ["waiting for another process that trains the same"]
+
+
+def test_a_training_in_use_is_not_forgotten(tmp_path):
+    folder = train(tmp_path, 1).run
+    with runs.Run(tmp_path, "other", {}).locked():
+        [found] = [run for run in remembered_runs(tmp_path) if run.folder == folder]
+        with stage_locked(folder), pytest.raises(RunInUse, match="is being trained by another process"):
+            forget_run(found)
+        with stage_locked(folder), pytest.raises(RunInUse):
+            forget_runs(tmp_path)
+        assert folder.is_dir()
+    forget_runs(tmp_path)
+    assert not remembered_runs(tmp_path) and not list(tmp_path.glob("joint*"))
+
+
+def stage_locked(folder):
+    run = Run(folder.parent, "x", {})
+    run.folder = folder
+    return run.locked()
+
+
+def test_a_file_system_without_locks_is_trained_on_with_a_warning(tmp_path, monkeypatch, caplog):
+    def no_locks(self, *_, **__):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(runs.FileLock, "acquire", no_locks)
+    assert train(tmp_path, 1).note == "trained"
+    assert "let no other process train the same" in caplog.text
+
+
+@pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid"), reason="needs /proc")
+def test_no_file_of_a_training_stays_open(tmp_path):
+    """Windows could not replace it."""
+    train(tmp_path, 3)
+    train(tmp_path, 5)
+    if not Path("/proc/self/maps").exists():
+        pytest.skip("needs /proc")
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text(encoding="utf-8")
+    opened = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert not [name for name in opened if name.startswith(str(tmp_path))]
