@@ -51,7 +51,7 @@ class Console(io.TextIOBase):
         """Write nothing more; what is still in the stream's buffer must not fail when Python ends either."""
         stream = self.stream
         self.stream = None
-        if stream is None or stream not in (sys.__stdout__, sys.__stderr__):
+        if stream is None or all(stream is not own for own in (sys.__stdout__, sys.__stderr__)):
             return
         try:
             nothing = os.open(os.devnull, os.O_WRONLY)
