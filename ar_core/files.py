@@ -64,6 +64,17 @@ class UnwritableFile(OSError):
 # ---------------------------------------------------------------- writing
 
 
+def ensure_folder(folder: Path) -> Path:
+    """Make `folder` where it is missing; returns it. Raises UnwritableFile."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnwritableFile(
+            f"The folder {folder} cannot be made ({error.strerror or error}). Make it by hand, or choose another."
+        ) from error
+    return folder
+
+
 @contextmanager
 def atomic_write(path: Path, reserve: Path | None = None) -> Iterator[BinaryIO]:
     """A new file to write to, which takes the place of `path` when the block ends without an error.

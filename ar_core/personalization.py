@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .adapters import Adapter, DeltaAdapter, LowRankAdapter
-from .files import UnreadableFile, numbered_paths, read_tensors, write_tensors
+from .files import UnreadableFile, ensure_folder, numbered_paths, read_tensors, write_tensors
 
 FORMAT = "ar-personalization/1"
 
@@ -75,7 +75,7 @@ class Personalization:
     def save(self, path: Path | str) -> Path:
         """Write the file atomically and return its path; the name "X" becomes "X.safetensors". Raises OSError."""
         path = _with_suffix(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        ensure_folder(path.parent)
         write_tensors(path, self._tensors(), self._metadata())
         log.info("Saved %s %s to %s", self.identifier, self.class_name, path)
         return path

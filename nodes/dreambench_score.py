@@ -14,7 +14,7 @@ from ..ar_core.dreambench.report import scores_as_markdown
 from ..ar_core.dreambench.scoring import score_subject, score_table
 from ..ar_core.dreambench.sheet import score_sheet
 from ..ar_core.photos import stack, tensor_photos
-from .host.folders import SCORERS, model_folders
+from .host.folders import SCORERS, model_folders, own_folder
 from .host.progress import explain_on_node, show_text
 from .host.schema import node_schema
 from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket, check_choice
@@ -107,7 +107,7 @@ def load_chosen_encoders(title: str) -> Encoders:
     except EncoderError as error:
         if choice is not PAPER_ENCODERS:
             raise
-        places = " and ".join(f"{name} into {model_folders(SCORERS)[0] / folder}" for name, folder in FOLDERS.items())
+        places = " and ".join(f"{name} into {own_folder(SCORERS) / folder}" for name, folder in FOLDERS.items())
         raise ValueError(f"{error} Put {places}.") from error
 
 

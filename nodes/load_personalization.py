@@ -7,6 +7,7 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..ar_core import Personalization
+from ..ar_core.listing import files_below
 from ..ar_core.shipped import learned_subjects
 from .host.folders import EARLIER_RUNS, SUBJECTS, files_fingerprint, model_folders, path_inside
 from .host.progress import explain_on_node, show_text
@@ -63,10 +64,9 @@ def saved_subjects() -> list[str]:
     """Files below `models/lumina_mgpt_subjects`, without the remembered trainings."""
     found = set()
     for base in model_folders(SUBJECTS):
-        for path in base.glob("**/*.safetensors"):
-            file = path.relative_to(base)
-            if file.parts[0] != EARLIER_RUNS:
-                found.add(file.as_posix())
+        for name in files_below(base):
+            if name.endswith(".safetensors") and not name.startswith(f"{EARLIER_RUNS}/"):
+                found.add(name)
     return sorted(found)
 
 

@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..ar_core.dreambench.dataset import PROMPT_FILE, SLOTS, read_dataset_prompts
 from ..ar_core.files import read_text
+from ..ar_core.listing import files_below
 from ..ar_core.shipped import example_subjects
 from .host.folders import input_folder
 from .host.progress import explain_on_node, show_text
@@ -105,8 +106,8 @@ def read_prompt_list(path: Path, which: int) -> list[str]:
 
 
 def data_set_file() -> Path | None:
-    """The data set's prompts in ComfyUI's input folder or up to two folders below it."""
-    for depth in ("", "*/", "*/*/"):
-        for path in sorted(input_folder().glob(depth + PROMPT_FILE)):
-            return path
-    return None
+    """The data set's prompts in ComfyUI's input folder, the first that is found nearest to it."""
+    found = [name for name in files_below(input_folder()) if name.rpartition("/")[2] == PROMPT_FILE]
+    if not found:
+        return None
+    return input_folder() / min(found, key=lambda name: (name.count("/"), name))

@@ -10,6 +10,7 @@ from comfy_api.latest import io, ui
 
 from ..ar_core import Photo, read_photos
 from ..ar_core.files import file_hash
+from ..ar_core.listing import files_below, named_inside
 from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, tensor_photos, unstack
 from ..ar_core.sheets import picture_grid
 from ..ar_core.shipped import example_subjects
@@ -104,12 +105,7 @@ def photo_inputs() -> list[io.Input]:
 
 def photo_folders() -> list[str]:
     """Subfolders of ComfyUI's input that hold a file."""
-    base = input_folder()
-    filled = set()
-    for path in base.glob("**/*"):
-        if path.is_file() and not path.name.startswith(".") and path.parent != base:
-            filled.add(path.parent.relative_to(base).as_posix())
-    return sorted(filled)
+    return sorted({name.rpartition("/")[0] for name in files_below(input_folder()) if "/" in name})
 
 
 def example_entries() -> list[str]:
@@ -159,8 +155,8 @@ def chosen_photo_folder(choice: str) -> Path:
     base = input_folder()
     if choice.startswith(EXAMPLE):
         base = EXAMPLES
-    path = (base / choice.removeprefix(EXAMPLE)).resolve()
-    if not path.is_relative_to(base.resolve()) or path == base.resolve() or not path.is_dir():
+    path = named_inside(base, choice.removeprefix(EXAMPLE))
+    if path is None or not path.is_dir():
         raise ValueError(
             f'There is no photo folder "{choice}" in {base}. Press R to read the folders again and choose from the '
             "list."

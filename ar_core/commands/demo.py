@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..control import Progress
-from ..files import write_image
+from ..files import ensure_folder, write_image
 from ..model import ARModel
 from ..personalization import Personalization
 from ..photos import Photo, centre_crop, read_photos, unstack
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
 
 def demonstrate(folder: Path, class_name: str, out: Path, progress: Progress) -> None:
     """Personalize one subject with every strategy; leave result.png, strategies.png and losses.png in `out`."""
-    out.mkdir(parents=True, exist_ok=True)
+    ensure_folder(out)
     photos, report = read_photos(folder)
     print("\n".join(report))
     model = ARModel.load()

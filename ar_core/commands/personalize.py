@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from ..families.miniature import MINIATURE
+from ..files import ensure_folder
 from ..photos import read_photos
 from ..training import StageResult, TrainingSettings, personalize, prepare_subject
 from ..training.loop import mean_of_last_losses
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     if options.size:
         size = model.family.snap(*options.size)
     out = subject_file(options.out, options.class_name)
-    out.parent.mkdir(parents=True, exist_ok=True)  # what cannot be made is said before hours of training
+    ensure_folder(out.parent)  # what cannot be made is said before hours of training
     runs = options.runs or out.parent / "_runs"
     bar = Bar()
     cancel = Interruption()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..batches import draw_in_batches
-from ..files import free_path
+from ..files import ensure_folder, free_path
 from ..model import ARModel
 from ..personalization import Personalization
 from ..pngs import save_png
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
     model = apply_files(load_model_from_options(options), options.personalization, options.identifier, options.strength)
     settings = SamplingSettings.resolve(model.family, **chosen_settings(options, SamplingSettings))
     print_option_values("sampling", settings.describe())
-    options.out.mkdir(parents=True, exist_ok=True)
+    ensure_folder(options.out)
     steps = StepOptions(graphs=options.cuda_graphs, compiled=options.compile, attention=options.attention)
     steps.check(model.device, model.base.dtype)
     if steps.graphs and model.device.type != "cuda":

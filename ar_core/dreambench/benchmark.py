@@ -22,7 +22,7 @@ from typing import Any
 from ..batches import draw_in_batches
 from ..control import Cancel, Cancelled, Progress, never, silent
 from ..families.registry import FAMILIES
-from ..files import json_hash, json_value, read_json, write_json
+from ..files import ensure_folder, json_hash, json_value, read_json, write_json
 from ..model import ARModel
 from ..photos import read_photos
 from ..pngs import save_png
@@ -244,7 +244,7 @@ class Benchmark:
 
     def _record(self, unit: Unit, problem: str, seconds: float) -> None:
         path = self._record_path(unit)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        ensure_folder(path.parent)
         write_json(path, {"asked": self._asked(unit), "failed": problem, "seconds": round(seconds, 1)})
 
     # ---------------------------------------------------------------- the work
@@ -267,7 +267,7 @@ class Benchmark:
     def _sample(self, model: ARModel, prompts: list[str], unit: Unit) -> None:
         """Draw and save the pictures of all prompts, in batches."""
         folder = self.folder(unit)
-        folder.mkdir(parents=True, exist_ok=True)
+        ensure_folder(folder)
         each = self.plan.images_per_prompt
         wanted = [prompt for prompt in prompts for _ in range(each)]
         number = 0

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..files import json_value, write_image, write_json, write_text
+from ..files import ensure_folder, json_value, write_image, write_json, write_text
 from ..tables import markdown_row, markdown_table
 from .encoders import PAPER_ENCODERS
 from .published import PUBLISHED
@@ -38,7 +38,7 @@ def write_report(
 
     `names`: of the encoders. `title`: what the table calls the pictures. `sheets`: by subject.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    ensure_folder(out)
     rows = score_table(subjects, title)
     paths = [
         write_json(out / SCORES, scores_as_json(subjects, rows, names)),
@@ -60,7 +60,7 @@ def write_benchmark_tables(out: Path, scored: Scored, names: dict[str, str]) -> 
         "variants": {variant: scores_over_subjects(subjects) for variant, subjects in scored.items()},
         f"{first} minus": {variant: paired_difference(scored[first], scored[variant]) for variant in others},
     }
-    out.mkdir(parents=True, exist_ok=True)
+    ensure_folder(out)
     return [
         write_json(out / "comparison.json", found),
         write_text(out / "comparison.md", comparison_as_markdown(scored, names)),

@@ -53,6 +53,15 @@ def remembered_runs(root: Path) -> list[RememberedRun]:
     return sorted(runs, key=lambda run: run.used, reverse=True)
 
 
+def remembered_names(root: Path) -> list[str]:
+    """The names of all runs below `root`, the newest first, of which only the times of run.json are looked at."""
+    times = {}
+    for path in Path(root).glob(f"*/{RUN_FILE}"):
+        with suppress(OSError):
+            times[path.parent.name] = path.stat().st_mtime
+    return sorted(times, key=lambda name: times[name], reverse=True)
+
+
 def _read(folder: Path) -> RememberedRun:
     states = []
     for path in folder.rglob("*"):
@@ -136,10 +145,22 @@ def adopt_runs(earlier: Path, root: Path) -> None:
             continue
         try:
             Path(root).mkdir(parents=True, exist_ok=True)
-            os.rename(path.parent, place)
+            _move(path.parent, place)
         except OSError as error:
             log.warning("The remembered training %s could not be moved to %s: %s", path.parent, root, error)
         else:
             log.info("Moved the remembered training %s to %s", path.parent, place)
-    if Path(earlier).is_dir() and not any(Path(earlier).iterdir()):
-        Path(earlier).rmdir()
+    with suppress(OSError):
+        Path(earlier).rmdir()  # if it is empty
+
+
+def _move(folder: Path, place: Path) -> None:
+    """Also to another file system, and from one that can only be read, where the original stays."""
+    try:
+        os.rename(folder, place)
+    except OSError:
+        copied = place.with_name(f".{place.name}.moving")
+        shutil.rmtree(copied, ignore_errors=True)
+        shutil.copytree(folder, copied)
+        os.rename(copied, place)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -33,6 +33,7 @@ from ..families.protocol import Size
 from ..files import (
     TensorFile,
     UnreadableFile,
+    ensure_folder,
     json_hash,
     prefixed,
     read_tensors,
@@ -133,7 +134,7 @@ class Run:
 
     def open(self) -> None:
         """Create the folder where it is missing, and remove what a killed process left in it. Only while `locked`."""
-        (self.folder / "steps").mkdir(parents=True, exist_ok=True)
+        ensure_folder(self.folder / "steps")
         for folder in (self.folder, self.folder / "steps"):
             remove_abandoned(folder, *EARLIER_TEMPORARY, age=0)
         write_text(self.folder / "READ ME.txt", README.format(root=self.root))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import folder_paths
 
+from ...ar_core.files import UnwritableFile, ensure_folder
+from ...ar_core.listing import files_below, named_inside
 from ...ar_core.training.remembered import adopt_runs
 
 MODELS = "lumina_mgpt"
@@ -21,11 +23,22 @@ log = logging.getLogger(__name__)
 
 
 def register_folders() -> None:
-    """Make our folders below `models` known, and there, so that users see where files go."""
+    """Make our folders below `models` known, and there, so that users see where files go.
+
+    One that cannot be made does not matter before somebody needs it.
+    """
     for name in (MODELS, SUBJECTS, SCORERS):
-        folder = Path(folder_paths.models_dir) / name
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = own_folder(name)
+        try:
+            ensure_folder(folder)
+        except UnwritableFile as error:
+            log.warning("%s", error)
         folder_paths.add_model_folder_path(name, str(folder))
+
+
+def own_folder(name: str) -> Path:
+    """Our folder of one kind below ComfyUI's `models`."""
+    return Path(folder_paths.models_dir) / name
 
 
 def model_folders(name: str) -> list[Path]:
@@ -34,14 +47,17 @@ def model_folders(name: str) -> list[Path]:
 
 
 def subjects_folder() -> Path:
-    """Where personalizations are saved."""
-    return Path(folder_paths.get_folder_paths(SUBJECTS)[0])
+    """Where personalizations are saved: not in a folder of extra_model_paths.yaml, which may be a share for reading."""
+    return own_folder(SUBJECTS)
 
 
 def runs_folder() -> Path:
-    """Where trainings are remembered; those of earlier versions are moved there."""
-    folder = subjects_folder().parent / RUNS
-    adopt_runs(subjects_folder() / EARLIER_RUNS, folder)
+    """Where trainings are remembered; those of earlier versions, which lay elsewhere, are moved there."""
+    folder = own_folder(RUNS)
+    for subjects in model_folders(SUBJECTS):
+        for earlier in (subjects / EARLIER_RUNS, subjects.parent / RUNS):
+            if earlier != folder:
+                adopt_runs(earlier, folder)
     return folder
 
 
@@ -59,47 +75,36 @@ def model_entries() -> list[str]:
     """What could be a model below `models/lumina_mgpt`: complete or not, so that the loader can say what is missing."""
     found = set()
     for base in model_folders(MODELS):
-        complete = {path.parent.relative_to(base) for path in base.glob("**/config.json")}
-        found |= {_entry(folder) for folder in complete}
-        begun = {path.relative_to(base).parts[0] for path in base.iterdir() if _holds_model_files(path)}
+        files = [PurePosixPath(name) for name in files_below(base)]
+        complete = {file.parent for file in files if file.name == "config.json"}
+        begun = {file.parts[0] for file in files if len(file.parts) > 1 and file.suffix in MODEL_FILES}
+        found |= {folder.as_posix() for folder in complete if folder.parts}
         found |= begun - {folder.parts[0] for folder in complete if folder.parts}
         if _is_model_itself(base):
             found.add(HERE)
     return sorted(found)
 
 
-def _entry(folder: Path) -> str:
-    return folder.as_posix() if folder.parts else HERE
-
-
-def _holds_model_files(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".") and any(_is_model_file(file) for file in path.rglob("*"))
-
-
 def _is_model_itself(base: Path) -> bool:
     """Whether model files lie in one of the models folders directly."""
-    return any(_is_model_file(path) for path in base.iterdir())
-
-
-def _is_model_file(path: Path) -> bool:
-    return path.suffix in MODEL_FILES and path.is_file()
+    return any("/" not in name and name.endswith(MODEL_FILES) for name in files_below(base))
 
 
 def model_path(entry: str) -> Path:
     """The folder behind an entry of the list. Raises ValueError for anything else."""
     if entry == HERE:
-        return next(filter(_is_model_itself, model_folders(MODELS)), model_folders(MODELS)[0])
+        return next(filter(_is_model_itself, model_folders(MODELS)), own_folder(MODELS))
     return path_inside(entry, MODELS)
 
 
 def path_inside(name: str, kind: str) -> Path:
     """The file or folder `name` below one of the folders of `kind`. Raises ValueError for anything elsewhere."""
     for base in model_folders(kind):
-        path = (base / name).resolve()
-        if path.is_relative_to(base.resolve()) and path.exists():
+        path = named_inside(base, name)
+        if path is not None:
             return path
     raise ValueError(
-        f'There is no "{name}" in {model_folders(kind)[0]}. Press R to read the folder again and choose from the list.'
+        f'There is no "{name}" in {own_folder(kind)}. Press R to read the folder again and choose from the list.'
     )
 
 

@@ -5,6 +5,7 @@ tests/comfyui/test_host.py runs in every supported version and says which of the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -51,6 +52,11 @@ def send_text(text: str) -> None:
     send = getattr(server, "send_progress_text", None)
     if context is not None and send is not None:
         send(text, context.node_id)
+
+
+def event_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop of ComfyUI's server, which runs in the main thread; None without a server."""
+    return getattr(getattr(PromptServer, "instance", None), "loop", None)
 
 
 def reserved_bytes() -> int:

@@ -17,6 +17,7 @@ from ...ar_core import Cancelled
 from ...ar_core.control import stop_if
 from ...ar_core.devices import is_out_of_memory
 from .private import send_text
+from .termination import saved_on_termination
 
 Interrupted = memory.InterruptProcessingException
 PREVIEW = 512  # pixels of the longer side
@@ -69,9 +70,13 @@ class Reporter:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Turns the engine's Cancelled into ComfyUI's own interruption, with what the engine says about it."""
+        """Turns the engine's Cancelled into ComfyUI's own interruption, with what the engine says about it.
+
+        The end of the process that SIGTERM asks for is such an interruption, too.
+        """
         try:
-            yield
+            with saved_on_termination():
+                yield
             stop_if(self.cancel)  # it may have come with the very last update
         except Cancelled as stopped:
             memory.interrupt_current_processing(False)

@@ -20,8 +20,9 @@ from conftest import COMFYUI, PACK
 class Server:
     """`python main.py --cpu --base-directory …` with the pack in its custom_nodes."""
 
-    def __init__(self, base: Path):
+    def __init__(self, base: Path, *arguments: str):
         self.base = base
+        self.arguments = arguments
         copy = base / "custom_nodes" / "lumina-mgpt-personalization"
         if not copy.exists():  # no symbolic link: the server hands out no file behind one
             shutil.copytree(PACK, copy, ignore=shutil.ignore_patterns(".*", "runs", "demo", "tests", "__pycache__"))
@@ -42,6 +43,7 @@ class Server:
             "--database-url",
             "sqlite:///:memory:",
             "--disable-auto-launch",
+            *self.arguments,
         ]
         self.log_path = self.base / f"log-{self.port}.txt"
         self.log_file = self.log_path.open("w", encoding="utf-8")
