@@ -7,16 +7,15 @@ import math
 import random
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from .heif import NoDecoder, open_heif
@@ -24,6 +23,8 @@ from .heif_boxes import heif_format
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")  # Pillow's names; HEIC and AVIF are opened by `heif`
 LARGEST = 40_000_000  # pixels; a bigger photo is reduced while it is read
+HELD = 12_000_000  # bytes; the pixels of a larger photo are not held, but its file
+LONGEST_TEXT = 2**26  # bytes of a text or a colour profile in a PNG; Pillow alone refuses a profile of a megabyte
 SMALLEST = 64  # pixels of the shorter side; a smaller photo teaches blur
 HEIF_SUFFIXES = (".heic", ".heif", ".hif", ".avif")
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")
@@ -45,12 +46,35 @@ class PhotoError(ValueError):
     """Photos that cannot be used; the message says what was expected and what to do."""
 
 
-@dataclass(frozen=True)
 class Photo:
-    """One picture: 8-bit RGB, upright, without metadata."""
+    """One picture: 8-bit RGB, upright, without metadata.
 
-    name: str
-    image: Image.Image
+    A large one is held as its file was and decoded anew whenever it is looked at: a host keeps photos for hours.
+    """
+
+    def __init__(self, name: str, image: Image.Image, encoded: bytes | None = None):
+        """`encoded`: the file that `image` was read from, for a large one."""
+        self.name = name
+        self.size: Pixels = image.size
+        self._encoded = encoded
+        self._image: Image.Image | None = None
+        if encoded is None:
+            self._image = image
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture itself."""
+        if self._image is not None:
+            return self._image
+        with strict_pillow(), Image.open(BytesIO(self._encoded or b""), formats=FORMATS) as image:
+            return clean_photo(image)[0]
+
+    @property
+    def held_bytes(self) -> int:
+        """What it takes in memory."""
+        if self._encoded is not None:
+            return len(self._encoded)
+        return 3 * self.size[0] * self.size[1]
 
 
 # ---------------------------------------------------------------- which files
@@ -70,11 +94,22 @@ def read_photos(source: Source) -> tuple[list[Photo], list[str]]:
             first = first_file.setdefault(pixel_hash([image]), file)
             if first is not file:
                 line += f", same picture as {first.name}"
-            photos.append(Photo(file.name, image))
+            photos.append(Photo(file.name, image, _encoded(file, image)))
         report.append(f"{file.name}: {line}")
     if not photos:
         raise PhotoError(_nothing_usable(source, report))
     return photos, report
+
+
+def _encoded(file: Path, image: Image.Image) -> bytes | None:
+    """The content of a file that holds a large picture in fewer bytes than its pixels take; None for others."""
+    pixels = 3 * image.width * image.height
+    if pixels <= HELD or heif_format(file):
+        return None
+    content = file.read_bytes()
+    if len(content) >= pixels:
+        return None
+    return content
 
 
 def find_files(source: Source) -> list[Path]:
@@ -156,15 +191,19 @@ def _unidentified(file: Path) -> str:
 
 @contextmanager
 def strict_pillow() -> Iterator[None]:
-    """Truncated files raise and large ones do not warn, whatever another node pack has set."""
+    """Truncated files raise, large ones do not warn and long texts are read over, whatever another pack has set."""
     before = ImageFile.LOAD_TRUNCATED_IMAGES
+    texts = (PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY)
     ImageFile.LOAD_TRUNCATED_IMAGES = False
+    PngImagePlugin.MAX_TEXT_CHUNK = LONGEST_TEXT
+    PngImagePlugin.MAX_TEXT_MEMORY = LONGEST_TEXT
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
+        PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = texts
 
 
 def clean_photo(image: Image.Image) -> tuple[Image.Image, str]:
@@ -372,7 +411,7 @@ def _levels(images: Tensor) -> np.ndarray:
     return (images.detach().float() * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
-def pixel_hash(images: Sequence[Image.Image]) -> str:
+def pixel_hash(images: Iterable[Image.Image]) -> str:
     """A name for what the images show, in their order, whatever their files are called."""
     digest = hashlib.sha256()
     for image in images:

@@ -129,7 +129,7 @@ def chosen_photos(choice: str, images: list[torch.Tensor]) -> tuple[list[Photo],
         found, report = read_photos(chosen_photo_folder(choice))
         return found, list(report)
     found = tensor_photos(images)
-    lines = [f"{photo.name}: {photo.image.width}x{photo.image.height}" for photo in found]
+    lines = [f"{photo.name}: {photo.size[0]}x{photo.size[1]}" for photo in found]
     if choice != CONNECTED:
         lines.append(f"(the folder {choice} is not used: photos are connected)")
     return found, lines
@@ -139,8 +139,8 @@ def photo_remarks(photos: list[Photo]) -> list[str]:
     """What the user should know about these photos."""
     lines = []
     for photo in photos:
-        if min(photo.image.size) < SMALLEST:
-            lines.append(f"{photo.name} is only {photo.image.width}x{photo.image.height}")
+        if min(photo.size) < SMALLEST:
+            lines.append(f"{photo.name} is only {photo.size[0]}x{photo.size[1]}")
     if len(photos) == 1:
         lines.append(
             "One photo is little: with 3 to 5 from different sides, what is the subject is learned, not the scene."

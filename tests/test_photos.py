@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image, ImageCms, ImageFile, features
+from PIL.PngImagePlugin import PngInfo
 
 from ar_core import photos
-from ar_core.photos import PhotoError, centre_crop, photo_views, pixel_hash, read_photos, stack, unstack
+from ar_core.photos import Photo, PhotoError, centre_crop, photo_views, pixel_hash, read_photos, stack, unstack
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 HEIC = Path(__file__).parent / "fixtures" / "photos"
@@ -257,6 +258,40 @@ def test_a_phone_photo_with_a_second_picture_behind_it(tmp_path):
     image, line = read_one(tmp_path / "a.jpg")
     assert line == "96x80"
     assert_close(image, picture(), 24)
+
+
+@pytest.mark.parametrize("what", ["text", "icc_profile", "itxt"])
+def test_a_png_with_a_long_text_or_profile_is_a_photo(tmp_path, what):
+    """Editors write previews of megabytes there."""
+    info = PngInfo()
+    long = "x" * 3_000_000
+    if what == "text":
+        info.add_text("note", long, zip=True)
+    elif what == "itxt":
+        info.add_itxt("XML:com.adobe.xmp", long)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    options = {"icc_profile": profile + bytes(2_000_000)} if what == "icc_profile" else {"pnginfo": info}
+    picture().save(tmp_path / "a.png", **options)
+    photos, report = read_photos(tmp_path)
+    assert len(photos) == 1 and "damaged" not in report[0]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_large_photos_take_no_more_memory_than_their_files(tmp_path, suffix):
+    """Twelve of a phone's would be most of a gigabyte, for as long as a host keeps them."""
+    random = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    large = Image.fromarray(random).resize((3200, 2400), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    large.save(tmp_path / f"a.{suffix}", exif=exif, compression="jpeg" if suffix == "tif" else None)
+    [photo] = read_photos(tmp_path)[0]
+    assert photo.held_bytes <= (tmp_path / f"a.{suffix}").stat().st_size < 3 * 3200 * 2400
+    assert photo.size == photo.image.size == (2400, 3200)
+    (tmp_path / f"a.{suffix}").unlink()  # it may go
+    once, again = (pixel_hash([photo.image]) for _ in range(2))
+    assert once == again
+    small = Photo("b", photo.image.resize((30, 40)))
+    assert small.held_bytes == 3 * 30 * 40
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])

@@ -75,7 +75,7 @@ def source_fields(model: ARModel, photos: Sequence[Photo], size: Size) -> dict[s
     Their hash names what is remembered, as those of identity.py do: no field may be added for all.
     """
     return {
-        "photos": pixel_hash([photo.image for photo in photos]),
+        "photos": pixel_hash(photo.image for photo in photos),
         "size": list(size),
         "codebook": tensor_hash(model.image_tokenizer.quantize.embedding.weight),
         "seed": VIEW_SEED,
@@ -108,9 +108,10 @@ def _encode(
 def _pictures(photos: Sequence[Photo], size: Size, recipe: Recipe) -> Iterator[Image.Image]:
     """Each photo's centre crop, followed by its views."""
     for number, photo in enumerate(photos):
-        yield centre_crop(photo.image, size)
+        image = photo.image  # a large one is decoded here
+        yield centre_crop(image, size)
         yield from photo_views(
-            photo.image,
+            image,
             size,
             recipe.views,
             VIEW_SEED + number,
