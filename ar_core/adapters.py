@@ -75,7 +75,7 @@ class LowRankAdapter(Adapter):
         """`shapes` by projection name; `alpha` None is the rank. A is uninitialised."""
         super().__init__(list(shapes))
         self.rank = rank
-        self.alpha = float(alpha or rank)
+        self.alpha = float(rank if alpha is None else alpha)
         self.down = nn.ParameterList()  # A (rank, in)
         self.up = nn.ParameterList()  # B (out, rank)
         to: dict[str, Any] = {"device": device or "cpu", "dtype": torch.float32}
@@ -132,6 +132,8 @@ class LowRankAdapter(Adapter):
                 name = key.removeprefix(PEFT_PREFIX).removesuffix(suffix)
                 downs[name] = value.float()
                 ups[name] = tensors[f"{PEFT_PREFIX}{name}.lora_B.weight"].float()
+        if any(value.ndim != 2 or not value.numel() for value in (*downs.values(), *ups.values())):
+            raise ValueError("A and B must be matrices")
         shapes = {name: (ups[name].shape[0], down.shape[1]) for name, down in downs.items()}
         rank = next(iter(downs.values())).shape[0]
         for name, down in downs.items():
@@ -182,7 +184,11 @@ class DeltaAdapter(Adapter):
         deltas = {}
         for key, value in tensors.items():
             if key.startswith(prefix):
+                if value.ndim != 2:
+                    raise ValueError(f"{key} is no matrix")
                 deltas[key.removeprefix(prefix).removesuffix(".weight")] = value.float()
+        if not deltas:
+            raise ValueError("it holds no delta")
         adapter = cls({name: (delta.shape[0], delta.shape[1]) for name, delta in deltas.items()})
         for parameter, delta in zip(adapter.delta, deltas.values(), strict=True):
             parameter.data = delta

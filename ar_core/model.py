@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from . import layers
-from .adapters import Adapter, attach_adapter, merge_adapters
+from .adapters import Adapter, attach_adapter, merge_adapters, target_shapes
 from .checkpoints.errors import CheckpointError
 from .checkpoints.find import Files, ModelFolder, find_parts, open_folder
 from .checkpoints.load import load_image_tokenizer, load_transformer
@@ -270,6 +270,14 @@ class ARModel:
                 f"{subject} has vectors of {width} numbers, this model's have {self.base.config.hidden_size}: the file "
                 "is damaged or was changed. Copy or train it again."
             )
+        if personalization.adapter is not None:
+            known = target_shapes(self.base)
+            for projection in personalization.adapter.names():
+                if known.get(projection) != personalization.adapter.shape(projection):
+                    raise PersonalizationError(
+                        f"{subject} changes {projection}, which this model does not have in that shape: the file is "
+                        "damaged or was changed. Copy or train it again."
+                    )
         if self.base.quantized and personalization.adapter is not None and personalization.adapter.method == "full":
             raise PersonalizationError(
                 f"{subject} changes q, k and v in full, which {self.base.quantized} weights cannot take. "

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from .adapters import Adapter, DeltaAdapter, LowRankAdapter
 from .files import UnreadableFile, ensure_folder, numbered_paths, read_tensors, write_tensors
+from .text import check_class_name, check_identifier_name
 
 FORMAT = "ar-personalization/1"
 
@@ -144,7 +146,7 @@ class Personalization:
             loaded._check()
         except PersonalizationError:
             raise
-        except (KeyError, ValueError, TypeError, AttributeError, IndexError, StopIteration) as error:
+        except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError, StopIteration) as error:
             reason = f"{type(error).__name__}: {error}"
             raise PersonalizationError(
                 f"{path} is damaged or was changed ({reason}). Copy or train it again."
@@ -154,11 +156,15 @@ class Personalization:
 
     def _check(self) -> None:
         """Raise ValueError for values that no training writes."""
-        if self.vectors.ndim != 2 or not len(self.vectors):
-            raise ValueError(f"the identifier's vectors have the shape {tuple(self.vectors.shape)}")
+        check_identifier_name(self.identifier)
+        check_class_name(self.class_name)
+        if self.vectors.ndim != 2 or not self.vectors.numel() or not self.vectors.dtype.is_floating_point:
+            raise ValueError(f"the identifier's vectors are {tuple(self.vectors.shape)} of {self.vectors.dtype}")
         if not isinstance(self.recipe, dict):
             raise ValueError("the recipe is no table")
         tensors = [self.vectors]
+        if isinstance(self.adapter, LowRankAdapter) and not (0 < self.adapter.alpha < math.inf):
+            raise ValueError(f"alpha is {self.adapter.alpha}")
         if self.adapter is not None:
             tensors += self.adapter.file_tensors().values()
         if not all(tensor.isfinite().all() for tensor in tensors):

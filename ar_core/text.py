@@ -106,6 +106,10 @@ class TextTokenizer:
                 )
         return first
 
+    def largest_id(self) -> int:
+        """The last id of the vocabulary."""
+        return max(self.tokenizer.get_vocab(with_added_tokens=True).values())
+
     def special_ids(self) -> frozenset[int]:
         """Ids of the tokens that the file marks as special, wherever in the vocabulary they lie."""
         added = self.tokenizer.get_added_tokens_decoder()

@@ -182,6 +182,45 @@ def test_the_files_tell_the_family_and_the_folders_name_says_nothing(tmp_path, c
     assert named.family is LUMINA_512 and not named.notes
 
 
+def hub_snapshot(root, folder):
+    """The hub's cache: files called like their hashes, and a snapshot of links to them under a hash, too."""
+    cache = root / "models--Alpha-VLLM--Lumina-mGPT-7B-768"
+    snapshot = cache / "snapshots" / "5120a51251200512aaaa0512"
+    (cache / "blobs").mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for number, file in enumerate(sorted(folder.iterdir())):
+        blob = cache / "blobs" / f"512{number:037x}"
+        file.rename(blob)
+        (snapshot / file.name).symlink_to(blob)
+    return snapshot
+
+
+@pytest.mark.parametrize("place", ["hub", "linked", "renamed"])
+def test_the_family_is_read_from_files_wherever_they_lie(place, tmp_path, caplog):
+    """A hub's hash with "512" in it once loaded as the model for 512 px."""
+    folder = write_lumina(tmp_path / "model")
+    set_config(folder, family="lumina-mgpt-1024")
+    if place == "hub":
+        folder = hub_snapshot(tmp_path / "hub", folder)
+    elif place == "linked":
+        (tmp_path / "my 512 model").symlink_to(folder, target_is_directory=True)
+        folder = tmp_path / "my 512 model"
+    else:
+        folder = folder.rename(tmp_path / "Lumina-mGPT-7B-768")
+    with caplog.at_level("INFO", logger="ar_core"):
+        model = ARModel.load(folder)
+    assert model.family.name == "lumina-mgpt-1024"
+    assert f"{folder} holds Lumina-mGPT 7B, 1024 px (named in config.json)" in caplog.text
+    assert model.image_tokenizer is not None and model.text.source.parent == folder
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path):
+    folder = write_lumina(tmp_path / "model")
+    set_config(folder, vocab_size=9000)
+    with pytest.raises(CheckpointError, match="tokenizer.json has the id .* a vocab_size of 9000.*own tokenizer"):
+        ARModel.load(folder)
+
+
 def test_the_whole_job_on_the_real_protocol(tmp_path):
     """Photos as codes, both stages, a sample: 1060 image tokens of the 7B's own vocabulary."""
     model = ARModel.load(write_lumina(tmp_path / "model"), family="lumina-mgpt-512")

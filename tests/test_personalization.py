@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from toy import FAMILY, toy_model
 
-from ar_core.adapters import DeltaAdapter, LowRankAdapter, attach_adapter, merge_adapters
+from ar_core.adapters import DeltaAdapter, LowRankAdapter, attach_adapter, merge_adapters, target_shapes
 from ar_core.personalization import Personalization, PersonalizationError
 from ar_core.sampling import SamplingSettings
 
@@ -129,6 +130,27 @@ DAMAGE = {
     ),
     "no vectors": lambda tensors, metadata: tensors.update(identifier=torch.zeros(0, 16)),
     "vectors in a row": lambda tensors, metadata: tensors.update(identifier=torch.zeros(16)),
+    "alpha 0": lambda tensors, metadata: metadata.update(alpha="0"),
+    "a negative alpha": lambda tensors, metadata: metadata.update(alpha="-8"),
+    "an infinite alpha": lambda tensors, metadata: metadata.update(alpha="inf"),
+    "no number as alpha": lambda tensors, metadata: metadata.update(alpha="nan"),
+    "an infinite B": lambda tensors, metadata: tensors.update(
+        {next(key for key in tensors if "lora_B" in key): torch.full((16, 2), torch.inf)}
+    ),
+    "an A that is no matrix": lambda tensors, metadata: tensors.update(
+        {next(key for key in tensors if "lora_A" in key): torch.zeros(2)}
+    ),
+    "a rank of 0": lambda tensors, metadata: tensors.update(
+        {key: torch.zeros(0, 16) if "lora_A" in key else torch.zeros(16, 0) for key in tensors if "lora" in key}
+    ),
+    "a LoRA without matrices": lambda tensors, metadata: [tensors.pop(key) for key in list(tensors) if "lora" in key],
+    "a full change without any": lambda tensors, metadata: metadata.update(method="full"),
+    "a recipe nested without end": lambda tensors, metadata: metadata.update(recipe="[" * 100_000),
+    "an empty class": lambda tensors, metadata: metadata.update(class_name=" "),
+    "no name": lambda tensors, metadata: metadata.update(identifier="a dog"),
+    "vectors of whole numbers": lambda tensors, metadata: tensors.update(
+        identifier=torch.ones(1, 16, dtype=torch.long)
+    ),
     "numbers that are none": lambda tensors, metadata: tensors.update(identifier=torch.full((1, 16), torch.nan)),
 }
 
@@ -139,6 +161,7 @@ def test_a_damaged_file_is_one_sentence_that_names_it(tmp_path, damage):
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    metadata.pop("checksum")  # as somebody else's program writes
     DAMAGE[damage](tensors, metadata)
     save_file(tensors, path, metadata)
     with pytest.raises(PersonalizationError, match=r"dog.safetensors is damaged or was changed .*\. Copy or train"):
@@ -160,6 +183,28 @@ def test_vectors_of_another_width_are_refused_before_anything_is_drawn():
     wide = replace(learned(model), vectors=torch.zeros(1, 17))
     with pytest.raises(PersonalizationError, match="vectors of 17 numbers, this model's have 16"):
         model.personalized(wide)
+
+
+def test_a_change_of_layers_that_the_model_does_not_have_is_refused_before_anything_is_drawn():
+    model = toy_model()
+    shapes = target_shapes(model.base)
+    for wrong in (
+        {"model.layers.77.self_attn.q_proj": (16, 16)},
+        {name: (rows, columns + 1) for name, (rows, columns) in shapes.items()},
+    ):
+        adapter = LowRankAdapter(wrong, 2)
+        for parameter in adapter.parameters():
+            parameter.data.zero_()
+        with pytest.raises(PersonalizationError, match="which this model does not have in that shape"):
+            model.personalized(replace(learned(model), adapter=adapter))
+
+
+@pytest.mark.parametrize("strength", [math.nan, math.inf, -math.inf, 1e30])
+def test_a_strength_that_cannot_be_meant_is_refused(strength):
+    """It drew a green picture."""
+    model = toy_model()
+    with pytest.raises(PersonalizationError, match="strength is .*; it must be from -10 to 10"):
+        model.personalized(learned(model), strength)
 
 
 def test_the_file_keeps_to_its_documented_format(tmp_path):

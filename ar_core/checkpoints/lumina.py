@@ -55,6 +55,12 @@ def transformer_config(files: Files, family: Family, protocol: Protocol) -> Tran
             f"{files.config_path} has a vocab_size of {values['vocab_size']}, but image codes lie at "
             f"{protocol.code_base} to {last}. Choose the model's own family."
         )
+    largest = protocol.text.largest_id()
+    if largest >= values["vocab_size"]:
+        raise CheckpointError(
+            f"{files.tokenizer} has the id {largest}, but {files.config_path} a vocab_size of {values['vocab_size']}: "
+            "they belong to different models. Put the model's own tokenizer file there."
+        )
     values["num_key_value_heads"] = config.get("num_key_value_heads") or values["num_attention_heads"]
     for name in ("rms_norm_eps", "rope_theta"):
         if config.get(name):

@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from .runs import run_lock
+from .runs import LOCKS, run_lock
 
 RUN_FILE = "run.json"  # in every run's folder, see runs.py
 
@@ -150,6 +150,8 @@ def adopt_runs(earlier: Path, root: Path) -> None:
             log.warning("The remembered training %s could not be moved to %s: %s", path.parent, root, error)
         else:
             log.info("Moved the remembered training %s to %s", path.parent, place)
+    if not remembered_names(earlier):
+        shutil.rmtree(Path(earlier) / LOCKS, ignore_errors=True)
     with suppress(OSError):
         Path(earlier).rmdir()  # if it is empty
 

@@ -50,7 +50,7 @@ def test_the_recipe_for_artists_changes_what_zero_means(trained, pack):
     ar = trained.outputs["model"][0][0]
     ar = replace(ar, model=replace(ar.model, family=lumina.LUMINA_768))
     assert view.with_chosen_recipe(ar, "paper").model.family.recipe is lumina.PAPER_RECIPE
-    assert view.with_chosen_recipe(ar, "artist (ours)").model.family.recipe is lumina.ARTIST_RECIPE
+    assert view.with_chosen_recipe(ar, "artist (ours)").model.family.recipe == lumina.ARTIST_RECIPE
     with pytest.raises(ValueError, match='recipe is "mine"; choose one of: artist .ours., paper'):
         view.with_chosen_recipe(ar, "mine")
 
