@@ -1,6 +1,8 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
+OLDEST_PYTHON ?= python3.10
 ENV := .venv
+OLDEST := .venv-oldest
 RUN := $(ENV)/bin/python
 
 demo: $(ENV)/ready
@@ -9,6 +11,10 @@ demo: $(ENV)/ready
 test: $(ENV)/ready
 	$(RUN) -m pytest -n 2
 	$(RUN) tests/run_comfyui.py --short
+
+# The same tests with the oldest versions of everything, on the oldest Python at hand.
+test-oldest: $(OLDEST)/ready
+	$(OLDEST)/bin/python -m pytest -n 2
 
 # In every ComfyUI that COMFYUI_PATHS names, each in its own Python; says so where there is none.
 test-comfyui: $(ENV)/ready
@@ -29,4 +35,10 @@ $(ENV)/ready: requirements.txt requirements-dev.txt constraints.txt
 	$(RUN) -m pip install --quiet -r requirements-dev.txt -c constraints.txt
 	touch $@
 
-.PHONY: demo test test-comfyui lint format
+$(OLDEST)/ready: requirements.txt constraints-oldest.txt
+	$(OLDEST_PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet -r requirements.txt -c constraints-oldest.txt
+	$(OLDEST)/bin/python -m pip install --quiet accelerate pytest pytest-xdist 'setuptools>=77' -c constraints-oldest.txt
+	touch $@
+
+.PHONY: demo test test-oldest test-comfyui lint format

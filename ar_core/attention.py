@@ -53,13 +53,17 @@ def scaled_dot_product(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> 
     if new == 1 and q.device.type == "cpu" and q.dtype == torch.bfloat16:
         # torch's CPU kernel takes five times longer for one query than for two (docs/log.md).
         q = q.repeat(1, 2, 1, 1)
+    if q.shape[2] != k.shape[2]:
+        # By hand: torch has its own way since 2.5 alone, and another pack may have put another function there.
+        shared = q.shape[2] // k.shape[2]
+        k = k.repeat_interleave(shared, 2)
+        v = v.repeat_interleave(shared, 2)
     attended = F.scaled_dot_product_attention(
         q.transpose(1, 2),
         k.to(q.dtype).transpose(1, 2),
         v.to(q.dtype).transpose(1, 2),
         attn_mask=mask,
         is_causal=mask is None,
-        enable_gqa=q.shape[2] != k.shape[2],
     )
     return attended[:, :, :new].transpose(1, 2)
 

@@ -237,6 +237,8 @@ def photo_reduction(image: Image.Image) -> int:
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """What turns a loaded image upright. Pillow turns a TIFF itself, while it is loaded."""
+    if image.format == "TIFF":
+        return None
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # a broken tag block is no reason to lose the photo

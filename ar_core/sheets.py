@@ -26,8 +26,16 @@ def sheet_font(size: int) -> Font:
         return ImageFont.load_default()
 
 
+def drawable(text: str, face: Font) -> str:
+    """`text` as far as the font has its letters: the one of a Pillow without FreeType has those of Latin-1."""
+    if isinstance(face, ImageFont.FreeTypeFont):
+        return text
+    return text.encode("latin-1", "replace").decode("latin-1")
+
+
 def wrap_text(text: str, width: int, face: Font) -> list[str]:
     """`text` in lines no wider than `width` pixels (a single longer word stays whole)."""
+    text = drawable(text, face)
     lines = []
     line = ""
     for word in text.split():
@@ -70,9 +78,9 @@ def picture_grid(
     sheet = Image.new("RGB", (width, head + body + TEXT_LINE * len(foot) + GAP), BACKGROUND)
     pen = ImageDraw.Draw(sheet)
     if title:
-        pen.text((GAP, GAP), title, INK, sheet_font(22))
+        _write(pen, (GAP, GAP), title, INK, sheet_font(22))
     for index, name in enumerate(columns):
-        pen.text((GAP + index * (cell + GAP), head - 26), name, INK, sheet_font(18))
+        _write(pen, (GAP + index * (cell + GAP), head - 26), name, INK, sheet_font(18))
     y = head
     for row, lines in zip(rows, below, strict=True):
         for index, image in enumerate(row):
@@ -80,6 +88,12 @@ def picture_grid(
         y = _write_lines(pen, y + cell + 2, lines, INK, small) + GAP - 2
     _write_lines(pen, y, foot, FAINT, small)
     return sheet
+
+
+def _write(
+    pen: ImageDraw.ImageDraw, place: tuple[float, float], text: str, colour: tuple[int, int, int], face: Font
+) -> None:
+    pen.text(place, drawable(text, face), colour, face)
 
 
 def _write_lines(
@@ -142,7 +156,7 @@ class _Plot:
             red, green, blue = [(channel + 2 * 255) // 3 for channel in colour]
             self._line(losses, (red, green, blue), 1)
             self._line(smoothed_losses(losses), colour, 3)
-            self.pen.text((self.left + 10 + 200 * index, self.bottom + 26), name, colour, self.face)
+            _write(self.pen, (self.left + 10 + 200 * index, self.bottom + 26), name, colour, self.face)
 
     def _axes(self) -> None:
         for i in range(5):

@@ -5,6 +5,7 @@ Which tokens stand around a prompt is a family's business (`families.protocol`).
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from .checkpoints.errors import CheckpointError
+from .files import read_text
 from .words import begins_with_noun
 
 # Prompts that say nothing about the subject, for training. The paper names Textual Inversion's list of 27 templates
@@ -78,7 +80,8 @@ class TextTokenizer:
     def load(cls, path: Path, known_words: Iterable[str] | None = None) -> TextTokenizer:
         """Read a file. Raises CheckpointError."""
         try:
-            tokenizer = Tokenizer.from_file(str(path))
+            text = with_joined_merges(read_text(path))
+            tokenizer = Tokenizer.from_str(text)
         except Exception as error:  # the library raises bare Exception
             raise CheckpointError(
                 f"{path} is not a readable tokenizer file ({error}). Copy it again from the model's repository."
@@ -131,6 +134,20 @@ class TextTokenizer:
             return []
         words = re.findall(r"[^\W\d_]+", BRACKETED.sub(" ", text).lower())
         return sorted({word for word in words if word not in self.known_words})
+
+
+def with_joined_merges(text: str) -> str:
+    """A tokenizer's file with each merge as "a b": tokenizers before 0.20 reads no merge that is a list of two.
+
+    Unchanged where a part has a space, which only the list can say.
+    """
+    content = json.loads(text)
+    model = content.get("model") or {}
+    merges = model.get("merges") or []
+    if not merges or isinstance(merges[0], str) or any(" " in part for merge in merges for part in merge):
+        return text
+    model["merges"] = [" ".join(merge) for merge in merges]
+    return json.dumps(content, ensure_ascii=False)
 
 
 def split_at_identifiers(text: str, identifiers: Sequence[Identifier]) -> list[str | Identifier]:

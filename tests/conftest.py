@@ -1,9 +1,54 @@
-"""Keeps every test on one thread (results and timings then repeat) and offline."""
+"""Keeps every test on one thread (results and timings then repeat) and offline; skips what is too new for what is here.
+
+`make test` runs in one where nothing is missing, `make test-oldest` in one of the oldest versions.
+"""
 
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import pytest
 import torch
 
 torch.set_num_threads(1)
+
+# Of an error's text, and why its test cannot run. Only names that newer versions of other packages have.
+TOO_OLD = {
+    "No module named 'bitsandbytes'": "bitsandbytes is not installed",
+    "cannot import name 'Chameleon": "this transformers has no Chameleon (4.44 has)",
+    "is trained with torch.optim.Muon": "this torch has no Muon (2.9 has)",
+    "has no attribute '_ensureCUDADeviceGuardSet'": "this torch takes no pretended card",
+    "has no attribute '_linear_pointwise'": "this torch has no such product",
+    "unexpected keyword argument 'enable_gqa'": "this torch shares no heads (2.5 does)",
+}
+
+
+def reason_to_skip(error: BaseException) -> str:
+    """Why an error, or what caused it, only says that something is too old or not installed; "" for others."""
+    seen: BaseException | None = error
+    while seen is not None:
+        for text, reason in TOO_OLD.items():
+            if isinstance(seen, ImportError | AttributeError | TypeError | RuntimeError) and text in str(seen):
+                return reason
+        seen = seen.__cause__ or seen.__context__
+    return ""
+
+
+def skipping_what_is_too_old():
+    try:
+        return (yield)
+    except Exception as error:
+        reason = reason_to_skip(error)
+        if reason:
+            pytest.skip(reason)
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    return (yield from skipping_what_is_too_old())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    return (yield from skipping_what_is_too_old())

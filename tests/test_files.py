@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
 import torch
+from packaging.version import Version
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -192,7 +194,8 @@ def test_every_file_has_the_mode_that_the_umask_asks_for(tmp_path, mask, mode):
         every_writer(tmp_path)
     finally:
         os.umask(before)
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    # Old versions of filelock give their files, which are empty, a mode of their own.
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"]
     assert len(files) > 15
     assert {path.name: oct(stat.S_IMODE(path.stat().st_mode)) for path in files} == {
         path.name: oct(mode) for path in files
@@ -239,6 +242,8 @@ def every_type() -> dict[str, torch.Tensor]:
     values = torch.tensor([0.0, 1.0, 3.0])
     types = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.int64)
     types += (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    if Version(safetensors.__version__) < Version("0.4.3"):
+        types = tuple(dtype for dtype in types if dtype != torch.uint16)
     tensors = {str(dtype): values.to(dtype) for dtype in types}
     tensors["scalar"] = torch.tensor(2.5)
     tensors["empty"] = torch.zeros(0, 4)

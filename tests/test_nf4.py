@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+pytest.importorskip("bitsandbytes")
+
 from ar_core.quantization import quantized_class
 from ar_core.quantization.nf4 import BLOCK
 

@@ -11,6 +11,7 @@ import torch
 from ..control import Cancel, Progress
 from ..dreambench.benchmark import Benchmark, Plan
 from ..dreambench.dataset import DataSet
+from ..dreambench.encoders import EncoderError
 from ..dreambench.estimate import check_memory, estimate_dreambench
 from ..dreambench.processes import share_of_subjects
 from ..dreambench.report import comparison_as_markdown, write_benchmark_tables
@@ -84,7 +85,7 @@ def run_benchmark(options: argparse.Namespace, model: ARModel, progress: Progres
         print(f"recipe: {options.recipe}")
         print(estimate_dreambench(model, data, plan, options.out))
         if not options.no_scores:
-            load_encoders(options, suite.encoders)  # says what is missing
+            print_missing_encoders(options, suite)
         return None
     encoders = None
     if not options.no_scores:
@@ -111,6 +112,14 @@ def run_benchmark(options: argparse.Namespace, model: ARModel, progress: Progres
     write_benchmark_tables(options.out / "scores", scored, encoders.names)
     print(comparison_as_markdown(scored, encoders.names))
     return Outcome(data, plan, scored, encoders.names)
+
+
+def print_missing_encoders(options: argparse.Namespace, suite: Suite) -> None:
+    """What a run would stop at."""
+    try:
+        load_encoders(options, suite.encoders)
+    except EncoderError as error:
+        print(f"missing: {error}")
 
 
 def chosen_plan(options: argparse.Namespace, suite: Suite) -> Plan:

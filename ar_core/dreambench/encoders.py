@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,17 @@ log = logging.getLogger(__name__)
 
 class EncoderError(ValueError):
     """Encoders that cannot be loaded; the message names files and folder, or the version that is needed."""
+
+
+@contextmanager
+def float32_by_default() -> Iterator[None]:
+    """While this lasts, torch's default is float32: transformers computes masks in it, whatever its weights are in."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @dataclass(frozen=True)
@@ -136,6 +148,7 @@ class Encoders:
         return cls(choice, vit, clip, tokenizer, names)
 
     @torch.no_grad()
+    @float32_by_default()
     def embed_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
         """The ViT's and the CLIP's unit vectors of pictures, (n, d) each, on the CPU."""
         by_vit = []
@@ -150,6 +163,7 @@ class Encoders:
         return _unit(torch.cat(by_vit)), _unit(torch.cat(by_clip))
 
     @torch.no_grad()
+    @float32_by_default()
     def embed_texts(self, sentences: Sequence[str]) -> Tensor:
         """CLIP's unit vectors of sentences (n, d), on the CPU."""
         words = self.tokenizer(list(sentences), padding=True, truncation=True, return_tensors="pt").to(self.clip.device)

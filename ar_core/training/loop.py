@@ -164,7 +164,8 @@ class Loop:
         if not (torch.isfinite(norm) and math.isfinite(loss)):
             return math.nan
         self.consistent = False
-        self.optimizer.step()
+        with torch.device("cpu"):  # where it counts its steps, whatever the process's default is
+            self.optimizer.step()
         return loss
 
     def _diverged(self) -> str:

@@ -163,6 +163,10 @@ def decoder_optimizers(model: Transformer) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices, AdamW for the rest."""
     hidden = [p for p in model.model.layers.parameters() if p.dim() == 2 and min(p.shape) > 1]
     others = [p for p in model.parameters() if not any(p is h for h in hidden)]
+    if not hasattr(torch.optim, "Muon"):
+        raise RuntimeError(
+            f"The miniature's decoder is trained with torch.optim.Muon: torch 2.9, not {torch.__version__}."
+        )
     muon = torch.optim.Muon(hidden, lr=LEARNING_RATE, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     adamw = torch.optim.AdamW(others, lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.0)
     return [with_peak(muon, LEARNING_RATE), with_peak(adamw, LEARNING_RATE)]

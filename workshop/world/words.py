@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from ar_core.families.lumina_mgpt import code_name, reserved_name
 from ar_core.families.miniature import MINIATURE
-from ar_core.text import NEUTRAL_TEMPLATES
+from ar_core.text import NEUTRAL_TEMPLATES, with_joined_merges
 
 from .captions import random_caption
 from .scenes import random_scene
@@ -57,7 +57,11 @@ def build_tokenizer() -> Tokenizer:
     vocabulary = {name: i for i, name in enumerate(controls)}
     for token, index in sorted(learned["vocab"].items(), key=lambda item: item[1]):
         vocabulary[token] = len(controls) + index
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[tuple(m) for m in learned["merges"]]))
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab=vocabulary, merges=[tuple(m.split(" ") if isinstance(m, str) else m) for m in learned["merges"]]
+        )
+    )
     tokenizer.pre_tokenizer = pattern
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(controls)
@@ -65,9 +69,8 @@ def build_tokenizer() -> Tokenizer:
 
 
 def tokenizer_text(tokenizer: Tokenizer) -> str:
-    """What `tokenizer.json` holds, each merge as "a b": tokenizers before 0.20 reads no merge that is a list of two."""
-    content = json.loads(tokenizer.to_str())
-    content["model"]["merges"] = [" ".join(merge) for merge in content["model"]["merges"]]
+    """What `tokenizer.json` holds, in a form that every version of tokenizers reads."""
+    content = json.loads(with_joined_merges(tokenizer.to_str()))
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
