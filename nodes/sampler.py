@@ -90,31 +90,23 @@ class Sampler(io.ComfyNode):
         seed: list[int],
         batch_size: list[int],
         decoding: list[str],
+        first_picture: list[int] | None = None,
     ) -> io.NodeOutput:
-        ar = ar_model[0]
+        ar = only_model(ar_model)
         default = default_prompt(ar.model.identifiers)
         left_empty = any(not text.strip() for text in prompt)
-        prompt = [text if text.strip() else default for text in prompt]
-        check_choice("shape", shape[0], SHAPES)
-        check_choice("decoding", decoding[0], DECODING)
-        settings = SamplingSettings.resolve(
-            ar.model.family,
-            cfg=cfg[0] or None,
-            top_k=top_k[0],
-            temperature=temperature[0],
-            size=ar.model.family.size_for(*SHAPES[shape[0]]),
-            seed=seed[0],
-            window=DECODING[decoding[0]],
+        wanted = wishes(
+            ar, prompt, shape, cfg, top_k, temperature, seed, batch_size, decoding, first_picture or [0], default
         )
-        finals = [ar.model.check_prompt(text, settings.size) for text in prompt]  # before anything is drawn
-        batches = Batches(ar, settings, batch_size[0])
+        finals = [ar.model.check_prompt(wish.prompt, wish.settings.size) for wish in wanted]  # before anything is drawn
+        batches = Batches(ar, wanted)
         batches.make_room()
         try:
-            batches.draw(prompt)
+            batches.draw()
         except BaseException as error:  # stopped, or an error at a later prompt
             add_note(error, cls._keep(batches.drawn))
             raise
-        said = batches.describe(prompt, shape[0])
+        said = batches.describe()
         if left_empty:
             said += f'\nThe prompt was left empty: "{default}" was drawn'
         show_text(said)
@@ -179,7 +171,9 @@ def sampler_run_inputs() -> list[io.Input]:
             min=0,
             max=2**53,
             control_after_generate=True,
-            tooltip="The same seed gives the same picture on the same machine.",
+            tooltip="The same seed gives the same pictures on the same machine, with the same batch_size. Another "
+            "batch_size gives other pictures with decoding auto, which depends on it; with sequential the first ones "
+            "stay the same.",
         ),
         io.Int.Input(
             "batch_size",
@@ -196,41 +190,104 @@ def sampler_run_inputs() -> list[io.Input]:
             tooltip="auto: several codes per step where that is faster on this device, with exactly the same "
             "distribution of pictures. sequential: one code per step. The two give different pictures for one seed.",
         ),
+        advanced(
+            io.Int.Input,
+            "first_picture",
+            default=0,
+            min=0,
+            max=2**31 - 1,
+            optional=True,
+            tooltip="Number of the first picture. With decoding sequential, 3 and batch_size 1 draw the fourth picture "
+            "of a batch alone (but for a few that rounding sends another way).",
+        ),
     ]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One batch of pictures."""
+
+    prompt: str
+    settings: SamplingSettings
+    count: int  # pictures
+    first_picture: int
+    shape: str
+
+
+def only_model(models: list[HostedModel]) -> HostedModel:
+    """The model. Raises ValueError for a list of several: each would have to be loaded for every prompt."""
+    if any(model is not models[0] for model in models):
+        raise ValueError(f"{len(models)} models are connected, and one draws: use an AR Sampler for each.")
+    return models[0]
+
+
+def wishes(
+    ar: HostedModel,
+    prompts: list[str],
+    shapes: list[str],
+    cfgs: list[float],
+    top_ks: list[int],
+    temperatures: list[float],
+    seeds: list[int],
+    counts: list[int],
+    decodings: list[str],
+    first_pictures: list[int],
+    default: str,
+) -> list[Wish]:
+    """What the inputs ask for, as ComfyUI itself runs a node over lists: the last of a shorter list is repeated."""
+    lists = (prompts, shapes, cfgs, top_ks, temperatures, seeds, counts, decodings, first_pictures)
+    longest = max(map(len, lists))
+    rows = zip(*(values + values[-1:] * (longest - len(values)) for values in lists), strict=True)
+    wanted = []
+    for prompt, shape, cfg, top_k, temperature, seed, count, decoding, first in rows:
+        check_choice("shape", shape, SHAPES)
+        check_choice("decoding", decoding, DECODING)
+        settings = SamplingSettings.resolve(
+            ar.model.family,
+            cfg=cfg or None,
+            top_k=top_k,
+            temperature=temperature,
+            size=ar.model.family.size_for(*SHAPES[shape]),
+            seed=seed,
+            window=DECODING[decoding],
+        )
+        wanted.append(Wish(prompt if prompt.strip() else default, settings, count, first, shape))
+    return wanted
 
 
 @dataclass(eq=False)
 class Batches:
-    """The pictures of a list of prompts: one batch per prompt, `drawn` in order."""
+    """The pictures of a list of wishes: one batch for each, `drawn` in order."""
 
     ar: HostedModel
-    settings: SamplingSettings
-    count: int  # pictures of each prompt
+    wanted: list[Wish]
     previews: bool = True
     seconds: float = 0.0
     drawn: list[list[Generated]] = field(default_factory=list)
 
     def make_room(self) -> None:
         """Have the model loaded with room to draw, and for previews if no layer has to leave for them."""
-        sizes = (self.ar.model, self.settings.size, self.count, self.settings.cfg)
-        without = drawing_bytes(*sizes, previews=False)
-        needed = drawing_bytes(*sizes, previews=True)
+        without = max(self._bytes(wish, previews=False) for wish in self.wanted)
+        needed = max(self._bytes(wish, previews=True) for wish in self.wanted)
         self.previews = affords_on_card(self.ar, without, needed)
         if not self.previews:
             needed = without
         make_resident(self.ar, needed)
 
-    def draw(self, prompts: list[str]) -> None:
+    def _bytes(self, wish: Wish, previews: bool) -> int:
+        return drawing_bytes(self.ar.model, wish.settings.size, wish.count, wish.settings.cfg, previews=previews)
+
+    def draw(self) -> None:
         """Draw all; an interruption leaves what is finished in `drawn`."""
         reporter = Reporter()
         started = time.monotonic()
         advice = advising_out_of_memory("drawing", "Draw fewer pictures at a time (batch_size)")
         with reporter.interruptible(), advice:
-            for number, text in enumerate(prompts, 1):
-                self.drawn.append(self._batch(text, f"prompt {number} of {len(prompts)}", reporter))
+            for number, wish in enumerate(self.wanted, 1):
+                self.drawn.append(self._batch(wish, f"prompt {number} of {len(self.wanted)}", reporter))
         self.seconds = time.monotonic() - started
 
-    def _batch(self, text: str, label: str, reporter: Reporter) -> list[Generated]:
+    def _batch(self, wish: Wish, label: str, reporter: Reporter) -> list[Generated]:
         def progress(done: int, total: int, message: str) -> None:
             reporter.progress(done, total, label)
 
@@ -241,28 +298,36 @@ class Batches:
         if self.previews:
             preview = on_preview
         images = self.ar.model.generate(
-            [text] * self.count, self.settings, cancel=reporter.cancel, on_preview=preview, progress=progress
+            [wish.prompt] * wish.count,
+            wish.settings,
+            first_image=wish.first_picture,
+            cancel=reporter.cancel,
+            on_preview=preview,
+            progress=progress,
         )
         on_preview(images[0].images)
         return images
 
-    def describe(self, prompts: list[str], shape: str) -> str:
+    def describe(self) -> str:
         """What was drawn how fast, and what the user should know about it."""
         first = self.drawn[0][0]
         values = first.settings.describe()
-        pictures = count_of(self.count * len(self.drawn), "picture")
+        pictures = sum(map(len, self.drawn))
         codes = sum(image.codes.numel() for images in self.drawn for image in images)
-        steps = sum(images[0].steps for images in self.drawn)
+        steps = sum(images[0].steps * len(images) for images in self.drawn)
         log.info(
             "%d codes in %.1f s, %.1f per step and picture with a window of %s",
             codes,
             self.seconds,
-            codes / steps / self.count,
+            codes / steps,
             values["window"],
         )
-        lines = [f"{pictures} of {values['size']} in {duration(self.seconds)}"]
-        if not has_shape(first.settings.size, shape):
-            lines.append(f"This model does not draw {shape}: {values['size']} is the nearest that it does")
+        lines = [f"{count_of(pictures, 'picture')} of {values['size']} in {duration(self.seconds)}"]
+        if not has_shape(first.settings.size, self.wanted[0].shape):
+            lines.append(
+                f"This model does not draw {self.wanted[0].shape}: {values['size']} is the nearest that it does"
+            )
+        prompts = [wish.prompt for wish in self.wanted]
         lines += hints(prompts, self.ar.model.identifiers)
         unknown = sorted({word for prompt in prompts for word in self.ar.model.text.unknown_words(prompt)})
         if unknown:

@@ -419,7 +419,7 @@ def test_the_benchmark_shares_stage_one_scores_and_goes_on(data, folders, tmp_pa
     assert cli.main(bench(data, out, "--dry-run")) == 0
     said = capsys.readouterr().out
     assert (
-        "2 subjects x 2 strategies x 1 seeds = 4 units, 8 pictures; 0 units are finished" in said
+        "= 4 units (one training each, or none for the base), 8 pictures; 0 units are finished" in said
         and "disk: about" in said
         and not out.exists()
     )

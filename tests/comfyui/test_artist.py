@@ -66,10 +66,10 @@ def test_a_list_that_was_stopped_says_where_its_pictures_are(comfy, pack, monkey
     batches = pack("nodes.sampler").Batches
     original = batches._batch
 
-    def stopped_at_the_second(self, text, label, reporter):
+    def stopped_at_the_second(self, wish, label, reporter):
         if self.drawn:
             management.interrupt_current_processing()
-        return original(self, text, label, reporter)
+        return original(self, wish, label, reporter)
 
     monkeypatch.setattr(batches, "_batch", stopped_at_the_second)
     nodes = {**MODEL, "lines": node("Prompts", lines="a red dog\na blue car")}

@@ -298,6 +298,26 @@ def test_another_seed_neither_reloads_nor_trains(trained, comfy, steps):
     assert not torch.equal(first, pictures(outcome)[0])
 
 
+def test_lists_of_values_draw_a_batch_for_each(comfy, pack):
+    """As ComfyUI runs a node over lists: the last of a shorter one is repeated."""
+    sampler = pack("nodes.sampler").Sampler
+    ar = comfy.run(sampled({"model": graph()["model"]}, ["model", 0])).outputs["model"][0][0]
+
+    def drawn(prompts, seeds, counts, decoding="sequential", first=None):
+        found = sampler.execute([ar], prompts, ["1:1"], [0.0], [0], [1.0], seeds, counts, [decoding], first and [first])
+        return found.args[0], found.args[1]
+
+    images, prompts = drawn(["a red dog", "a blue car"], [5, 6, 7], [1, 2])
+    assert prompts == ["a red dog", "a blue car", "a blue car"] and [len(batch) for batch in images] == [1, 2, 2]
+    assert torch.equal(drawn(["a red dog"], [5], [1])[0][0], images[0])
+    assert torch.equal(drawn(["a blue car"], [7], [2])[0][0], images[2])
+    assert not torch.equal(images[1], images[2])
+    alone = drawn(["a blue car"], [7], [1], first=1)[0][0]
+    assert (alone[0] - images[2][1]).abs().mean() < 0.02  # picture 1 of the batch
+    with pytest.raises(ValueError, match="2 models are connected"):
+        sampler.execute([ar, object()], ["a"], ["1:1"], [0.0], [0], [1.0], [1], [1], ["auto"])
+
+
 def test_pictures_grow_and_a_cancel_keeps_the_finished_ones(comfy, pack, monkeypatch):
     model = pack("ar_core.model")
     monkeypatch.setattr(model, "PREVIEW_SECONDS", 0.0)
@@ -308,11 +328,11 @@ def test_pictures_grow_and_a_cancel_keeps_the_finished_ones(comfy, pack, monkeyp
     original = batches._batch
     calls = []
 
-    def interrupt_in_the_second(self, text, label, reporter):
-        calls.append(text)
+    def interrupt_in_the_second(self, wish, label, reporter):
+        calls.append(wish.prompt)
         if len(calls) == 2:
             management().interrupt_current_processing()
-        return original(self, text, label, reporter)
+        return original(self, wish, label, reporter)
 
     folder = comfy.base / "output" / "lumina_mgpt"
     before = set(folder.glob("stopped*.png"))
