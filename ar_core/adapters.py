@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 from .transformer import Transformer
 
-TARGETS = ("q_proj", "k_proj", "v_proj")  # what the paper fine-tunes in every layer
+# The paper fine-tunes "transformer layers"; 1610.6M trained parameters are reported for it, exactly these of the 7B.
+TARGETS = ("q_proj", "k_proj", "v_proj")
 PEFT_PREFIX = "base_model.model."  # of peft's keys
 
 Shape = tuple[int, int]  # (out, in) of a projection's weight

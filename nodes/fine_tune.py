@@ -45,8 +45,8 @@ class FineTuneTransformer(io.ComfyNode):
                     "method",
                     options=list(METHODS),
                     default="LoRA",
-                    tooltip="LoRA: a small file and little memory. full q/k/v: as in the paper, 16 bytes of memory per "
-                    "trained weight (26 GB for the 7B).",
+                    tooltip="LoRA: a small file and little memory. full q/k/v: the whole matrices, 16 bytes of memory "
+                    "per trained weight (26 GB for the 7B).",
                 ),
                 advanced(
                     io.Int.Input,

@@ -333,7 +333,7 @@ def test_a_subjects_scores_and_their_report(encoders):
     ]
     text = scores_as_markdown([scored], rows, encoders.names)
     assert (
-        "published: two-stage, Lumina-mGPT, full q/k/v | 0.671" in text
+        "published: two-stage, Lumina-mGPT (stated in arXiv 2504.13162) | 0.671" in text
         and "raw cosines" in text.lower()
         and "dino@" in text
     )

@@ -34,7 +34,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
         f"page compares). {listed}",
     )
     command.add_argument(
-        "--images-per-prompt", type=int, default=1, help="1 as in the paper (750 pictures), 4 as in DreamBooth"
+        "--images-per-prompt",
+        type=int,
+        default=1,
+        help="1: 750 pictures, as many as are reported for the paper; 4 as in DreamBooth",
     )
     command.add_argument("--subjects", help="comma-separated names (default: all)")
     command.add_argument("--embedding-steps", type=int, help="default: the recipe's")

@@ -23,6 +23,11 @@ from ..model import ARModel
 from ..personalization import Personalization
 from .shared import load_model_from_options, loading_options, print_option_values
 
+# What no value says.
+ASSUMED_OF_METHOD = """Of the method, our reading:
+  stage 2 trains q, k and v of every layer: inferred from the reported 1610.6M parameters
+  stage 2 leaves the embedding as stage 1 learned it: the paper may train it further
+  prompts for training: ten of ours after Textual Inversion's list, of which the paper names 27"""
 ASSUMED = "our assumption"  # a value of the paper's recipe for which there is no source
 
 
@@ -59,6 +64,7 @@ def print_paper_recipe() -> None:
     """Every value of the paper's recipe with its source."""
     sources = {field.name: PAPER_SOURCES.get(field.name, ASSUMED) for field in fields(PAPER_RECIPE)}
     print_recipe("the paper (arXiv 2504.13162)", PAPER_RECIPE, sources)
+    print(ASSUMED_OF_METHOD)
 
 
 def print_artist_recipe() -> None:

@@ -110,7 +110,7 @@ def scores_as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], names
     measures = subjects[0].measures
     published = {}
     if measures == PAPER_ENCODERS.measures:
-        published = PUBLISHED
+        published = {name: row._asdict() for name, row in PUBLISHED.items()}
     whole = {
         "encoders": names,
         "scale": "raw cosine",
@@ -171,7 +171,7 @@ def _published(measures: Sequence[str]) -> list[str]:
     if tuple(measures) != PAPER_ENCODERS.measures:
         return []
     lines = []
-    for name, values in PUBLISHED.items():
-        cells = ["–" if value is None else f"{value:.3f}" for value in values]
-        lines.append(markdown_row([f"published: {name}", *cells]))
+    for name, row in PUBLISHED.items():
+        cells = ["–" if value is None else f"{value:.3f}" for value in row.scores]
+        lines.append(markdown_row([f"published: {name} ({row.source})", *cells]))
     return lines

@@ -55,8 +55,8 @@ class Variant:
 
 
 VARIANTS = {
-    "two_stage": Variant("the paper: the embedding, then LoRA on top of it", "two_stage"),
-    "two_stage_full": Variant("the paper: the embedding, then the full q, k and v", "two_stage", "full"),
+    "two_stage": Variant("two stages: the embedding, then LoRA on top of it", "two_stage"),
+    "two_stage_full": Variant("two stages: the embedding, then the full q, k and v", "two_stage", "full"),
     "embedding_only": Variant("stage 1 alone (Textual Inversion)", "embedding_only"),
     "joint": Variant("embedding and LoRA together (DreamBooth)", "joint"),
     "joint_long": Variant("the same with as many steps as both stages together", "joint", long=True),

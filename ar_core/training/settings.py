@@ -18,7 +18,7 @@ LAYERS = "layers"
 JOINT = "joint"
 
 STRATEGIES = {
-    "two_stage": "the paper: first the identifier's embedding, then the layers on top of it",
+    "two_stage": "the paper's way: first the identifier's embedding, then the layers on top of it",
     "embedding_only": "the identifier's embedding alone (Textual Inversion)",
     "joint": "embedding and layers together from the start (DreamBooth)",
 }
@@ -36,9 +36,7 @@ class TrainingSettings:
     strategy: str = field(
         metadata={"help": "; ".join(f"{name}: {text}" for name, text in STRATEGIES.items()), "choices": STRATEGIES}
     )
-    method: str = field(
-        metadata={"help": "how the layers change: LoRA, or q, k and v in full as in the paper", "choices": METHODS}
-    )
+    method: str = field(metadata={"help": "how the layers change: LoRA, or q, k and v in full", "choices": METHODS})
     embedding_steps: int = field(metadata={"help": "steps of the identifier's embedding"})
     layer_steps: int = field(metadata={"help": "steps of the layers"})
     embedding_learning_rate: float = field(metadata={"help": "learning rate of the embedding"})
