@@ -1,4 +1,4 @@
-"""A process that ends in the middle of any write: what was learned is the same to the last bit, nothing is left over."""
+"""A process that ends in the middle of any write: what was learned is the same to the last bit, nothing is left."""
 
 import os
 import signal
