@@ -20,6 +20,10 @@ test-oldest: $(OLDEST)/ready
 test-comfyui: $(ENV)/ready
 	$(RUN) tests/run_comfyui.py --table docs/compatibility.md
 
+# Ten thousand damaged files and odd words, others every time; the seed is among the warnings.
+fuzz: $(ENV)/ready
+	AR_FUZZ=10000 $(RUN) -m pytest -n 2 tests/test_fuzz.py
+
 lint: $(ENV)/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -41,4 +45,4 @@ $(OLDEST)/ready: requirements.txt constraints-oldest.txt
 	$(OLDEST)/bin/python -m pip install --quiet accelerate pytest pytest-xdist 'setuptools>=77' -c constraints-oldest.txt
 	touch $@
 
-.PHONY: demo test test-oldest test-comfyui lint format
+.PHONY: demo test test-oldest test-comfyui fuzz lint format

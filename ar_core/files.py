@@ -14,6 +14,7 @@ import json
 import logging
 import math
 import os
+import platform
 import re
 import secrets
 import struct
@@ -25,13 +26,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import psutil
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 ABANDONED_AFTER = 3600.0  # seconds in which nobody wrote to a temporary file: its writer is gone
-TEMPORARY = re.compile(r".+\.ar-[0-9a-f]{16}\.partial")  # `.partial` alone could be another program's download
+# `.partial` alone could be another program's download. The writer's machine and process, then a random number; versions
+# before wrote the number alone.
+TEMPORARY = re.compile(r".+\.ar-(?:(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-)?[0-9a-f]{8,16}\.partial")
+MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 # Names of the safetensors format, narrowest type first. The widest type comes first in a file, so that all are aligned.
 TYPES = {
@@ -82,7 +87,7 @@ def atomic_write(path: Path, reserve: Path | None = None) -> Iterator[BinaryIO]:
     The system gives it the mode that the user's umask asks for. `reserve`: a name for the file that was there before.
     Raises UnwritableFile; then, and after an error in the block, `path` is what it was.
     """
-    temporary = path.with_name(f"{path.name[:40]}.ar-{secrets.token_hex(8)}.partial")
+    temporary = path.with_name(f"{path.name[:40]}.ar-{MACHINE}-{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         remove_abandoned(path.parent)
         with temporary.open("x+b") as file:
@@ -117,18 +122,27 @@ def free_path(path: Path) -> Path:
 def remove_abandoned(folder: Path, *patterns: str, age: float = ABANDONED_AFTER) -> None:
     """Delete temporary files in `folder` whose writer is gone; also those that match a glob among `patterns`.
 
-    Whoever has not written for `age` seconds is gone; 0 where the caller knows that nobody else writes there.
+    A process of this machine that has ended is gone, and whoever has not written for `age` seconds; 0 where the caller
+    knows that nobody else writes there.
     """
     found = [path for path in folder.iterdir() if TEMPORARY.fullmatch(path.name)]
     for pattern in patterns:
         found += folder.glob(pattern)
     for path in found:
         try:
-            if age == 0 or time.time() - path.stat().st_mtime > age:
+            if age == 0 or _has_ended(path) or time.time() - path.stat().st_mtime > age:
                 path.unlink()
                 log.info("Removed %s, which a process that was killed had left", path)
         except OSError:
             continue  # finished or removed by somebody else in the meantime, or not ours to delete
+
+
+def _has_ended(path: Path) -> bool:
+    """Whether a temporary file is one of a process of this machine that runs no more."""
+    name = TEMPORARY.fullmatch(path.name)
+    if name is None or name["machine"] != MACHINE:
+        return False
+    return not psutil.pid_exists(int(name["process"]))
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from comfy_api.latest import io, ui
@@ -235,7 +236,17 @@ def wishes(
     default: str,
 ) -> list[Wish]:
     """What the inputs ask for, as ComfyUI itself runs a node over lists: the last of a shorter list is repeated."""
-    lists = (prompts, shapes, cfgs, top_ks, temperatures, seeds, counts, decodings, first_pictures)
+    lists: tuple[list[Any], ...] = (
+        prompts,
+        shapes,
+        cfgs,
+        top_ks,
+        temperatures,
+        seeds,
+        counts,
+        decodings,
+        first_pictures,
+    )
     longest = max(map(len, lists))
     rows = zip(*(values + values[-1:] * (longest - len(values)) for values in lists), strict=True)
     wanted = []

@@ -20,6 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from toy import FAMILY, toy_model
 
+from ar_core import files
 from ar_core.dreambench.report import write_benchmark_tables, write_report
 from ar_core.dreambench.scoring import ScoredPicture, SubjectScores
 from ar_core.files import (
@@ -122,9 +123,14 @@ def test_a_killed_writer_leaves_the_old_file_and_a_later_write_cleans_up(tmp_pat
     assert torch.equal(load_file(path)["a"], torch.ones(3))
     [left] = [file for file in tmp_path.iterdir() if file != path]
     assert TEMPORARY.fullmatch(left.name) and left.name.startswith("subject.safetensors")
+    elsewhere = left.with_name(left.name.replace(files.MACHINE, "0" * 8))  # of another machine, on a share
+    here = left.with_name(left.name.replace(f"-{process.pid}-", f"-{os.getpid()}-"))
+    for path_ in (elsewhere, here):
+        path_.write_bytes(b"half")
     write_text(tmp_path / "other.txt", "")
-    assert left.exists()  # its writer might still be there
-    make_old(left)
+    assert not left.exists() and elsewhere.exists() and here.exists()  # whose writers might still be there
+    make_old(elsewhere)
+    make_old(here)
     write_text(tmp_path / "other.txt", "")
     assert names(tmp_path) == ["other.txt", "subject.safetensors"]
 
