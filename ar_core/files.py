@@ -253,6 +253,9 @@ def read_tensors(path: Path, only: Collection[str] | None = None) -> TensorFile:
             metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError, RuntimeError, TypeError) as error:
         raise UnreadableFile(f"{path} is damaged or not a safetensors file ({_first_line(error)}).") from error
+    for name, tensor in tensors.items():
+        if tensor.dtype not in TYPES:
+            raise UnreadableFile(f"{path} is damaged: it holds {name} in {tensor.dtype}, which is never written.")
     expected = metadata.pop(CHECKSUM, None)
     if only is None and expected is not None and expected != checksum_of(tensors):
         raise UnreadableFile(f"{path} is damaged: its values are not those that were written.")
@@ -268,7 +271,7 @@ def checksum_of(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
+    return str(error).partition("\n")[0][:200] or type(error).__name__
 
 
 def read_text(path: Path) -> str:

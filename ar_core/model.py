@@ -156,7 +156,7 @@ class ARModel:
         if choice.question:
             log.info("%s", choice.question)
         files = find_parts(folder, choice.family.sources, vq, tokenizer)
-        text = TextTokenizer.load(files.tokenizer, folder.config.get("known_words"))
+        text = TextTokenizer.load(files.tokenizer, folder.known_words())
         protocol = choice.family.bind(text)
         log.info("Read the text tokenizer from %s", files.tokenizer)
         device = torch.device(device)

@@ -26,6 +26,7 @@ from .files import UnreadableFile, ensure_folder, numbered_paths, read_tensors, 
 from .text import check_class_name, check_identifier_name
 
 FORMAT = "ar-personalization/1"
+LONGEST_NAME = 1000  # letters of a path in a message
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class Personalization:
 
     def is_in(self, path: Path) -> bool:
         """Whether the file holds exactly this: the same values and the same words about them."""
-        if not path.is_file():
+        if not os.path.isfile(path):
             return False
         try:
             file = read_tensors(path)
@@ -121,8 +122,8 @@ class Personalization:
     def load(cls, path: Path | str) -> Personalization:
         """Read a file. Raises PersonalizationError, naming the file, for anything else."""
         path = Path(path)
-        if not path.is_file():
-            raise PersonalizationError(f"{path} does not exist. Give the .safetensors file that `personalize` wrote.")
+        if not os.path.isfile(path):
+            raise PersonalizationError(f"{str(path)[:LONGEST_NAME]} does not exist. Give the .safetensors file that `personalize` wrote.")
         try:
             file = read_tensors(path)
         except UnreadableFile as error:

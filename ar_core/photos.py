@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import random
 import re
 import warnings
@@ -25,6 +26,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")  # Pillow's names; HEIC 
 LARGEST = 40_000_000  # pixels; a bigger photo is reduced while it is read
 HELD = 12_000_000  # bytes; the pixels of a larger photo are not held, but its file
 LONGEST_TEXT = 2**26  # bytes of a text or a colour profile in a PNG; Pillow alone refuses a profile of a megabyte
+LONGEST_NAME = 1000  # letters of a path in a message
 SMALLEST = 64  # pixels of the shorter side; a smaller photo teaches blur
 HEIF_SUFFIXES = (".heic", ".heif", ".hif", ".avif")
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")
@@ -116,15 +118,15 @@ def find_files(source: Source) -> list[Path]:
     """The files of a folder, or those that were listed. Raises PhotoError for a path that is no file."""
     if isinstance(source, str | Path):
         folder = Path(source)
-        if folder.is_dir():
+        if os.path.isdir(folder):
             return sorted((file for file in folder.iterdir() if not file.is_dir()), key=natural_order)
         source = [source]
     files = [Path(file) for file in source]
     for file in files:
-        if not file.is_file():
-            problem = "is a folder" if file.is_dir() else "does not exist"
+        if not os.path.isfile(file):
+            problem = "is a folder" if os.path.isdir(file) else "does not exist"
             raise PhotoError(
-                f"{file} {problem}: check the path, and give one folder of photos or a list of picture files."
+                f"{str(file)[:LONGEST_NAME]} {problem}: check the path, and give one folder of photos or a list of picture files."
             )
     return files
 

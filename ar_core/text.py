@@ -35,7 +35,7 @@ NEUTRAL_TEMPLATES = (
 CLASS_WORDS = 4  # at most
 CLASS_LETTERS = 40
 # What other software reads in prompts, and this reads as plain words: weights, breaks and files.
-FOREIGN = re.compile(r"\([^()]*:\s*[\d.]+\)|\bBREAK\b|\bAND\b|<(?:lora|lyco|hypernet|embedding):[^>]*>")
+FOREIGN = re.compile(r"\([^()]*:\s*[\d.]+\)|\bBREAK\b|\bAND\b|<(?:lora|lyco|hypernet|embedding):[^<>]*>")
 
 BRACKETED = re.compile(r"\[[^\[\]\s]+\]")
 
@@ -169,6 +169,7 @@ def resolve_prompt(text: str, identifiers: Sequence[Identifier]) -> str:
     A name that its class word does not follow gets it ("[V] on the beach" -> "[V] dog on the beach"; "[V] Dogs" is left
     as it is), a dropped one disappears. Raises TextError for a bracketed word that names nothing.
     """
+    check_letters(text)
     by_name = {identifier.name: identifier for identifier in identifiers}
     for name in BRACKETED.findall(text):
         if name not in by_name:
@@ -191,6 +192,13 @@ def resolve_prompt(text: str, identifiers: Sequence[Identifier]) -> str:
     return " ".join(resolved.split(" ")).strip()
 
 
+def check_letters(text: str) -> None:
+    """Raise TextError for half a letter, which a broken file name or terminal leaves behind: nobody can read it."""
+    for letter in text:
+        if "\ud800" <= letter <= "\udfff":
+            raise TextError(f"The text holds {ascii(letter)}, which is no letter. Write it again, in UTF-8.")
+
+
 def plain_words(text: str) -> list[str]:
     """Parts of a prompt that other software would read as weights, breaks or files; here they are words."""
     return FOREIGN.findall(text)
@@ -201,7 +209,9 @@ def check_class_name(name: str) -> str:
     name = " ".join(name.split())
     if not name:
         raise TextError('The class name is empty. Give the word for what the photos show, for example "dog".')
-    if "[" in name or "]" in name or len(name.split()) > CLASS_WORDS or len(name) > CLASS_LETTERS:
+    check_letters(name)
+    wordless = not any(letter.isalnum() for letter in name)
+    if wordless or "[" in name or "]" in name or len(name.split()) > CLASS_WORDS or len(name) > CLASS_LETTERS:
         raise TextError(
             f'The class name "{name[:60]}" is not one or two words for what the photos show: write for example "dog" '
             'or "coffee mug", without the identifier.'
@@ -215,5 +225,6 @@ def check_identifier_name(name: str) -> str:
     if name and "[" not in name and "]" not in name:
         name = f"[{name}]"
     if not BRACKETED.fullmatch(name):
-        raise TextError(f'"{name}" cannot be an identifier: use one word in square brackets, such as [V].')
+        raise TextError(f'"{name[:60]}" cannot be an identifier: use one word in square brackets, such as [V].')
+    check_letters(name)
     return name

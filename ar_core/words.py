@@ -20,7 +20,8 @@ UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MY
 
 def begins_with_noun(text: str, noun: str) -> bool:
     """Whether `text`, what follows a name in a prompt, begins with `noun`: one, or several of them."""
-    rest = _folded(text).lstrip(JOINING)
+    # As much as a noun can need: letters may be many code points, and a prompt may name many.
+    rest = _folded(text.lstrip()[: 4 * len(noun) + 40]).lstrip(JOINING)
     return any(_begins_with_word(rest, form) for form in _forms(_folded(noun)))
 
 
@@ -48,7 +49,7 @@ def _forms(noun: str) -> set[str]:
 
 def _begins_with_word(text: str, word: str) -> bool:
     """Whether `text` begins with `word`, and not with a longer word."""
-    if not text.startswith(word):
+    if not word or not text.startswith(word):
         return False
     following = text[len(word) :][:1]
     if not following or not _continues_words(following):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,22 @@ class ModelFolder:
     def size(self) -> int:
         """Bytes of weights."""
         return sum(path.stat().st_size for path in self.weights)
+
+    def table(self, name: str) -> dict[str, Any]:
+        """A table in config.json, empty where there is none. Raises CheckpointError for anything else of that name."""
+        found = self.config.get(name) or {}
+        if not isinstance(found, dict):
+            raise CheckpointError(
+                f"{self.config_path} has no table {name} ({found!r:.60}). Copy it again from the model's repository."
+            )
+        return found
+
+    def known_words(self) -> list[str] | None:
+        """All that a small model was trained on, where config.json lists it. Raises CheckpointError."""
+        words = self.config.get("known_words")
+        if words is not None and not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
+            raise CheckpointError(f"{self.config_path} has known_words that are no words. Copy it again.")
+        return words
 
     def tensor_names(self) -> Iterator[str]:
         """The keys in all weight files. Raises CheckpointError for a damaged file."""
@@ -103,7 +120,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         problem = "cannot be read (it is no JSON object)"
     except FileNotFoundError:
         problem = "is missing"
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         problem = f"cannot be read ({error})"
     raise CheckpointError(f"{path} {problem}. Copy it from the model's repository.")
 
@@ -113,14 +130,22 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     names = ["model.safetensors"]
     lister = f"there is no {index.name} either"
     if index.exists():
-        names = sorted(set((_read_json(index).get("weight_map") or {}).values()))
+        names = _listed(index)
         lister = f"{index.name} lists it"
     for name in names:
-        if not (folder / name).is_file():
+        if not os.path.isfile(folder / name):
             raise CheckpointError(
                 f"{folder / name} is missing ({lister}). Copy the model's .safetensors files into {folder}."
             )
     return tuple(folder / name for name in names)
+
+
+def _listed(index: Path) -> list[str]:
+    """The files that an index names. Raises CheckpointError for one that names none."""
+    weight_map = _read_json(index).get("weight_map") or {}
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise CheckpointError(f"{index} has no weight_map from tensors to files. Copy it from the model's repository.")
+    return sorted(set(weight_map.values()))
 
 
 def _is_among_weights(folder: ModelFolder) -> bool:

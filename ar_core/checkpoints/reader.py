@@ -60,7 +60,8 @@ def _named(path: Path) -> Iterator[None]:
         with torch.device("cpu"):  # the library itself would take the process's default
             yield
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged or incomplete ({error}). Copy it again.") from error
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path} is damaged or incomplete ({reason}). Copy it again.") from error
 
 
 def stored_keys(path: Path) -> list[str]:

@@ -49,6 +49,9 @@ def vqgan_config(tensors: Mapping[str, Tensor], saved: Mapping[str, int]) -> Ima
     levels = range(count("encoder.down."))
     widths = [len(tensors[f"encoder.down.{level}.block.0.conv2.weight"]) for level in levels]
     n_embed, embed_dim = tensors[CODEBOOK].shape
+    groups = saved.get("norm_groups") or math.gcd(32, ch)
+    if type(groups) is not int or groups < 1 or ch % groups:
+        raise ValueError(f"norm_groups is {groups!r:.60}")
     return ImageTokenizerConfig(
         ch=ch,
         ch_mult=tuple(width // ch for width in widths),
@@ -57,10 +60,10 @@ def vqgan_config(tensors: Mapping[str, Tensor], saved: Mapping[str, int]) -> Ima
         embed_dim=embed_dim,
         n_embed=n_embed,
         patch=math.isqrt(channels // 3),
-        norm_groups=saved.get("norm_groups") or math.gcd(32, ch),
+        norm_groups=groups,
     )
 
 
 def build_vqgan(tensors: Mapping[str, Tensor], files: Files) -> ImageTokenizer:
     """An ImageTokenizer on meta that `tensors` fill."""
-    return ImageTokenizer(vqgan_config(tensors, files.config.get("vq_config") or {}), device="meta")
+    return ImageTokenizer(vqgan_config(tensors, files.table("vq_config")), device="meta")

@@ -19,14 +19,17 @@ from ..families.protocol import Size
 from ..sampling import SamplingSettings
 from ..training import TrainingSettings
 
+DIGITS = 6  # of a side in pixels
+
 Settings = type[TrainingSettings] | type[SamplingSettings]
 
 
 def image_size(text: str) -> Size:
     """ "768x512" -> (768, 512): width, height in pixels."""
     width, cross, height = text.lower().partition("x")
-    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f'"{text}" is not a size; write WIDTHxHEIGHT, for example 768x768')
+    sides = [side for side in (width, height) if side.isascii() and side.isdigit() and len(side) <= DIGITS]
+    if not cross or len(sides) != 2 or "0" in [side.strip("0") or "0" for side in sides]:
+        raise argparse.ArgumentTypeError(f'"{text[:60]}" is not a size; write WIDTHxHEIGHT, for example 768x768')
     return int(width), int(height)
 
 

@@ -17,6 +17,8 @@ from .interruption import Interruption
 from .options import add_settings, chosen_settings
 from .shared import Bar, load_model_from_options, model_options, print_option_values
 
+MOST = 100_000  # pictures of one prompt
+
 
 def add_options(command: argparse.ArgumentParser) -> None:
     model_options(command)
@@ -73,10 +75,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    if options.n < 1:
-        raise ValueError(f"--n is {options.n}; it must be at least 1.")
-    if options.first_image < 0:
-        raise ValueError(f"--first-image is {options.first_image}; it must be 0 or more.")
+    if not 1 <= options.n <= MOST:
+        raise ValueError(f"--n is {options.n}; it must be from 1 to {MOST}.")
+    if not 0 <= options.first_image <= MOST:
+        raise ValueError(f"--first-image is {options.first_image}; it must be from 0 to {MOST}.")
     model = apply_files(load_model_from_options(options), options.personalization, options.identifier, options.strength)
     settings = SamplingSettings.resolve(model.family, **chosen_settings(options, SamplingSettings))
     print_option_values("sampling", settings.describe())

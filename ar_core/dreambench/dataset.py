@@ -9,6 +9,7 @@ DreamBench's own prompts and photos are read from the user's copy; this project 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -165,7 +166,7 @@ def _strangers(folder: Path, classes: Mapping[str, str]) -> list[str]:
 
 def _photos(folder: Path) -> tuple[tuple[Path, ...], list[str]]:
     """Readable photos of a subject, and a line about everything else in its folder."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return (), [f"{folder}: missing"]
     try:
         photos, report = read_photos(folder)

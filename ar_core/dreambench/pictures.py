@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..files import read_text
 from ..text import BRACKETED, Identifier, resolve_prompt
@@ -33,9 +34,12 @@ class Picture:
     prompt: str
 
     def open(self) -> Image.Image:
-        """The picture, RGB."""
-        with Image.open(self.path) as image:
-            return image.convert("RGB")
+        """The picture, RGB. Raises PicturesError."""
+        try:
+            with Image.open(self.path) as image:
+                return image.convert("RGB")
+        except Exception as error:  # decoders raise whatever their parsers run into
+            raise PicturesError(f"{self.path} is damaged or no picture ({error}). Remove it.") from error
 
 
 def find_pictures_to_score(folder: Path | str, table: Path | None = None, subject: str = "") -> list[Picture]:
@@ -71,7 +75,7 @@ def _from_table(folder: Path, table: Path, subject: str) -> list[Picture]:
     for number, row in enumerate(rows, 2):
         path = folder / (row["file"] or "")
         name = (row.get("subject") or subject).strip()
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise PicturesError(f"{table}, line {number}: the file {path} does not exist.")
         if not name or not row["prompt"]:
             raise PicturesError(f"{table}, line {number}: subject or prompt is empty.")
@@ -110,7 +114,7 @@ def _written_prompt(path: Path) -> str:
     try:
         with Image.open(path) as image:
             text = image.info.get("prompt", "")
-    except (UnidentifiedImageError, OSError) as error:
+    except Exception as error:  # as above
         raise PicturesError(f"{path} is damaged or no picture. Remove it.") from error
     if text.startswith("{"):
         return ""

@@ -44,7 +44,7 @@ def choose_family(folder: ModelFolder, name: str | None = None) -> Choice:
             )
         return Choice(chosen, "as asked for")
     named = folder.config.get("family")
-    if named is not None and named not in FAMILIES:
+    if named is not None and (not isinstance(named, str) or named not in FAMILIES):
         raise CheckpointError(
             f'{folder.config_path} names the family "{named}", which this version does not know. '
             f"It knows: {', '.join(FAMILIES)}."

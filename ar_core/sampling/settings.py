@@ -15,6 +15,7 @@ from ..families.protocol import Size
 
 WINDOWS = (1, 4, 8, 16, 32, 64)
 LARGEST_CFG = 100
+LARGEST_SIDE = 100_000  # pixels
 LARGEST_TEMPERATURE = 100
 SMALL = 512  # channels; in models up to here a step on a CPU is mostly overhead, which a window shares
 
@@ -87,12 +88,13 @@ class SamplingSettings:
                 "trained)."
             )
         if top_k < 0:
-            raise ValueError(f"top_k is {top_k}; it must be at least 1, or 0 for the recipe's {recipe.top_k}.")
+            raise ValueError(f"top_k is {short(top_k)}; it must be at least 1, or 0 for the recipe's {recipe.top_k}.")
         if not size or not any(size):
             size = recipe.size
-        if min(size) <= 0:
+        if not 0 < min(size) <= max(size) <= LARGEST_SIDE:
             raise ValueError(
-                f"size is {size[0]}x{size[1]}; both sides must be above 0, or both 0 for the recipe's size."
+                f"size is {short(size[0])}x{short(size[1])}; both sides must be above 0 and up to {LARGEST_SIDE}, or "
+                "both 0 for the recipe's size."
             )
         if window not in (0, *WINDOWS):
             raise ValueError(
@@ -104,6 +106,13 @@ class SamplingSettings:
     def describe(self) -> dict[str, object]:
         """The resolved values, for printing and for the metadata of images."""
         return {**asdict(self), "size": f"{self.size[0]}x{self.size[1]}"}
+
+
+def short(number: int) -> str:
+    """A whole number for a message; Python refuses to write one of many thousand digits."""
+    if abs(number) < 10**20:
+        return str(number)
+    return "a number of more than 20 digits"
 
 
 def code_uniforms(seed: int, image: int, count: int) -> Tensor:

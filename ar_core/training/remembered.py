@@ -84,7 +84,7 @@ def _fields(path: Path) -> dict[str, Any]:
     """What run.json says; nothing where it is damaged, which must not hide the run from who wants to delete it."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..families.family import Family, Recipe
+from ..sampling.settings import short
 
 # The stages: the identifier's vectors alone, the layers alone, or both at once.
 EMBEDDING = "embedding"
@@ -27,6 +28,14 @@ METHODS = ("lora", "full")
 # Where prior preservation does anything: the class's prompt holds no learned vector, so stage 1 has no gradient of it.
 PRIOR_STAGES = (LAYERS, JOINT)
 INITIALISATIONS = ("class", "random")
+MOST = {  # of settings that count something
+    "embedding_steps": 10**6,
+    "layer_steps": 10**6,
+    "rank": 4096,
+    "vectors": 10**4,
+    "batch_size": 4096,
+    "prior_images": 10**5,
+}
 
 
 @dataclass(frozen=True)
@@ -87,11 +96,14 @@ class TrainingSettings:
         return settings
 
     def _check(self, family: Family) -> None:
-        for name in ("embedding_steps", "layer_steps", "rank", "vectors", "batch_size", "prior_images"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        if self.micro_batch < 0:
-            raise ValueError(f"micro_batch is {self.micro_batch}; it must be at least 1, or 0 for as many as fit.")
+        for name, most in MOST.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {short(getattr(self, name))}; it must be from 1 to {most}.")
+        if not 0 <= self.micro_batch <= MOST["batch_size"]:
+            raise ValueError(
+                f"micro_batch is {short(self.micro_batch)}; it must be from 1 to {MOST['batch_size']}, or 0 for as "
+                "many as fit."
+            )
         for name in ("embedding_learning_rate", "layer_learning_rate", "clip_norm"):
             if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be a number above 0.")
