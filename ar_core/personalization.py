@@ -123,7 +123,9 @@ class Personalization:
         """Read a file. Raises PersonalizationError, naming the file, for anything else."""
         path = Path(path)
         if not os.path.isfile(path):
-            raise PersonalizationError(f"{str(path)[:LONGEST_NAME]} does not exist. Give the .safetensors file that `personalize` wrote.")
+            raise PersonalizationError(
+                f"{str(path)[:LONGEST_NAME]} does not exist. Give the .safetensors file that `personalize` wrote."
+            )
         try:
             file = read_tensors(path)
         except UnreadableFile as error:

@@ -126,7 +126,8 @@ def find_files(source: Source) -> list[Path]:
         if not os.path.isfile(file):
             problem = "is a folder" if os.path.isdir(file) else "does not exist"
             raise PhotoError(
-                f"{str(file)[:LONGEST_NAME]} {problem}: check the path, and give one folder of photos or a list of picture files."
+                f"{str(file)[:LONGEST_NAME]} {problem}: check the path, and give one folder of photos or a list of "
+                "picture files."
             )
     return files
 
