@@ -29,9 +29,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
-from test_personalization import learned
 from tiny import write_chameleon, write_lumina, write_meta
-from toy import FAMILY, toy_model, toy_subject
+from toy import FAMILY, learned, toy_model, toy_subject
 
 from ar_core import ARModel, SamplingSettings, TrainingSettings, cli
 from ar_core.commands import info, personalize, sample, score

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_personalization import learned
-from toy import toy_model
+from toy import learned, toy_model
 
 peft = pytest.importorskip("peft")
 

@@ -6,28 +6,13 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from toy import FAMILY, toy_model
+from toy import FAMILY, learned, toy_model
 
-from ar_core.adapters import DeltaAdapter, LowRankAdapter, attach_adapter, merge_adapters, target_shapes
+from ar_core.adapters import LowRankAdapter, attach_adapter, merge_adapters, target_shapes
 from ar_core.personalization import Personalization, PersonalizationError
 from ar_core.sampling import SamplingSettings
 
 SETTINGS = SamplingSettings.resolve(FAMILY, seed=3)
-
-
-def learned(model, method="lora", seed=0, vectors=1, scale=0.5):
-    torch.manual_seed(seed)
-    if method == "lora":
-        adapter = LowRankAdapter.fresh(model.transformer, 2, seed)
-        for up in adapter.up:
-            up.data.normal_(std=scale)
-    elif method == "full":
-        adapter = DeltaAdapter.fresh(model.transformer)
-        for delta in adapter.delta:
-            delta.data.normal_(std=scale)
-    else:
-        adapter = None
-    return Personalization("[V]", "dog", torch.randn(vectors, 16), adapter, model.fingerprint, {"steps": 3})
 
 
 def codes(model, prompt="a photo of [V] dog"):

@@ -106,7 +106,7 @@ def test_where_nothing_fits_or_nobody_knows_the_smallest_passes_are_taken():
 def test_chosen_passes_are_not_questioned():
     settings = TrainingSettings.resolve(FAMILY, micro_batch=2, gradient_checkpointing=True)
     assert fitting_passes(toy_model(), settings, LAYERS, 0) == Passes(2, True)
-    with pytest.raises(ValueError, match="micro_batch is -1; it must be at least 1, or 0 for as many as fit"):
+    with pytest.raises(ValueError, match="micro_batch is -1; it must be from 1 to 4096, or 0 for as many as fit"):
         TrainingSettings.resolve(FAMILY, micro_batch=-1)
 
 

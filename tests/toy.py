@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from ar_core.adapters import LowRankAdapter
+from ar_core.adapters import DeltaAdapter, LowRankAdapter
 from ar_core.architecture import ImageTokenizerConfig, TransformerConfig
 from ar_core.checkpoints.fingerprint import fingerprint
 from ar_core.families.family import Family
@@ -89,3 +89,19 @@ def toy_lora(model: ARModel, seed: int = 0) -> Personalization:
     for up in adapter.up:
         up.data.normal_(std=0.5)
     return Personalization("[V]", "dog", torch.randn(1, 16), adapter, model.fingerprint, {})
+
+
+def learned(model, method="lora", seed=0, vectors=1, scale=0.5):
+    """A subject with random values that nothing was trained for."""
+    torch.manual_seed(seed)
+    if method == "lora":
+        adapter = LowRankAdapter.fresh(model.transformer, 2, seed)
+        for up in adapter.up:
+            up.data.normal_(std=scale)
+    elif method == "full":
+        adapter = DeltaAdapter.fresh(model.transformer)
+        for delta in adapter.delta:
+            delta.data.normal_(std=scale)
+    else:
+        adapter = None
+    return Personalization("[V]", "dog", torch.randn(vectors, 16), adapter, model.fingerprint, {"steps": 3})
