@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock, Timeout  # torch brings it
 from torch import Tensor
 
 from ..control import Cancel, Progress, never, silent, stop_if
