@@ -32,6 +32,8 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from .devices import is_out_of_memory
+
 ABANDONED_AFTER = 3600.0  # seconds in which nobody wrote to a temporary file: its writer is gone
 # `.partial` alone could be another program's download. The writer's machine and process, then a random number; versions
 # before wrote the number alone.
@@ -252,6 +254,8 @@ def read_tensors(path: Path, only: Collection[str] | None = None) -> TensorFile:
             tensors = {name: file.get_tensor(name).clone() for name in names}
             metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError, RuntimeError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise  # which says nothing of the file
         raise UnreadableFile(f"{path} is damaged or not a safetensors file ({_first_line(error)}).") from error
     for name, tensor in tensors.items():
         if tensor.dtype not in TYPES:
@@ -272,6 +276,11 @@ def checksum_of(tensors: Mapping[str, Tensor]) -> str:
 
 def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0][:200] or type(error).__name__
+
+
+def shown_path(path: Path) -> str:
+    """A path for a message, cut where nobody would read on."""
+    return str(path)[:1000]
 
 
 def read_text(path: Path) -> str:

@@ -22,11 +22,10 @@ import torch
 from torch import Tensor
 
 from .adapters import Adapter, DeltaAdapter, LowRankAdapter
-from .files import UnreadableFile, ensure_folder, numbered_paths, read_tensors, write_tensors
+from .files import UnreadableFile, ensure_folder, numbered_paths, read_tensors, shown_path, write_tensors
 from .text import check_class_name, check_identifier_name
 
 FORMAT = "ar-personalization/1"
-LONGEST_NAME = 1000  # letters of a path in a message
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +123,7 @@ class Personalization:
         path = Path(path)
         if not os.path.isfile(path):
             raise PersonalizationError(
-                f"{str(path)[:LONGEST_NAME]} does not exist. Give the .safetensors file that `personalize` wrote."
+                f"{shown_path(path)} does not exist. Give the .safetensors file that `personalize` wrote."
             )
         try:
             file = read_tensors(path)

@@ -19,6 +19,7 @@ import torch
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from .files import shown_path
 from .heif import NoDecoder, open_heif
 from .heif_boxes import heif_format
 
@@ -26,7 +27,6 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")  # Pillow's names; HEIC 
 LARGEST = 40_000_000  # pixels; a bigger photo is reduced while it is read
 HELD = 12_000_000  # bytes; the pixels of a larger photo are not held, but its file
 LONGEST_TEXT = 2**26  # bytes of a text or a colour profile in a PNG; Pillow alone refuses a profile of a megabyte
-LONGEST_NAME = 1000  # letters of a path in a message
 SMALLEST = 64  # pixels of the shorter side; a smaller photo teaches blur
 HEIF_SUFFIXES = (".heic", ".heif", ".hif", ".avif")
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")
@@ -126,7 +126,7 @@ def find_files(source: Source) -> list[Path]:
         if not os.path.isfile(file):
             problem = "is a folder" if os.path.isdir(file) else "does not exist"
             raise PhotoError(
-                f"{str(file)[:LONGEST_NAME]} {problem}: check the path, and give one folder of photos or a list of "
+                f"{shown_path(file)} {problem}: check the path, and give one folder of photos or a list of "
                 "picture files."
             )
     return files

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,9 +97,18 @@ class Sampler(io.ComfyNode):
         ar = only_model(ar_model)
         default = default_prompt(ar.model.identifiers)
         left_empty = any(not text.strip() for text in prompt)
-        wanted = wishes(
-            ar, prompt, shape, cfg, top_k, temperature, seed, batch_size, decoding, first_picture or [0], default
-        )
+        inputs: dict[str, list[Any]] = {
+            "prompt": prompt,
+            "shape": shape,
+            "cfg": cfg,
+            "top_k": top_k,
+            "temperature": temperature,
+            "seed": seed,
+            "batch_size": batch_size,
+            "decoding": decoding,
+            "first_picture": first_picture or [0],
+        }
+        wanted = wishes(ar, default, inputs)
         finals = [ar.model.check_prompt(wish.prompt, wish.settings.size) for wish in wanted]  # before anything is drawn
         batches = Batches(ar, wanted)
         batches.make_room()
@@ -222,47 +232,27 @@ def only_model(models: list[HostedModel]) -> HostedModel:
     return models[0]
 
 
-def wishes(
-    ar: HostedModel,
-    prompts: list[str],
-    shapes: list[str],
-    cfgs: list[float],
-    top_ks: list[int],
-    temperatures: list[float],
-    seeds: list[int],
-    counts: list[int],
-    decodings: list[str],
-    first_pictures: list[int],
-    default: str,
-) -> list[Wish]:
-    """What the inputs ask for, as ComfyUI itself runs a node over lists: the last of a shorter list is repeated."""
-    lists: tuple[list[Any], ...] = (
-        prompts,
-        shapes,
-        cfgs,
-        top_ks,
-        temperatures,
-        seeds,
-        counts,
-        decodings,
-        first_pictures,
-    )
-    longest = max(map(len, lists))
-    rows = zip(*(values + values[-1:] * (longest - len(values)) for values in lists), strict=True)
+def wishes(ar: HostedModel, default: str, inputs: Mapping[str, list[Any]]) -> list[Wish]:
+    """What the inputs ask for, as ComfyUI itself runs a node over lists: the last of a shorter list is repeated.
+
+    `default`: the prompt in place of an empty one.
+    """
     wanted = []
-    for prompt, shape, cfg, top_k, temperature, seed, count, decoding, first in rows:
-        check_choice("shape", shape, SHAPES)
-        check_choice("decoding", decoding, DECODING)
+    for number in range(max(map(len, inputs.values()))):
+        row = {name: values[min(number, len(values) - 1)] for name, values in inputs.items()}
+        check_choice("shape", row["shape"], SHAPES)
+        check_choice("decoding", row["decoding"], DECODING)
         settings = SamplingSettings.resolve(
             ar.model.family,
-            cfg=cfg or None,
-            top_k=top_k,
-            temperature=temperature,
-            size=ar.model.family.size_for(*SHAPES[shape]),
-            seed=seed,
-            window=DECODING[decoding],
+            cfg=row["cfg"] or None,
+            top_k=row["top_k"],
+            temperature=row["temperature"],
+            size=ar.model.family.size_for(*SHAPES[row["shape"]]),
+            seed=row["seed"],
+            window=DECODING[row["decoding"]],
         )
-        wanted.append(Wish(prompt if prompt.strip() else default, settings, count, first, shape))
+        prompt = row["prompt"] if row["prompt"].strip() else default
+        wanted.append(Wish(prompt, settings, row["batch_size"], row["first_picture"], row["shape"]))
     return wanted
 
 

@@ -188,3 +188,37 @@ def test_no_file_of_a_training_stays_open(tmp_path):
     assert str(tmp_path) not in Path("/proc/self/maps").read_text(encoding="utf-8")
     opened = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
     assert not [name for name in opened if name.startswith(str(tmp_path))]
+
+
+def test_a_collection_that_grows_keeps_what_it_grew_by_before_it_was_stopped(tmp_path):
+    grid = runs.Grid(1, 2, 100)
+    place = Run(tmp_path, "class pictures", {})
+    made = []
+
+    def collected(count):
+        def parts(done):
+            for number in range(done, count):
+                yield torch.full((1, 1, 2), number)
+                made.append(number)
+                if number == 6:
+                    raise Cancelled("stopped")
+
+        return runs.collect_remembered(place, "prior", grid, count, parts, seconds=0)
+
+    assert len(collected(3)) == 3
+    with pytest.raises(Cancelled):
+        collected(9)
+    assert collected(9)[:, 0, 0].tolist() == made == list(range(9))
+
+
+def test_a_file_is_not_set_aside_because_memory_ran_out(tmp_path, monkeypatch):
+    train(tmp_path, 2)
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+
+    def full(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
+
+    monkeypatch.setattr("ar_core.files.safe_open", full)
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        train(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before

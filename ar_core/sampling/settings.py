@@ -88,12 +88,12 @@ class SamplingSettings:
                 "trained)."
             )
         if top_k < 0:
-            raise ValueError(f"top_k is {short(top_k)}; it must be at least 1, or 0 for the recipe's {recipe.top_k}.")
+            raise ValueError(f"top_k is {top_k}; it must be at least 1, or 0 for the recipe's {recipe.top_k}.")
         if not size or not any(size):
             size = recipe.size
         if not 0 < min(size) <= max(size) <= LARGEST_SIDE:
             raise ValueError(
-                f"size is {short(size[0])}x{short(size[1])}; both sides must be above 0 and up to {LARGEST_SIDE}, or "
+                f"size is {size[0]}x{size[1]}; both sides must be above 0 and up to {LARGEST_SIDE}, or "
                 "both 0 for the recipe's size."
             )
         if window not in (0, *WINDOWS):
@@ -106,13 +106,6 @@ class SamplingSettings:
     def describe(self) -> dict[str, object]:
         """The resolved values, for printing and for the metadata of images."""
         return {**asdict(self), "size": f"{self.size[0]}x{self.size[1]}"}
-
-
-def short(number: int) -> str:
-    """A whole number for a message; Python refuses to write one of many thousand digits."""
-    if abs(number) < 10**20:
-        return str(number)
-    return "a number of more than 20 digits"
 
 
 def code_uniforms(seed: int, image: int, count: int) -> Tensor:

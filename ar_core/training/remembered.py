@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout  # torch brings it
 
-from .runs import LOCKS, run_lock
+from .runs import LOCKS, taken_lock
 
 RUN_FILE = "run.json"  # in every run's folder, see runs.py
 
@@ -117,16 +117,12 @@ def forget_run(run: RememberedRun) -> None:
 @contextmanager
 def unused(run: RememberedRun) -> Iterator[FileLock | None]:
     """Its lock, while this lasts; None where the file system has none. Raises RunInUse."""
-    lock = run_lock(run.folder)
     try:
-        if lock is not None:
-            lock.acquire(timeout=0)
+        lock = taken_lock(run.folder)
     except Timeout as error:
         raise RunInUse(
             f"{run.folder} is being trained by another process. Stop it first, or wait until it ends."
         ) from error
-    except (NotImplementedError, OSError):
-        lock = None
     try:
         yield lock
     finally:

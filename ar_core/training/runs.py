@@ -110,11 +110,10 @@ class Run:
 
         The system takes the lock from a process that ends, however it ends.
         """
-        lock = run_lock(self.folder)
         waiting = False
-        while lock is not None:
+        while True:
             try:
-                lock.acquire(timeout=0)
+                lock = taken_lock(self.folder)
                 break
             except Timeout:
                 if not waiting:
@@ -123,9 +122,6 @@ class Run:
                 progress(0, 1, "waiting for another process that trains the same")
                 stop_if(cancel)
                 time.sleep(WAIT)
-            except (NotImplementedError, OSError) as error:
-                log.warning("%s cannot be locked (%s): let no other process train the same", self.folder, error)
-                lock = None
         try:
             yield
         finally:
@@ -190,22 +186,25 @@ class Run:
 
     def latest_step(self) -> int | None:
         """The step of the newest readable state, None before the first."""
-        for file in self._heads():
-            return _step(file)
-        return None
+        file = self._head()
+        if file is None:
+            return None
+        return _step(file)
 
     def losses(self) -> list[float]:
         """The losses of all steps up to the newest readable state."""
-        for file in self._heads():
-            return _losses(file)
-        return []
+        file = self._head()
+        if file is None:
+            return []
+        return _losses(file)
 
-    def _heads(self) -> Iterator[TensorFile]:
-        """Step and losses of the readable states, the newest first."""
+    def _head(self) -> TensorFile | None:
+        """Step and losses of the newest readable state."""
         for path in (self._newest, self._previous):
             file = self._read(path, only=("losses",))
             if file is not None and _step(file) is not None and "losses" in file.tensors:
-                yield file
+                return file
+        return None
 
     def held_bytes(self) -> int:
         """What lies on the disk of its states and kept results."""
@@ -255,15 +254,19 @@ class Run:
             return None
 
 
-def run_lock(folder: Path) -> FileLock | None:
-    """The lock of a run's folder, not taken yet; None where no file can be made for it."""
+def taken_lock(folder: Path) -> FileLock | None:
+    """The lock of a run's folder; None on a file system that has none. Raises Timeout where a process holds it."""
     locks = folder.parent / LOCKS
+    lock = FileLock(str(locks / f"{folder.name}.lock"))
     try:
         locks.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        log.warning("%s cannot be made (%s): let no other process train the same", locks, error)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise
+    except (NotImplementedError, OSError) as error:
+        log.warning("%s cannot be locked (%s): let no other process train the same", folder, error)
         return None
-    return FileLock(str(locks / f"{folder.name}.lock"))
+    return lock
 
 
 def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -296,9 +299,9 @@ def collect_remembered(
     unfinished = f"{name}-unfinished"
     found: list[Tensor] = []
     if run is not None:
-        for before in (run.remembered(name, grid), run.remembered(unfinished, grid)):
-            if before is not None and not found:
-                found.append(before)
+        kept = [run.remembered(name, grid), run.remembered(unfinished, grid)]
+        kept = sorted((codes for codes in kept if codes is not None), key=len)
+        found += kept[-1:]  # where there are both, one begins the other
     done = sum(map(len, found))
     if done >= count:
         return found[0][:count]

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..families.family import Family, Recipe
-from ..sampling.settings import short
 
 # The stages: the identifier's vectors alone, the layers alone, or both at once.
 EMBEDDING = "embedding"
@@ -98,10 +97,10 @@ class TrainingSettings:
     def _check(self, family: Family) -> None:
         for name, most in MOST.items():
             if not 1 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} is {short(getattr(self, name))}; it must be from 1 to {most}.")
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be from 1 to {most}.")
         if not 0 <= self.micro_batch <= MOST["batch_size"]:
             raise ValueError(
-                f"micro_batch is {short(self.micro_batch)}; it must be from 1 to {MOST['batch_size']}, or 0 for as "
+                f"micro_batch is {self.micro_batch}; it must be from 1 to {MOST['batch_size']}, or 0 for as "
                 "many as fit."
             )
         for name in ("embedding_learning_rate", "layer_learning_rate", "clip_norm"):
