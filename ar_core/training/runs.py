@@ -299,9 +299,9 @@ def collect_remembered(
     unfinished = f"{name}-unfinished"
     found: list[Tensor] = []
     if run is not None:
-        kept = [run.remembered(name, grid), run.remembered(unfinished, grid)]
-        kept = sorted((codes for codes in kept if codes is not None), key=len)
-        found += kept[-1:]  # where there are both, one begins the other
+        for codes in (run.remembered(name, grid), run.remembered(unfinished, grid)):
+            if codes is not None and (not found or len(codes) > len(found[0])):
+                found = [codes]  # where there are both, one begins the other
     done = sum(map(len, found))
     if done >= count:
         return found[0][:count]
