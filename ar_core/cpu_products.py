@@ -88,6 +88,11 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
     return multiplied.view(*x.shape[:-1], multiplied.shape[-1])
 
 
+def arrange(weight: Tensor) -> Tensor:
+    """`weight` in the order in which oneDNN multiplies it by a few rows."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight, 2)  # for about so many rows
+
+
 class PackedWeights:
     """Weights as oneDNN wants them, beside their originals: at most half of the memory that was free at first."""
 
@@ -110,7 +115,7 @@ class PackedWeights:
             self.limit = (free_memory(weight.device) or 0) // 2
         if known is None and self.held_bytes() + weight.nbytes > self.limit:
             return weight
-        arranged = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), 2)  # for about so many rows
+        arranged = arrange(weight.detach())
         self.kept[weight] = (weight.detach(), weight._version, arranged)
         return arranged
 

@@ -17,8 +17,13 @@ if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
 
 @pytest.fixture
 def fast(monkeypatch):
-    """As on a CPU on which these products are used."""
+    """As on a CPU on which these products are used; one without bfloat16 arranges and multiplies in torch's own way."""
     monkeypatch.setattr(cpu_products, "available", lambda: True)
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        in_float32 = cpu_products.product
+        products = {torch.float32: in_float32, torch.bfloat16: F.linear}
+        monkeypatch.setattr(cpu_products, "arrange", torch.clone)
+        monkeypatch.setattr(cpu_products, "product", lambda x, weight: products[x.dtype](x, weight))
     monkeypatch.setattr(cpu_products, "PACKED", cpu_products.PackedWeights())
 
 
