@@ -42,7 +42,7 @@ $(ENV)/ready: requirements.txt requirements-dev.txt constraints.txt
 $(OLDEST)/ready: requirements.txt constraints-oldest.txt
 	$(OLDEST_PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet -r requirements.txt -c constraints-oldest.txt
-	$(OLDEST)/bin/python -m pip install --quiet accelerate pytest pytest-xdist 'setuptools>=77' -c constraints-oldest.txt
+	$(OLDEST)/bin/python -m pip install --quiet accelerate hypothesis pytest pytest-xdist 'setuptools>=77' -c constraints-oldest.txt
 	touch $@
 
 .PHONY: demo test test-oldest test-comfyui fuzz lint format

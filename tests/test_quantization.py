@@ -145,6 +145,8 @@ def test_the_miniature_stays_close(scheme, apart):
 
 @every_scheme
 def test_the_command_line_takes_a_precision(scheme, capsys):
+    if scheme == "4-bit":
+        pytest.importorskip("bitsandbytes")  # the command line says so in a sentence, which is tested below
     assert cli.main(["info", "--precision", scheme]) == 0
     out = capsys.readouterr().out
     assert f"{scheme} and bfloat16" in out and "MiB of weights" in out

@@ -8,27 +8,29 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import pytest
 from graphs import LEARNING, PACK, WORKFLOWS, workflow
+from real_browser import (
+    CHROMIUM,
+    LISTEN,
+    open_as_app,
+    open_comfyui,
+    open_template,
+    press_run,
+    set_options,
+    settle,
+    started_browser,
+)
 from real_server import Server
 
-playwright = pytest.importorskip(
+pytest.importorskip(
     "playwright.sync_api", reason="pip install playwright into ComfyUI's Python to run the browser tests"
-)
-CHROMIUM = (
-    os.environ.get("CHROMIUM")
-    or shutil.which("chromium")
-    or shutil.which("chromium-browser")
-    or shutil.which("google-chrome")
 )
 if not CHROMIUM:
     pytest.skip("no Chromium found: install it or set CHROMIUM to run the browser tests", allow_module_level=True)
 
-PACK_NAME = "lumina-mgpt-personalization"
 OVERLAPS = """() => {
   const bar = 30, nodes = app.graph._nodes.filter(node => !node.flags.collapsed), found = [];
   nodes.forEach((a, i) => nodes.slice(i + 1).forEach(b => {
@@ -49,15 +51,6 @@ SET_STEPS = """(steps) => { for (const node of app.graph._nodes) for (const widg
   if (widget.name === "steps") widget.value = steps; }"""
 SHOWS_PICTURES = """() => app.graph._nodes.some(node => node.imgs?.length) ||
   document.querySelectorAll('img[src*="filename="]').length"""
-LISTEN = """() => {
-  window.ended = null;
-  window.said = [];
-  window.shown = 0;
-  for (const kind of ["execution_success", "execution_error", "execution_interrupted"])
-    app.api.addEventListener(
-      kind, event => { window.ended ??= event.detail.exception_message ?? kind; }, { once: true });
-  app.api.addEventListener("progress_text", event => window.said.push(event.detail.text));
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +61,8 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as started:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=options)
+    with started_browser() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -82,10 +72,8 @@ def open_page(browser, server):
 
     def open_in(mode: str):
         set_options(server, {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": mode != "classic"})
-        page = browser.new_page(viewport={"width": 1920, "height": 1080})
+        page = open_comfyui(browser, server)
         opened.append(page)
-        page.goto(server.address)
-        page.wait_for_function("window.app?.graph && window.app?.extensionManager", timeout=120_000)
         if mode != "classic" and not page.evaluate(
             "app.extensionManager.command.commands.some(command => command.id === 'Comfy.ToggleLinear')"
         ):
@@ -98,45 +86,10 @@ def open_page(browser, server):
         page.close()
 
 
-def set_options(server: Server, options: dict) -> None:
-    body = json.dumps(options).encode()
-    urlopen(Request(f"{server.address}/api/settings", body, {"Content-Type": "application/json"}))
-
-
 def screenshot(page, tmp_path_factory, name: str, mode: str, when: str) -> None:
     folder = Path(os.environ.get("SCREENSHOTS") or tmp_path_factory.getbasetemp() / "screenshots")
     folder.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=folder / f"{name}, {mode}, {when}.png")
-
-
-def open_template(page, name: str) -> None:
-    """Through the template browser, as a user does."""
-    page.get_by_role("button", name="Templates").first.click()
-    page.get_by_text(PACK_NAME).first.click()
-    page.get_by_test_id(f"template-workflow-{name}").click()
-    page.wait_for_function("app.graph._nodes.some(node => node.type.startsWith('LuminaMGPT'))", timeout=60_000)
-    page.wait_for_timeout(1500)
-
-
-def open_as_app(page) -> None:
-    page.evaluate("async () => { await app.extensionManager.command.execute('Comfy.ToggleLinear') }")
-    page.wait_for_timeout(1500)
-    welcome = page.get_by_role("button", name="Skip", exact=True)
-    if welcome.count():
-        welcome.first.click()
-
-
-def press_run(page, mode: str) -> None:
-    page.evaluate(LISTEN)
-    button = {"app": "linear-run-button-icon"}.get(mode, "queue-button")
-    page.get_by_test_id(button).first.click()
-
-
-def settle(page, seconds: float) -> str:
-    """Wait for the end of a run: "execution_success", or the error's message."""
-    page.wait_for_function("window.ended", timeout=seconds * 1000)
-    page.wait_for_timeout(2000)
-    return page.evaluate("window.ended").strip()
 
 
 def compare_with_api_form(page, name: str) -> None:
