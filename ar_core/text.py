@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from .checkpoints.errors import CheckpointError
 from .files import read_text
+from .quoting import quoted
 from .words import begins_with_noun
 
 # Prompts that say nothing about the subject, for training. The paper names Textual Inversion's list of 27 templates
@@ -213,7 +214,7 @@ def check_class_name(name: str) -> str:
     wordless = not any(letter.isalnum() for letter in name)
     if wordless or "[" in name or "]" in name or len(name.split()) > CLASS_WORDS or len(name) > CLASS_LETTERS:
         raise TextError(
-            f'The class name "{name[:60]}" is not one or two words for what the photos show: write for example "dog" '
+            f'The class name {quoted(name)} is not one or two words for what the photos show: write for example "dog" '
             'or "coffee mug", without the identifier.'
         )
     return name
@@ -225,6 +226,6 @@ def check_identifier_name(name: str) -> str:
     if name and "[" not in name and "]" not in name:
         name = f"[{name}]"
     if not BRACKETED.fullmatch(name):
-        raise TextError(f'"{name[:60]}" cannot be an identifier: use one word in square brackets, such as [V].')
+        raise TextError(f"{quoted(name)} cannot be an identifier: use one word in square brackets, such as [V].")
     check_letters(name)
     return name

@@ -7,6 +7,7 @@ import time
 from comfy_api.latest import io, ui
 
 from ..ar_core.memory import size_text
+from ..ar_core.quoting import quoted
 from ..ar_core.training.remembered import RememberedRun, forget_run, remembered_names, remembered_runs
 from .host.folders import runs_folder
 from .host.progress import explain_on_node, show_text
@@ -81,7 +82,8 @@ def chosen_runs(runs: list[RememberedRun], delete: str) -> list[RememberedRun]:
     chosen = [run for run in runs if run.name == delete]
     if not chosen:
         raise ValueError(
-            f'No training "{delete}" is remembered; it may have been deleted already. Press R to read the list again.'
+            f"No training {quoted(delete)} is remembered; it may have been deleted already. Press R to read the list "
+            "again."
         )
     return chosen
 

@@ -9,6 +9,7 @@ from comfy_api.latest import io, ui
 
 from ..ar_core import Personalization
 from ..ar_core.memory import size_text
+from ..ar_core.quoting import quoted
 from .host.folders import subjects_folder
 from .host.progress import explain_on_node, show_text
 from .host.schema import node_schema
@@ -70,5 +71,7 @@ def checked_file_name(name: str) -> str:
     cut_by_windows = name.endswith((".", " "))
     unsafe = FORBIDDEN.search(name) or RESERVED.fullmatch(name)
     if not name or hidden or cut_by_windows or unsafe or len(name) > LONGEST_NAME:
-        raise ValueError(f'"{name}" cannot be a file name: use letters, digits, spaces, - and _, for example my_dog.')
+        raise ValueError(
+            f"{quoted(name)} cannot be a file name: use letters, digits, spaces, - and _, for example my_dog."
+        )
     return name

@@ -9,6 +9,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..ar_core import ARModel, Photo
+from ..ar_core.quoting import quoted
 
 CATEGORY = "AR Personalization"  # in the menu
 
@@ -66,4 +67,4 @@ def count_of(number: int, thing: str) -> str:
 def check_choice(name: str, value: str, options: Collection[str]) -> None:
     """Raise ValueError unless the widget `name` has one of its options: prompts from the API may hold anything."""
     if value not in options:
-        raise ValueError(f'{name} is "{value}"; choose one of: {", ".join(options)}.')
+        raise ValueError(f"{name} is {quoted(value)}; choose one of: {', '.join(options)}.")

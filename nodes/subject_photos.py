@@ -12,6 +12,7 @@ from ..ar_core import Photo, read_photos
 from ..ar_core.files import file_hash
 from ..ar_core.listing import files_below, named_inside
 from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, tensor_photos, unstack
+from ..ar_core.quoting import quoted
 from ..ar_core.sheets import picture_grid
 from ..ar_core.shipped import example_subjects
 from ..ar_core.text import check_class_name
@@ -158,8 +159,8 @@ def chosen_photo_folder(choice: str) -> Path:
     path = named_inside(base, choice.removeprefix(EXAMPLE))
     if path is None or not path.is_dir():
         raise ValueError(
-            f'There is no photo folder "{choice}" in {base}. Press R to read the folders again and choose from the '
-            "list."
+            f"There is no photo folder {quoted(choice)} in {base}. Press R to read the folders again and choose from "
+            "the list."
         )
     return path
 

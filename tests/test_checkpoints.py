@@ -518,3 +518,23 @@ def test_weights_too_large_for_the_wanted_type(tmp_path):
 def test_derived_values_in_a_file_are_ignored(tmp_path, complete):
     changed(tmp_path / "model", lambda t: t.update({"model.layers.0.self_attn.rotary_emb.inv_freq": torch.zeros(4)}))
     assert ARModel.load(tmp_path / "model").fingerprint == complete.fingerprint
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.uint32, torch.complex64])
+def test_weights_that_are_no_floating_point_numbers_are_refused(dtype, tmp_path):
+    folder = write_lumina(tmp_path / "model")
+    change(folder, "model.norm.weight", lambda value: value.to(torch.int64).to(dtype))
+    with pytest.raises(CheckpointError, match=rf"holds model\.norm\.weight as {dtype}; weights are floating-point"):
+        ARModel.load(folder)
+
+
+def test_weights_of_eight_bits_are_read(tmp_path):
+    folder = write_lumina(tmp_path / "model")
+    change(folder, "model.layers.0.mlp.up_proj.weight", lambda value: value.to(torch.float8_e4m3fn))
+    ARModel.load(folder)
+
+
+def change(folder, name, how):
+    tensors = load_file(folder / "model.safetensors")
+    tensors[name] = how(tensors[name])
+    save_file(tensors, folder / "model.safetensors")

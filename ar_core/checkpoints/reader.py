@@ -159,7 +159,14 @@ def check_stored_shape(path: Path, key: str, shape: Iterable[int], expected: Ite
 
 def check_finite_weights(entry: Entry, dtype: torch.dtype | None) -> None:
     """Raise CheckpointError unless every number is finite in `dtype` (None: as it is stored)."""
-    extremes = torch.stack(torch.aminmax(entry.value))  # NaN where any number is
+    value = entry.value
+    if not value.is_floating_point():
+        raise CheckpointError(
+            f"{entry.path} holds {entry.key} as {value.dtype}; weights are floating-point numbers. Copy the file again."
+        )
+    if value.itemsize == 1:
+        value = value.to(torch.float16)  # torch compares no 8-bit numbers
+    extremes = torch.stack(torch.aminmax(value))  # NaN where any number is
     if dtype is not None:
         extremes = extremes.to(dtype)
     if not extremes.isfinite().all():

@@ -19,6 +19,7 @@ from ..dreambench.scoring import SubjectScores
 from ..dreambench.suites import Suite
 from ..dreambench.variants import VARIANTS
 from ..model import ARModel
+from ..quoting import quoted
 from .interruption import Interruption
 from .scoring import chosen_suite, encoder_options, load_encoders, read_suite, score_all, suite_options
 from .shared import Bar, load_model_from_options, model_options
@@ -136,7 +137,7 @@ def chosen_plan(options: argparse.Namespace, suite: Suite) -> Plan:
             seeds = tuple(int(seed) for seed in options.seeds.split(","))
         except ValueError:
             raise ValueError(
-                f'--seeds is "{options.seeds}"; write whole numbers with commas, for example 0,1,2.'
+                f"--seeds is {quoted(options.seeds)}; write whole numbers with commas, for example 0,1,2."
             ) from None
     training = {"embedding_steps": options.embedding_steps, "layer_steps": options.layer_steps}
     return Plan(variants, options.images_per_prompt, seeds, training)

@@ -16,6 +16,7 @@ from dataclasses import Field, fields
 from typing import Any, get_type_hints
 
 from ..families.protocol import Size
+from ..quoting import quoted
 from ..sampling import SamplingSettings
 from ..training import TrainingSettings
 
@@ -29,7 +30,7 @@ def image_size(text: str) -> Size:
     width, cross, height = text.lower().partition("x")
     sides = [side for side in (width, height) if side.isascii() and side.isdigit() and len(side) <= DIGITS]
     if not cross or len(sides) != 2 or "0" in [side.strip("0") or "0" for side in sides]:
-        raise argparse.ArgumentTypeError(f'"{text[:60]}" is not a size; write WIDTHxHEIGHT, for example 768x768')
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a size; write WIDTHxHEIGHT, for example 768x768")
     return int(width), int(height)
 
 

@@ -25,6 +25,7 @@ from ..families.recipes import AUTO, RECIPES, with_recipe
 from ..families.registry import FAMILIES
 from ..memory import NotEnough
 from ..model import PRECISIONS, ARModel
+from ..quoting import quoted
 
 DELAY = 1.0  # seconds before a bar is shown
 
@@ -71,11 +72,11 @@ def checked_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, ImportError) as error:  # without CUDA torch asserts, without HPU it imports
         if device is not None and device != torch.device(name):
             raise ValueError(
-                f'There is no device "{device}" here for one of the processes. Start as many processes as there are '
-                "cards (accelerate launch --num_processes)."
+                f"There is no device {quoted(device)} here for one of the processes. Start as many processes as there "
+                "are cards (accelerate launch --num_processes)."
             ) from error
         raise ValueError(
-            f'There is no device "{name}" here. Use --device {default_device()}, or leave the option out.'
+            f"There is no device {quoted(name)} here. Use --device {default_device()}, or leave the option out."
         ) from error
     return device
 

@@ -26,6 +26,7 @@ from ..files import ensure_folder, json_hash, json_value, read_json, write_json
 from ..model import ARModel
 from ..photos import read_photos
 from ..pngs import save_png
+from ..quoting import quoted
 from ..sampling import SamplingSettings
 from ..training import TrainingSettings, prepare_subject
 from ..training.subject import source_fields, view_fields
@@ -50,7 +51,7 @@ class Plan:
     def __post_init__(self) -> None:
         for name in self.variants:
             if name not in VARIANTS:
-                raise ValueError(f'There is no strategy "{name}". Choose from: {", ".join(VARIANTS)}.')
+                raise ValueError(f"There is no strategy {quoted(name)}. Choose from: {', '.join(VARIANTS)}.")
         if self.images_per_prompt < 1:
             raise ValueError(f"images-per-prompt is {self.images_per_prompt}; it must be at least 1.")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..files import read_text
 from ..photos import PhotoError, read_photos
+from ..quoting import quoted
 
 PROMPT_FILE = "prompts_and_classes.txt"
 SLOTS = "{0} {1}"  # identifier and class, as the file writes them
@@ -86,7 +87,7 @@ class DataSet:
             if subject.name == name:
                 return subject
         raise DataSetError(
-            f'{self.folder} has no subject "{name}". It has: {", ".join(s.name for s in self.subjects)}.'
+            f"{self.folder} has no subject {quoted(name)}. It has: {', '.join(s.name for s in self.subjects)}."
         )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..quoting import quoted
 from ..text import Identifier, TextError, TextTokenizer, split_at_identifiers
 from .layout import Layout
 
@@ -54,7 +55,7 @@ class Protocol:
         for token, piece in self.text.tokens(text):
             if self.is_control(token):
                 raise TextError(
-                    f'The prompt contains "{piece}", which the model reads as a control token. '
+                    f"The prompt contains {quoted(piece)}, which the model reads as a control token. "
                     "Remove it from the prompt."
                 )
             ids.append(token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..quoting import quoted
 from .family import Family, Recipe
 from .lumina_mgpt import ARTIST_RECIPE, PAPER_RECIPE
 
@@ -21,7 +22,7 @@ VALUES = {PAPER: PAPER_RECIPE, ARTIST: ARTIST_RECIPE}
 def with_recipe(family: Family, name: str) -> Family:
     """`family` with the recipe of that name, at sizes that it can draw. Raises ValueError for another name."""
     if name not in RECIPES:
-        raise ValueError(f'There is no recipe "{name}". Choose one of: {", ".join(RECIPES)}.')
+        raise ValueError(f"There is no recipe {quoted(name)}. Choose one of: {', '.join(RECIPES)}.")
     if name == AUTO:
         return family
     return replace(family, recipe=fitted(VALUES[name], family))

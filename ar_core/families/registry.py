@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..checkpoints.errors import CheckpointError
 from ..checkpoints.find import ModelFolder
+from ..quoting import quoted
 from .family import Family
 from .lumina_mgpt import LUMINA_512, LUMINA_768, LUMINA_1024
 from .miniature import MINIATURE
@@ -26,7 +27,7 @@ class Choice:
 def family_by_name(name: str) -> Family:
     """Raises ValueError, listing all families, where there is none of that name."""
     if name not in FAMILIES:
-        raise ValueError(f'There is no model family "{name}". Choose one of: {", ".join(FAMILIES)}.')
+        raise ValueError(f"There is no model family {quoted(name)}. Choose one of: {', '.join(FAMILIES)}.")
     return FAMILIES[name]
 
 
@@ -46,7 +47,7 @@ def choose_family(folder: ModelFolder, name: str | None = None) -> Choice:
     named = folder.config.get("family")
     if named is not None and (not isinstance(named, str) or named not in FAMILIES):
         raise CheckpointError(
-            f'{folder.config_path} names the family "{named}", which this version does not know. '
+            f"{folder.config_path} names the family {quoted(named)}, which this version does not know. "
             f"It knows: {', '.join(FAMILIES)}."
         )
     if named is not None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..attention import Attention
 from ..cache import KVCache
 from ..decode_kernels import LengthAttention, check_kernel, choose_kernel
+from ..quoting import quoted
 from ..transformer import Transformer
 from .graphs import Graphs
 from .rule import guide
@@ -44,7 +45,7 @@ class StepOptions:
     def check(self, device: torch.device, dtype: torch.dtype) -> None:
         """Raise ValueError for an attention that this device does not have."""
         if self.attention not in ATTENTION:
-            raise ValueError(f'There is no attention "{self.attention}". Choose one of: {", ".join(ATTENTION)}.')
+            raise ValueError(f"There is no attention {quoted(self.attention)}. Choose one of: {', '.join(ATTENTION)}.")
         if self.attention == "lengths":
             check_kernel(device, dtype)
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..families.family import Family, Recipe
+from ..quoting import quoted
 
 # The stages: the identifier's vectors alone, the layers alone, or both at once.
 EMBEDDING = "embedding"
@@ -82,9 +83,9 @@ class TrainingSettings:
         Raises ValueError, naming value and range, for what cannot be meant.
         """
         if strategy not in STRATEGIES:
-            raise ValueError(f'There is no strategy "{strategy}". Choose one of: {", ".join(STRATEGIES)}.')
+            raise ValueError(f"There is no strategy {quoted(strategy)}. Choose one of: {', '.join(STRATEGIES)}.")
         if method not in METHODS:
-            raise ValueError(f'There is no method "{method}". Choose one of: {", ".join(METHODS)}.')
+            raise ValueError(f"There is no method {quoted(method)}. Choose one of: {', '.join(METHODS)}.")
         values = _recipe_values(family.recipe, strategy, method)
         unknown = set(chosen) - set(values)
         if unknown:
@@ -109,7 +110,9 @@ class TrainingSettings:
         if not (self.prior_weight >= 0 and math.isfinite(self.prior_weight)):
             raise ValueError(f"prior_weight is {self.prior_weight}; it must be a number of 0 or more.")
         if self.initialisation not in INITIALISATIONS:
-            raise ValueError(f'initialisation is "{self.initialisation}"; choose one of: {", ".join(INITIALISATIONS)}.')
+            raise ValueError(
+                f"initialisation is {quoted(self.initialisation)}; choose one of: {', '.join(INITIALISATIONS)}."
+            )
         if self.vectors > family.identifiers // 2:
             raise ValueError(f"vectors is {self.vectors}; this model has room for {family.identifiers // 2}.")
 

@@ -9,6 +9,7 @@ import folder_paths
 
 from ...ar_core.files import UnwritableFile, ensure_folder
 from ...ar_core.listing import files_below, named_inside
+from ...ar_core.quoting import quoted
 from ...ar_core.training.remembered import adopt_runs
 
 MODELS = "lumina_mgpt"
@@ -104,7 +105,7 @@ def path_inside(name: str, kind: str) -> Path:
         if path is not None:
             return path
     raise ValueError(
-        f'There is no "{name}" in {own_folder(kind)}. Press R to read the folder again and choose from the list.'
+        f"There is no {quoted(name)} in {own_folder(kind)}. Press R to read the folder again and choose from the list."
     )
 
 
