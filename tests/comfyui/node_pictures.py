@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 IMAGES = PACK / "web" / "docs" / "images"
 README_PICTURE = PACK / "docs" / "comfyui.jpg"
 README_WIDTH = 1400  # pixels
+GRAPH = {"x": 200, "y": 40, "width": 1715, "height": 935}  # where a page shows it: without tabs and side bars
 RUN_SECONDS = 1200
 OPTIONS = {
     "Comfy.TutorialCompleted": True,
@@ -50,20 +51,20 @@ ZOOM_TO = """kind => { const node = app.graph._nodes.find(node => node.type === 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Server(Path(folder)) as server, started_browser() as browser:
         set_options(server, OPTIONS)
-        page = open_comfyui(browser, server)
-        run_template(page, LEARNING)
-        save(page.screenshot(), README_PICTURE, README_WIDTH)
+        page = template_after_a_run(open_comfyui(browser, server), LEARNING)
+        save(page.screenshot(clip=GRAPH), README_PICTURE, README_WIDTH)
         take_nodes(page, OF_LEARNING)
-        run_template(page, SCORING)
+        page = template_after_a_run(open_comfyui(browser, server), SCORING)
         take_nodes(page, OF_SCORING)
         page.evaluate(ADD_ALONE, f"LuminaMGPT{ALONE}")
         run(page)
         take_nodes(page, (ALONE,))
 
 
-def run_template(page: Page, name: str) -> None:
+def template_after_a_run(page: Page, name: str) -> Page:
     open_template(page, name)
     run(page)
+    return page
 
 
 def run(page: Page) -> None:
