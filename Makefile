@@ -14,7 +14,7 @@ test: $(ENV)/ready
 
 # The same tests with the oldest versions of everything, on the oldest Python at hand.
 test-oldest: $(OLDEST)/ready
-	$(OLDEST)/bin/python -m pytest -n 2
+	AR_OLDEST=1 $(OLDEST)/bin/python -m pytest -n 2
 
 # In every ComfyUI that COMFYUI_PATHS names, each in its own Python; says so where there is none.
 test-comfyui: $(ENV)/ready

@@ -20,8 +20,8 @@ import secrets
 import struct
 import time
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,7 +38,8 @@ ABANDONED_AFTER = 3600.0  # seconds in which nobody wrote to a temporary file: i
 # `.partial` alone could be another program's download. The writer's machine and process, then a random number; versions
 # before wrote the number alone.
 TEMPORARY = re.compile(r".+\.ar-(?:(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-)?[0-9a-f]{8,16}\.partial")
-MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+REPLACE_TRIES = 20  # on Windows, where a virus scanner or an indexer holds a file for a moment
+REPLACE_WAIT = 0.05  # seconds between two of them
 
 # Names of the safetensors format, narrowest type first. The widest type comes first in a file, so that all are aligned.
 TYPES = {
@@ -58,6 +59,18 @@ TYPES = {
 CHECKSUM = "checksum"  # a key of the metadata
 
 log = logging.getLogger(__name__)
+
+
+def _process_numbers() -> str:
+    """Where process numbers mean the same: this machine since it started, and of its containers this one."""
+    known = platform.node()
+    with suppress(OSError):  # Linux alone says so
+        known += Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        known += os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(known.encode()).hexdigest()[:8]
+
+
+MACHINE = _process_numbers()
 
 
 class UnreadableFile(ValueError):
@@ -83,11 +96,12 @@ def ensure_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def atomic_write(path: Path, reserve: Path | None = None) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, reserve: Path | None = None, replace: bool = True) -> Iterator[BinaryIO]:
     """A new file to write to, which takes the place of `path` when the block ends without an error.
 
     The system gives it the mode that the user's umask asks for. `reserve`: a name for the file that was there before.
-    Raises UnwritableFile; then, and after an error in the block, `path` is what it was.
+    Raises UnwritableFile; then, and after an error in the block, `path` is what it was. Without `replace` raises
+    FileExistsError where there is a file by then, whoever made it.
     """
     temporary = path.with_name(f"{path.name[:40]}.ar-{MACHINE}-{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
@@ -96,9 +110,15 @@ def atomic_write(path: Path, reserve: Path | None = None) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())  # a rename that reaches the disk before the content would leave an empty file
-        if reserve is not None and path.exists():
-            os.replace(path, reserve)
-        os.replace(temporary, path)
+        if not replace:
+            _take_free_name(temporary, path)
+        elif reserve is not None and path.exists():
+            _replace_keeping(temporary, path, reserve)
+        else:
+            _replace(temporary, path)
+    except FileExistsError:
+        temporary.unlink(missing_ok=True)
+        raise
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UnwritableFile(
@@ -107,6 +127,56 @@ def atomic_write(path: Path, reserve: Path | None = None) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _take_free_name(temporary: Path, path: Path) -> None:
+    """Raises FileExistsError where the name is not free."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: the name is taken first
+        path.open("xb").close()
+        _replace(temporary, path)
+    else:
+        temporary.unlink()
+
+
+def _replace_keeping(temporary: Path, path: Path, reserve: Path) -> None:
+    _replace(path, reserve)
+    try:
+        _replace(temporary, path)
+    except OSError:
+        _replace(reserve, path)
+        raise
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Rename `source` to `target`, whatever is there."""
+    for left in reversed(range(REPLACE_TRIES)):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if os.name != "nt" or not left:
+                raise
+            time.sleep(REPLACE_WAIT)
+
+
+def write_numbered(path: Path, write: Callable[[Path], object]) -> Path:
+    """Call `write` with the first of `numbered_paths` that is free; returns it.
+
+    `write` raises FileExistsError where somebody else was quicker, as `atomic_write` without `replace` does.
+    """
+    for candidate in numbered_paths(path):
+        if os.path.lexists(candidate):
+            continue
+        try:
+            write(candidate)
+        except FileExistsError:
+            continue
+        return candidate
+    raise AssertionError("there is always another number")
 
 
 def numbered_paths(path: Path) -> Iterator[Path]:
@@ -161,9 +231,12 @@ def write_json(path: Path, value: object, *, sort_keys: bool = False) -> Path:
     return write_text(path, json_text(value, indent=1, sort_keys=sort_keys))
 
 
-def write_image(path: Path, image: Image.Image, **options: Any) -> Path:
-    """Write `image` in the format that the path's suffix names, with Pillow's `options`; returns `path`."""
-    with atomic_write(path) as file:
+def write_image(path: Path, image: Image.Image, *, replace: bool = True, **options: Any) -> Path:
+    """Write `image` in the format that the path's suffix names, with Pillow's `options`; returns `path`.
+
+    `replace`: see `atomic_write`.
+    """
+    with atomic_write(path, replace=replace) as file:
         image.save(file, format=Image.registered_extensions()[path.suffix.lower()], **options)
     return path
 
@@ -173,6 +246,7 @@ def write_tensors(
     tensors: Mapping[str, Tensor],
     metadata: Mapping[str, str] | None = None,
     reserve: Path | None = None,
+    replace: bool = True,
 ) -> Path:
     """Write a safetensors file in which equal content gives equal bytes; returns `path`.
 
@@ -182,7 +256,7 @@ def write_tensors(
 
     Layout (https://github.com/huggingface/safetensors#format): the header's length as 8 bytes, the header as JSON, the
     tensors one behind the other. Metadata get a checksum of the tensors' bytes, which the format itself lacks.
-    `reserve`: see `atomic_write`.
+    `reserve`, `replace`: see `atomic_write`.
     """
     names = _in_file_order(tensors)
     header: dict[str, object] = {}
@@ -196,7 +270,7 @@ def write_tensors(
         header[name] = {"dtype": TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with atomic_write(path, reserve) as file:
+    with atomic_write(path, reserve, replace) as file:
         file.write(struct.pack("<Q", len(text)))
         file.write(text)
         checksum = 0

@@ -20,7 +20,7 @@ class Listing:
     """What a folder held: paths of files below it, with slashes; and when each folder was changed."""
 
     files: tuple[str, ...]
-    changed: dict[str, int]  # nanoseconds
+    changed: dict[str, int]  # nanoseconds, by folder; 0 for what cannot be read or is not there yet
     read: float  # seconds
 
     def is_current(self) -> bool:
@@ -71,11 +71,13 @@ def _walk(folder: str, prefix: str, above: tuple[str, ...], found: list[str], ch
             _walk(entry.path, f"{prefix}{entry.name}/", (*above, real), found, changed)
         elif is_file:
             found.append(prefix + entry.name)
+        else:
+            changed[entry.path] = _changed(entry.path)  # a link to what may come: a drive, a share
 
 
 def _changed(folder: str) -> int:
     try:
-        return os.stat(folder).st_mtime_ns
+        return os.stat(folder).st_mtime_ns if os.access(folder, os.R_OK) else 0
     except OSError:
         return 0
 

@@ -9,12 +9,14 @@ with string metadata: the `modelspec.*` fields, the base's fingerprint, and the 
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,15 @@ import torch
 from torch import Tensor
 
 from .adapters import Adapter, DeltaAdapter, LowRankAdapter
-from .files import UnreadableFile, ensure_folder, numbered_paths, read_tensors, shown_path, write_tensors
+from .files import (
+    UnreadableFile,
+    ensure_folder,
+    numbered_paths,
+    read_tensors,
+    shown_path,
+    write_numbered,
+    write_tensors,
+)
 from .text import check_class_name, check_identifier_name
 
 FORMAT = "ar-personalization/1"
@@ -67,18 +77,20 @@ class Personalization:
 
         Returns the path, and whether it was written: a file that already holds exactly this is left as it is.
         """
-        for candidate in numbered_paths(_with_suffix(path)):
+        path = _with_suffix(path)
+        for candidate in itertools.takewhile(os.path.lexists, numbered_paths(path)):
             if self.is_in(candidate):
                 return candidate, False
-            if not os.path.lexists(candidate):
-                return self.save(candidate), True
-        raise AssertionError("there is always another number")
+        return write_numbered(path, partial(self.save, replace=False)), True
 
-    def save(self, path: Path | str) -> Path:
-        """Write the file atomically and return its path; the name "X" becomes "X.safetensors". Raises OSError."""
+    def save(self, path: Path | str, *, replace: bool = True) -> Path:
+        """Write the file atomically and return its path; the name "X" becomes "X.safetensors". Raises OSError.
+
+        `replace`: see `files.atomic_write`.
+        """
         path = _with_suffix(path)
         ensure_folder(path.parent)
-        write_tensors(path, self._tensors(), self._metadata())
+        write_tensors(path, self._tensors(), self._metadata(), replace=replace)
         log.info("Saved %s %s to %s", self.identifier, self.class_name, path)
         return path
 

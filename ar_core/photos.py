@@ -119,7 +119,9 @@ def find_files(source: Source) -> list[Path]:
     if isinstance(source, str | Path):
         folder = Path(source)
         if os.path.isdir(folder):
-            return sorted((file for file in folder.iterdir() if not file.is_dir()), key=natural_order)
+            # Neither folders nor pipes and devices, which would be waited for; a link to nothing is reported later.
+            files = [file for file in folder.iterdir() if file.is_file() or (file.is_symlink() and not file.exists())]
+            return sorted(files, key=natural_order)
         source = [source]
     files = [Path(file) for file in source]
     for file in files:

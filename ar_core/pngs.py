@@ -15,8 +15,11 @@ from .photos import unstack
 SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"  # IPTC: made by a trained model
 
 
-def save_png(image: Generated, number: int, model: ARModel, path: Path) -> None:
-    """Write image `number` of its batch to `path`, with its prompt and settings in text chunks. Raises OSError."""
+def save_png(image: Generated, number: int, model: ARModel, path: Path, *, replace: bool = True) -> None:
+    """Write image `number` of its batch to `path`, with its prompt and settings in text chunks. Raises OSError.
+
+    `replace`: see `files.atomic_write`.
+    """
     applied = [
         {"identifier": a.identifier.name, "class": a.identifier.class_name, "strength": a.strength}
         for a in model.applied
@@ -34,4 +37,4 @@ def save_png(image: Generated, number: int, model: ARModel, path: Path) -> None:
     info.add_itxt("prompt", image.prompt)
     info.add_itxt("settings", json.dumps(settings))
     info.add_itxt("DigitalSourceType", SOURCE)
-    write_image(path, unstack(image.images)[0], pnginfo=info)
+    write_image(path, unstack(image.images)[0], replace=replace, pnginfo=info)

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from .checkpoints.errors import CheckpointError
 from .files import read_text
 from .quoting import quoted
-from .words import begins_with_noun
+from .words import begins_with_noun, without_joint
 
 # Prompts that say nothing about the subject, for training. The paper names Textual Inversion's list of 27 templates
 # (Gal et al. 2022, arXiv 2208.01618); these ten are a choice of ours after that list.
@@ -187,10 +187,10 @@ def resolve_prompt(text: str, identifiers: Sequence[Identifier]) -> str:
         if not begins_with_noun(following, identifier.class_name):
             words.append(identifier.class_name)
         elif identifier.dropped:
-            start += len(following) - len(following.lstrip())
+            start += len(following) - len(without_joint(following))
         resolved += " ".join(words)
     resolved += text[start:]
-    return " ".join(resolved.split(" ")).strip()
+    return resolved.strip()
 
 
 def check_letters(text: str) -> None:

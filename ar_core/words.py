@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 JOINING = " (\"'“‘„«*"  # may stand between a name and its class word, as a hyphen may: '[V] "dog"', "[V] (dog)"
+SEPARATORS = re.compile(r"[\s\-_\u2010-\u2015]+")
 IRREGULAR = {
     "man": "men",
     "woman": "women",
@@ -25,10 +26,16 @@ def begins_with_noun(text: str, noun: str) -> bool:
     return any(_begins_with_word(rest, form) for form in _forms(_folded(noun)))
 
 
+def without_joint(text: str) -> str:
+    """`text`, what follows a name in a prompt, without the space or hyphen that joins it to the name."""
+    joint = SEPARATORS.match(text)
+    return text[joint.end() :] if joint else text
+
+
 def _folded(text: str) -> str:
     """`text` without what a reader does not see: case, Unicode forms, how words are kept apart."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return re.sub(r"[\s\-_\u2010-\u2015]+", " ", text)
+    return SEPARATORS.sub(" ", text)
 
 
 def _forms(noun: str) -> set[str]:

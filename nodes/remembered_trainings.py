@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 from ..ar_core.memory import size_text
 from ..ar_core.quoting import quoted
 from ..ar_core.training.remembered import RememberedRun, forget_run, remembered_names, remembered_runs
-from .host.folders import runs_folder
+from .host.folders import RUNS, own_folder, runs_folder
 from .host.progress import explain_on_node, show_text
 from .host.schema import node_schema
 from .sockets import CATEGORY, count_of
@@ -34,7 +34,7 @@ class RememberedTrainings(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "delete",
-                    options=[NOTHING, OLD, *remembered_names(runs_folder())],
+                    options=[NOTHING, OLD, *remembered_names(own_folder(RUNS))],
                     default=NOTHING,
                     tooltip="What to delete when this runs. Run it with nothing first to see the list; press R to see "
                     "new trainings here.",

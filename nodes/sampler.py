@@ -133,7 +133,7 @@ class Sampler(io.ComfyNode):
             for images in finished:
                 saved += ui.ImageSaveHelper.save_images(as_image_batch(images), UNFINISHED, io.FolderType.output, cls)
         except Exception as error:
-            log.exception("The finished pictures could not be saved")
+            log.warning("The finished pictures could not be saved", exc_info=True)
             return f"The finished pictures could not be saved ({error})."
         first = output_folder() / saved[0]["subfolder"] / saved[0]["filename"]
         return f"{count_of(len(saved), 'finished picture')} saved, the first as {first}."

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shlex
 import signal
 from dataclasses import fields
@@ -19,6 +20,7 @@ from ar_core.devices import default_device
 from ar_core.families.lumina_mgpt import PAPER_RECIPE
 from ar_core.families.miniature import MINIATURE
 from ar_core.model import MINIATURE_FOLDER
+from ar_core.photos import find_files
 from workshop.world.subjects import drawn_photos
 
 
@@ -380,3 +382,37 @@ def test_verbose_prints_the_log_of_the_engine_alone(tmp_path, capsys, monkeypatc
     logging.getLogger("elsewhere").warning("not ours")
     assert "ar_core.model: loaded" in capsys.readouterr().err
     assert logging.getLogger().handlers == before
+
+
+def test_a_subject_that_names_another_place_writes_nothing_there(tmp_path, capsys):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.new("RGB", (64, 64), "red").save(pictures / "a.png")
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "mine.png")
+    before = (tmp_path / "mine.png").read_bytes()
+    for name in (str(tmp_path / "mine"), "../mine", "a/b", "x" * 300):
+        (pictures / "pictures.csv").write_text(f"file,subject,prompt\na.png,{name},a dog\n", encoding="utf-8")
+        arguments = ["score", "--photos", str(pictures), "--images", str(pictures), "--encoders", "miniature"]
+        assert cli.main([*arguments, "--out", str(tmp_path / "out" / "scores")]) == 1
+        assert "cannot be part of a file name" in capsys.readouterr().err
+    assert (tmp_path / "mine.png").read_bytes() == before and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "100000"])
+def test_threads_are_as_many_as_there_are_processors(threads, tmp_path, capsys):
+    assert (
+        cli.main(["dreambench", "--data", "miniature", "--out", str(tmp_path), "--dry-run", "--threads", threads]) == 1
+    )
+    assert f"--threads is {threads}; it must be from 1 to" in capsys.readouterr().err
+
+
+def test_a_strength_without_a_personalization_is_refused(tmp_path, capsys):
+    assert cli.main(["sample", "--prompt", "a dog", "--strength", "0.5", "--out", str(tmp_path)]) == 1
+    assert "--strength was given 1 times, --personalization 0 times" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_among_photos_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "a.png")
+    assert [path.name for path in find_files(tmp_path)] == ["a.png"]

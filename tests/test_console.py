@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors import safe_open
 
 from ar_core.commands.console import Console
+from ar_core.commands.interruption import Interruption
+from ar_core.control import INTERRUPTIONS
 from workshop.world.subjects import drawn_photos
 
 PACK = Path(__file__).resolve().parents[1]
@@ -76,12 +80,38 @@ def test_sigterm_keeps_every_step_like_ctrl_c(photos, tmp_path):
     time.sleep(1.0)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130 and "of 400 steps; they are kept" in errors, errors
+    assert process.returncode == 130, errors
+    announced = int(re.search(r"after (\d+) of 400 steps; they are kept", errors)[1])
+    [state] = tmp_path.glob("_runs/*embedding*/state.safetensors")
+    assert announced > 0 and saved_step(state) == announced
     again = command(*arguments)
-    time.sleep(0.5)
-    again.send_signal(signal.SIGTERM)  # while it still loads
-    again.communicate(timeout=120)
-    assert again.returncode != 0 and list(tmp_path.glob("_runs/*embedding*/state.safetensors"))
+    deadline = time.monotonic() + 120
+    while saved_step(state) == announced and time.monotonic() < deadline:
+        time.sleep(0.05)
+    again.send_signal(signal.SIGTERM)
+    _, errors = again.communicate(timeout=120)
+    assert f"after {saved_step(state)} of 400 steps" in errors and saved_step(state) > announced
+
+
+def saved_step(state):
+    with safe_open(state, "pt") as file:
+        return int(file.metadata()["step"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ignores no signals")
+def test_an_ignored_signal_stays_ignored():
+    """A shell lets its background jobs ignore the Ctrl-C of what runs in front."""
+    before = {number: signal.getsignal(number) for number in INTERRUPTIONS}
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        cancel = Interruption()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not cancel()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert cancel() and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_console_that_is_closed_or_missing_takes_everything():

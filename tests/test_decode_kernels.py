@@ -13,6 +13,12 @@ from ar_core.sampling.engine import Engine
 from ar_core.sampling.steps import StepOptions
 
 
+def shared(q, k, v):
+    """A head of k and v for each of q, (B, heads, T, head_dim)."""
+    times = q.shape[1] // k.shape[1]
+    return q, k.repeat_interleave(times, 1), v.repeat_interleave(times, 1)
+
+
 def varlen(q, k, v, starts_q, starts_k, longest_q, longest_k, *, window_size, enable_gqa, seqused_k):
     """`torch.nn.attention.varlen.varlen_attn` by its documentation: sequences one behind the other, of each sequence of
     keys the first `seqused_k`, causal with both ends aligned."""
@@ -25,7 +31,7 @@ def varlen(q, k, v, starts_q, starts_k, longest_q, longest_k, *, window_size, en
         assert len(queries) <= longest_q and len(keys) <= longest_k
         seen = torch.ones(len(queries), used, dtype=torch.bool).tril(used - len(queries))
         heads = [x.transpose(0, 1)[None] for x in (queries, keys, values)]
-        rows.append(F.scaled_dot_product_attention(*heads, attn_mask=seen, enable_gqa=True)[0].transpose(0, 1))
+        rows.append(F.scaled_dot_product_attention(*shared(*heads), attn_mask=seen)[0].transpose(0, 1))
     return torch.cat(rows)
 
 
@@ -35,7 +41,7 @@ def decode_one(q, keys, values, lengths):
     rows = []
     for n, used in enumerate(lengths.tolist()):
         heads = [x.transpose(0, 1)[None] for x in (q[n], keys[n, :used], values[n, :used])]
-        rows.append(F.scaled_dot_product_attention(*heads, enable_gqa=True)[0].transpose(0, 1))
+        rows.append(F.scaled_dot_product_attention(*shared(*heads))[0].transpose(0, 1))
     return torch.stack(rows)
 
 

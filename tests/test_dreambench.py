@@ -655,3 +655,16 @@ def test_two_processes_share_the_work_and_give_the_same_pictures_as_one(data, tm
     assert done.returncode == 0, done.stderr[-2000:]
     assert "[1/1] cup," in done.stdout and "[1/1] dog9," in done.stdout  # each did one subject
     assert pixels(tmp_path / "one") == pixels(tmp_path / "two") and len(pixels(tmp_path / "two")) == 4
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"asked": 3, "failed": ""}', '{"asked": {}}'])
+def test_a_damaged_record_counts_as_not_done(content, data, tmp_path, caplog):
+    subjects = choose_suite(data).read()
+    bench = Benchmark(ARModel.load(), subjects, Plan(("base",)), tmp_path)
+    unit = bench.units(subjects.subjects)[0]
+    before = bench.unfinished()
+    bench._record(unit, "", 1.0)
+    assert bench.unfinished() == before - 1
+    bench._record_path(unit).write_text(content, encoding="utf-8")
+    assert bench.unfinished() == before and bench.finished(unit) is None
+    assert "is drawn again" in caplog.text

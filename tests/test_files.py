@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from ar_core.files import (
     ABANDONED_AFTER,
     TEMPORARY,
     UnreadableFile,
+    UnwritableFile,
     atomic_write,
     checksum_of,
     json_hash,
@@ -37,6 +39,7 @@ from ar_core.files import (
     weights_hash,
     write_image,
     write_json,
+    write_numbered,
     write_tensors,
     write_text,
 )
@@ -369,3 +372,39 @@ def test_names_of_values_are_those_of_before():
         "ee8bc4050c33294a"
     )
     assert tensor_hash(torch.arange(16.0)[None]) == tensor_hash(torch.arange(16.0).half()) == "58dda328598e2f7f"
+
+
+def test_a_second_failing_rename_gives_the_file_its_name_back(tmp_path, monkeypatch):
+    path = write_text(tmp_path / "a.txt", "before")
+    replace = os.replace
+
+    def failing(source, target):
+        if Path(source).suffix == ".partial":
+            raise PermissionError(13, "Permission denied")
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", failing)
+    with pytest.raises(UnwritableFile, match="could not be written"), atomic_write(path, tmp_path / "b.txt") as file:
+        file.write(b"after")
+    assert names(tmp_path) == ["a.txt"] and path.read_text(encoding="utf-8") == "before\n"
+
+
+def test_two_who_save_a_new_file_at_once_both_have_theirs(tmp_path, monkeypatch):
+    """Both found the name free."""
+    monkeypatch.setattr(files.os.path, "lexists", lambda path: False)
+    one, other = (write_numbered(tmp_path / "a.png", partial(save_new, text)) for text in ("one", "other"))
+    assert (one.name, other.name) == ("a.png", "a_2.png") and names(tmp_path) == ["a.png", "a_2.png"]
+    assert one.read_bytes() == b"one" and other.read_bytes() == b"other"
+
+
+def test_a_file_system_without_links_is_no_problem(tmp_path, monkeypatch):
+    def no_links(source, target):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(files.os, "link", no_links)
+    test_two_who_save_a_new_file_at_once_both_have_theirs(tmp_path, monkeypatch)
+
+
+def save_new(text, path):
+    with atomic_write(path, replace=False) as file:
+        file.write(text.encode())

@@ -106,3 +106,15 @@ def test_a_name_below_the_folder_names_what_is_there(tmp_path):
     put(tmp_path / "a/b:c.png")
     assert named_inside(tmp_path, "a") == tmp_path / "a"
     assert named_inside(tmp_path, "a/b:c.png") == tmp_path / "a/b:c.png"
+
+
+def test_a_link_to_what_comes_later_is_followed_when_it_is_there(tmp_path):
+    """A drive that is plugged in, a share that is mounted."""
+    drive = tmp_path / "drive"
+    base = tmp_path / "models"
+    base.mkdir()
+    link(base / "more", drive)
+    make_old(base)
+    assert files_below(base) == ()
+    put(drive / "config.json")
+    assert files_below(base) == ("more/config.json",)

@@ -16,7 +16,7 @@ from ar_core.photos import read_photos
 from ar_core.shipped import example_subjects
 from ar_core.training import TrainingSettings, personalize, prepare_subject
 from ar_core.training.passes import Passes, fitting_passes
-from ar_core.training.settings import LAYERS
+from ar_core.training.settings import JOINT, LAYERS
 
 
 @pytest.mark.parametrize("family", [LUMINA_512, LUMINA_768, LUMINA_1024])
@@ -122,3 +122,22 @@ def test_what_fits_decides_rounding_alone_and_is_no_other_run(tmp_path, monkeypa
     assert torch.allclose(first.vectors, second.vectors, atol=1e-5)
     for a, b in zip(first.adapter.parameters(), second.adapter.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_what_fits_now_changes_no_bit_of_a_training_that_goes_on(tmp_path, monkeypatch):
+    """It takes its pairs as before, where that still fits."""
+    model = small_training(None)
+
+    def learned(steps, free, folder):
+        monkeypatch.setattr("ar_core.training.stages.training_room", lambda device: free)
+        settings = TrainingSettings.resolve(model.family, strategy="joint", layer_steps=steps)
+        return personalize(model, toy_subject(), settings, tmp_path / folder)[-1].personalization
+
+    settings = TrainingSettings.resolve(model.family, strategy="joint")
+    two_at_once = Passes(2, False).bytes(model, settings, JOINT)
+    whole = learned(4, two_at_once, "whole")
+    learned(2, two_at_once, "parts")
+    resumed = learned(4, 10**12, "parts")
+    assert torch.equal(whole.vectors, resumed.vectors)
+    for a, b in zip(whole.adapter.parameters(), resumed.adapter.parameters(), strict=True):
+        assert torch.equal(a, b)

@@ -18,7 +18,15 @@ from ar_core import TrainingSettings, prepare_subject
 from ar_core.control import Cancelled
 from ar_core.photos import Photo
 from ar_core.training import runs
-from ar_core.training.remembered import RunInUse, forget_run, forget_runs, remembered_runs
+from ar_core.training.remembered import (
+    RunInUse,
+    adopt_runs,
+    forget_run,
+    forget_runs,
+    remembered_names,
+    remembered_runs,
+    unused,
+)
 from ar_core.training.runs import Run
 from ar_core.training.settings import EMBEDDING, JOINT
 from ar_core.training.stages import Stage
@@ -222,3 +230,38 @@ def test_a_file_is_not_set_aside_because_memory_ran_out(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="allocate memory"):
         train(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_what_is_remembered_is_used_where_nothing_can_be_written(tmp_path, monkeypatch):
+    trained = train(tmp_path / "runs", 2)
+    photo = Photo("a", Image.new("RGB", (32, 32), "red"))
+    prepared = prepare_subject(toy_model(), [photo], "dog", runs=tmp_path / "runs")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    again = train(tmp_path / "runs", 2)
+    assert again.note == "remembered" and same(again, trained)
+    assert torch.equal(prepare_subject(toy_model(), [photo], "dog", runs=tmp_path / "runs").codes, prepared.codes)
+
+
+def test_class_pictures_that_a_training_used_count_as_used_today(tmp_path):
+    train(tmp_path, 2)
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (1, 1))
+    train(tmp_path, 4)
+    assert all(run.days < 1 for run in remembered_runs(tmp_path))
+
+
+def test_a_training_in_use_is_not_moved_and_half_a_copy_is_none(tmp_path):
+    """Another ComfyUI may work in the folder from which this one would move what it finds."""
+    train(tmp_path / "earlier", 2)
+    shutil.copytree(max((tmp_path / "earlier").glob("dog-*")), tmp_path / "earlier" / ".dog-x.moving")
+    folder = max((tmp_path / "earlier").glob("dog-*"))
+    with unused(folder):
+        adopt_runs(tmp_path / "earlier", tmp_path / "own")
+        assert folder.is_dir() and folder.name not in remembered_names(tmp_path / "own")
+    adopt_runs(tmp_path / "earlier", tmp_path / "own")
+    assert not folder.exists() and folder.name in remembered_names(tmp_path / "own")
+    assert not [name for name in remembered_names(tmp_path / "own") if name.startswith(".")]

@@ -102,6 +102,8 @@ def test_a_dropped_identifier_leaves_the_class_word():
     dropped = Identifier("[V]", "dog", 1040, 2, dropped=True)
     assert resolve_prompt("a photo of [V] on the beach", (dropped,)) == "a photo of dog on the beach"
     assert resolve_prompt("a photo of [V] Dogs on the beach", (dropped,)) == "a photo of Dogs on the beach"
+    for joint in ("-", " - ", "\u2011", "  "):
+        assert resolve_prompt(f"a photo of [V]{joint}dog on the beach", (dropped,)) == "a photo of dog on the beach"
 
 
 def test_identifier_tokens_replace_the_name_and_nothing_else():

@@ -1,5 +1,7 @@
 import logging
 import math
+import os
+import signal
 from dataclasses import dataclass, fields, replace
 
 import pytest
@@ -9,6 +11,7 @@ from safetensors.torch import load_file
 from toy import FAMILY, toy_model, toy_subject
 
 from ar_core import devices, memory
+from ar_core.commands.interruption import keyboard_interrupts
 from ar_core.control import Cancelled, never, silent
 from ar_core.model import ARModel
 from ar_core.personalization import Personalization, PersonalizationError
@@ -732,3 +735,24 @@ def test_of_every_setting_it_is_said_whether_it_decides():
 def test_every_setting_is_explained_and_every_strategy_has_stages():
     assert all(field.metadata["help"] for field in fields(TrainingSettings))
     assert set(STAGES) == set(STRATEGIES)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals between processes")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_inside_the_optimizers_step_loses_no_step(tmp_path, monkeypatch, number):
+    """It is held back until the step is counted."""
+    whole = run(tmp_path / "a", JOINT, 6)
+    update = Loop._update
+
+    def interrupted(self, total):
+        if self.step == 3:
+            os.kill(os.getpid(), number)
+        return update(self, total)
+
+    monkeypatch.setattr(Loop, "_update", interrupted)
+    with keyboard_interrupts(), pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "b", JOINT, 6)
+    monkeypatch.undo()
+    resumed = run(tmp_path / "b", JOINT, 6)
+    assert resumed.note == "went on from step 4"
+    assert same(whole, resumed) and whole.losses == resumed.losses

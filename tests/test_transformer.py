@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ar_core import layers
 from ar_core.architecture import TransformerConfig
-from ar_core.attention import Attention
+from ar_core.attention import Attention, scaled_dot_product
 from ar_core.cache import KVCache
 from ar_core.transformer import Transformer
 
@@ -251,3 +252,19 @@ def test_one_token_at_a_time_in_bfloat16_is_as_close_as_many():
     together = logits(model, ids)
     error = lambda got: float((got - expected).abs().mean() / expected.std())  # noqa: E731
     assert error(torch.cat(steps, 1)) < 2 * error(together) + 1e-3 and error(together) < 0.1
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_attention_takes_no_keyword_that_torch_2_4_lacks(kv_heads, monkeypatch):
+    """Another pack may also have put a function of its own there."""
+    real = F.scaled_dot_product_attention
+
+    def of_torch_2_4(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None):
+        return real(query, key, value, attn_mask, dropout_p, is_causal, scale=scale)
+
+    torch.manual_seed(0)
+    q = torch.randn(1, 3, 4, 8)
+    k, v = torch.randn(2, 1, 3, kv_heads, 8)
+    expected = scaled_dot_product(q, k, v, None)
+    monkeypatch.setattr(F, "scaled_dot_product_attention", of_torch_2_4)
+    assert torch.equal(scaled_dot_product(q, k, v, None), expected)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..files import UnreadableFile, read_json
 from .errors import CheckpointError
 from .reader import stored_keys
 
@@ -113,16 +113,15 @@ def find_parts(
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise CheckpointError(f"{path} is missing. Copy it from the model's repository.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return content
-        problem = "cannot be read (it is no JSON object)"
-    except FileNotFoundError:
-        problem = "is missing"
-    except (ValueError, OSError, RecursionError) as error:
-        problem = f"cannot be read ({error})"
-    raise CheckpointError(f"{path} {problem}. Copy it from the model's repository.")
+        content = read_json(path)
+    except UnreadableFile as error:
+        raise CheckpointError(f"{error} Copy it from the model's repository.") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} cannot be read (it is no JSON object). Copy it from the model's repository.")
+    return content
 
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,7 +78,10 @@ class Outcome:
 
 def run_benchmark(options: argparse.Namespace, model: ARModel, progress: Progress, cancel: Cancel) -> Outcome | None:
     """The whole benchmark, or this process's share of it under `accelerate launch`. None where nothing was scored."""
-    if options.threads:
+    if options.threads is not None:
+        most = os.cpu_count() or 1
+        if not 1 <= options.threads <= most:
+            raise ValueError(f"--threads is {options.threads}; it must be from 1 to {most}, this machine's processors.")
         torch.set_num_threads(options.threads)
     suite = chosen_suite(options)
     whole = read_suite(suite)

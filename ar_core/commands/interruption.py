@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from ..control import INTERRUPTIONS, in_main_thread
 
 
 class Interruption:
-    """A Cancel that follows Ctrl-C and SIGTERM: the first ends the run after this step, saving, the second at once."""
+    """A Cancel that follows Ctrl-C and SIGTERM: the first ends the run after this step, saving, the second at once.
+
+    A signal that is ignored stays so: a shell lets its background jobs ignore the Ctrl-C of what runs in front.
+    """
 
     def __init__(self) -> None:
         self.asked = False
-        if _in_main_thread():
-            for number in SIGNALS:
-                signal.signal(number, self._ask)
+        self.followed: list[signal.Signals] = []
+        if in_main_thread():
+            self.followed = [number for number in INTERRUPTIONS if signal.getsignal(number) != signal.SIG_IGN]
+        for number in self.followed:
+            signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
-        for each in SIGNALS:
+        for each in self.followed:
             signal.signal(each, signal.default_int_handler)
         print("\nStopping after this step (press Ctrl-C again to stop at once)", file=sys.stderr)
 
@@ -34,11 +38,11 @@ class Interruption:
 @contextmanager
 def keyboard_interrupts() -> Iterator[None]:
     """While this lasts, SIGTERM raises KeyboardInterrupt as Ctrl-C does; at the end the signals are as they were."""
-    if not _in_main_thread():
+    if not in_main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    if before[signal.SIGTERM] == signal.SIG_DFL:  # not where a host handles it, or `nohup` ignores it
+    before = {number: signal.getsignal(number) for number in INTERRUPTIONS}
+    if before[signal.SIGTERM] == signal.SIG_DFL:  # not where a host handles or ignores it
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -46,8 +50,3 @@ def keyboard_interrupts() -> Iterator[None]:
         for number, handler in before.items():
             if handler is not None:
                 signal.signal(number, handler)
-
-
-def _in_main_thread() -> bool:
-    """Where Python lets signals be handled."""
-    return threading.current_thread() is threading.main_thread()

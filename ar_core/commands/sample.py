@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ..batches import draw_in_batches
-from ..files import ensure_folder, free_path
+from ..files import ensure_folder, write_numbered
 from ..model import ARModel
 from ..personalization import Personalization
 from ..pngs import save_png
@@ -106,14 +107,22 @@ def run(options: argparse.Namespace) -> None:
             options=steps,
         ):
             for image in images:
-                path = free_path(options.out / f"{number:02d}_{settings.seed}_{k:02d}.png")
-                save_png(image, k, model, path)
-                print(path)
+                name = f"{number:02d}_{settings.seed}_{k:02d}.png"
+                print(write_numbered(options.out / name, partial(save_png, image, k, model, replace=False)))
                 k += 1
 
 
 def apply_files(model: ARModel, files: Sequence[Path], names: Sequence[str], strengths: Sequence[float]) -> ARModel:
-    """`model` with every personalization applied; a missing name is the saved one, a missing strength is 1."""
+    """`model` with every personalization applied; a missing name is the saved one, a missing strength is 1.
+
+    Raises ValueError for more names or strengths than files.
+    """
+    for option, values in (("--identifier", names), ("--strength", strengths)):
+        if len(values) > len(files):
+            raise ValueError(
+                f"{option} was given {len(values)} times, --personalization {len(files)} times: give one for each "
+                "personalization at most."
+            )
     for index, file in enumerate(files):
         strength = strengths[index] if index < len(strengths) else 1.0
         name = names[index] if index < len(names) else None

@@ -22,7 +22,7 @@ from typing import Any
 from ..batches import draw_in_batches
 from ..control import Cancel, Cancelled, Progress, never, silent
 from ..families.registry import FAMILIES
-from ..files import ensure_folder, json_hash, json_value, read_json, write_json
+from ..files import UnreadableFile, ensure_folder, json_hash, json_value, read_json, write_json
 from ..model import ARModel
 from ..photos import read_photos
 from ..pngs import save_png
@@ -206,7 +206,15 @@ class Benchmark:
         path = self._record_path(unit)
         if not path.exists():
             return None
-        return read_json(path)
+        try:
+            record = read_json(path)
+        except UnreadableFile as error:
+            log.warning("%s", error)
+            record = None
+        if isinstance(record, dict) and isinstance(record.get("asked"), dict) and "failed" in record:
+            return record
+        log.warning("%s does not say what was drawn: %s is drawn again", path, unit)
+        return None
 
     def _record_path(self, unit: Unit) -> Path:
         return self.folder(unit) / f"unit-{unit.seed}.json"

@@ -11,10 +11,13 @@ from pathlib import Path
 from PIL import Image
 
 from ..files import read_text
+from ..quoting import quoted
 from ..text import BRACKETED, Identifier, resolve_prompt
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 TABLE = "pictures.csv"
+LONGEST_SUBJECT = 80  # letters
+SEPARATORS = '/\\:*?"<>|'  # what some system reads in a file's name
 ADVICE = (
     "Write a pictures.csv with the columns file, subject, prompt beside the pictures, or name them like "
     '"dog__a_dog_in_the_jungle__0.png".'
@@ -79,8 +82,20 @@ def _from_table(folder: Path, table: Path, subject: str) -> list[Picture]:
             raise PicturesError(f"{table}, line {number}: the file {path} does not exist.")
         if not name or not row["prompt"]:
             raise PicturesError(f"{table}, line {number}: subject or prompt is empty.")
+        if not is_plain_name(name):
+            raise PicturesError(
+                f"{table}, line {number}: the subject {quoted(name)} cannot be part of a file name, as reports need "
+                f"it. Use letters, digits, spaces, - and _, at most {LONGEST_SUBJECT}."
+            )
         found.append(Picture(path, name, without_identifier(row["prompt"])))
     return found
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a subject's name can be that of a file, in the report's folder and nowhere else."""
+    if not name.isprintable() or name.startswith(".") or len(name) > LONGEST_SUBJECT:
+        return False
+    return not set(name) & set(SEPARATORS)
 
 
 def _rows(table: Path) -> list[dict[str, str]]:

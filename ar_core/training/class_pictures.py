@@ -36,6 +36,7 @@ def class_pictures(
 
     run = Run(runs, "class pictures", class_picture_fields(model, sentence, sampling))
     with run.locked(progress, cancel):
+        run.note_use()
         return collect_remembered(run, "prior", grid_of(model, size), count, drawn, seconds=0)
 
 

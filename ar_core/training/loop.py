@@ -11,7 +11,7 @@ from torch import nn
 
 from .. import cpu_products
 from ..adapters import attach_adapter
-from ..control import Cancel, Cancelled, Progress
+from ..control import Cancel, Cancelled, Progress, signals_held_back
 from ..transformer import Transformer
 from .examples import Batch
 from .loss import image_code_loss
@@ -115,7 +115,9 @@ class Loop:
                     f"Stopped at your request after {self.step} of {steps} steps; they are kept and training goes on "
                     "from there."
                 )
-            self._count(self._update(self._gradients()))
+            loss = self._gradients()
+            with signals_held_back():  # an optimizer that is interrupted leaves nothing that could be saved
+                self._count(self._update(loss))
             self._keep_if_due(steps, on_keep)
             progress(self.step, steps, f"loss {mean_of_last_losses(self.losses):.3f}")
 
@@ -175,7 +177,8 @@ class Loop:
         )
 
     def _save(self) -> None:
-        state = State(self.step, self.trainable.state_dict(), optimizer_tensors(self.optimizer), self.losses)
+        optimizer = optimizer_tensors(self.optimizer)
+        state = State(self.step, self.trainable.state_dict(), optimizer, self.losses, passes=str(self.passes))
         self.run.save(state)
         self.last_saved = self.step
 
@@ -183,8 +186,9 @@ class Loop:
         """Save while an error is on its way, which must arrive even where saving fails."""
         try:
             self._save()
-        except Exception:
-            log.exception("The training could not be saved at step %d", self.step)
+        except Exception as error:
+            log.warning("The training could not be saved at step %d: %s", self.step, error)
+            log.debug("Where it failed:", exc_info=True)
 
     def _fits(self, state: State) -> bool:
         """Whether the state is one of this training: a damaged file may be a readable one of something else."""

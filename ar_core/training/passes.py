@@ -26,18 +26,30 @@ class Passes:
         parameters = adapter_parameters(model.base, settings, stage)
         return learning_bytes(model, self.micro_batch, self.gradient_checkpointing, parameters, size)
 
+    def __str__(self) -> str:
+        """ "4 pairs at once", as a state on the disk says it."""
+        again = ", activations computed again" if self.gradient_checkpointing else ""
+        return f"{self.micro_batch} pairs at once{again}"
+
 
 def fitting_passes(
-    model: ARModel, settings: TrainingSettings, stage: str, free: int | None, size: Size | None = None
+    model: ARModel,
+    settings: TrainingSettings,
+    stage: str,
+    free: int | None,
+    size: Size | None = None,
+    earlier: str = "",
 ) -> Passes:
     """The settings' own, or where their micro_batch is 0 the quickest that fit into `free` bytes beside the weights.
 
-    Where nothing fits, or nobody knows what is free (None), those that need least. `size`: of the pictures; None is the
-    recipe's.
+    `earlier`: those of the steps before, which go first, so that a training that goes on ends as if it had never
+    stopped. Where nothing fits, or nobody knows what is free (None), those that need least. `size`: of the pictures;
+    None is the recipe's.
     """
     if settings.micro_batch:
         return Passes(settings.micro_batch, settings.gradient_checkpointing)
-    for passes in quickest_first(settings.batch_size, settings.gradient_checkpointing):
+    ways = quickest_first(settings.batch_size, settings.gradient_checkpointing)
+    for passes in sorted(ways, key=lambda way: str(way) != earlier):
         if free is not None and passes.bytes(model, settings, stage, size) <= free:
             return passes
     return Passes(1, True)

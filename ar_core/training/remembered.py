@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,9 +15,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout  # torch brings it
 
-from .runs import LOCKS, taken_lock
-
-RUN_FILE = "run.json"  # in every run's folder, see runs.py
+from ..files import UnreadableFile, read_json
+from .runs import LOCKS, RUN_FILE, taken_lock
 
 log = logging.getLogger(__name__)
 
@@ -49,17 +48,23 @@ class RememberedRun:
 
 def remembered_runs(root: Path) -> list[RememberedRun]:
     """Every run below `root`, the newest first."""
-    runs = [_read(path.parent) for path in Path(root).glob(f"*/{RUN_FILE}")]
+    runs = [_read(folder) for folder in _run_folders(root)]
     return sorted(runs, key=lambda run: run.used, reverse=True)
 
 
 def remembered_names(root: Path) -> list[str]:
     """The names of all runs below `root`, the newest first, of which only the times of run.json are looked at."""
     times = {}
-    for path in Path(root).glob(f"*/{RUN_FILE}"):
+    for folder in _run_folders(root):
         with suppress(OSError):
-            times[path.parent.name] = path.stat().st_mtime
+            times[folder.name] = (folder / RUN_FILE).stat().st_mtime
     return sorted(times, key=lambda name: times[name], reverse=True)
+
+
+def _run_folders(root: Path) -> list[Path]:
+    """The folders of all runs below `root`; hidden ones are being moved."""
+    folders = [path.parent for path in Path(root).glob(f"*/{RUN_FILE}")]
+    return sorted(folder for folder in folders if not folder.name.startswith("."))
 
 
 def _read(folder: Path) -> RememberedRun:
@@ -83,8 +88,8 @@ def _read(folder: Path) -> RememberedRun:
 def _fields(path: Path) -> dict[str, Any]:
     """What run.json says; nothing where it is damaged, which must not hide the run from who wants to delete it."""
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        fields = read_json(path)
+    except UnreadableFile:
         return {}
     return fields if isinstance(fields, dict) else {}
 
@@ -96,7 +101,7 @@ def forget_runs(root: Path) -> int:
     """
     runs = remembered_runs(root)
     for run in runs:
-        with unused(run):
+        with unused(run.folder):
             pass
     for run in runs:
         forget_run(run)
@@ -105,7 +110,7 @@ def forget_runs(root: Path) -> int:
 
 def forget_run(run: RememberedRun) -> None:
     """Delete one remembered training. Raises RunInUse where a process works on it."""
-    with unused(run) as lock:
+    with unused(run.folder) as lock:
         shutil.rmtree(run.folder)
         if lock is not None:
             with suppress(OSError):  # Windows keeps a file that is open
@@ -115,13 +120,13 @@ def forget_run(run: RememberedRun) -> None:
 
 
 @contextmanager
-def unused(run: RememberedRun) -> Iterator[FileLock | None]:
-    """Its lock, while this lasts; None where the file system has none. Raises RunInUse."""
+def unused(folder: Path) -> Iterator[FileLock | None]:
+    """The lock of a run's folder, while this lasts; None where the file system has none. Raises RunInUse."""
     try:
-        lock = taken_lock(run.folder)
+        lock = taken_lock(folder)
     except Timeout as error:
         raise RunInUse(
-            f"{run.folder} is being trained by another process. Stop it first, or wait until it ends."
+            f"{folder} is being trained by another process. Stop it first, or wait until it ends."
         ) from error
     try:
         yield lock
@@ -133,19 +138,20 @@ def unused(run: RememberedRun) -> Iterator[FileLock | None]:
 def adopt_runs(earlier: Path, root: Path) -> None:
     """Move the runs of `earlier`, where they were once kept, to `root`.
 
-    What cannot be moved stays where it is, and is trained again when it is asked for.
+    What cannot be moved, or is used, stays where it is, and is trained again when it is asked for.
     """
-    for path in sorted(Path(earlier).glob(f"*/{RUN_FILE}")):
-        place = Path(root) / path.parent.name
+    for folder in _run_folders(earlier):
+        place = Path(root) / folder.name
         if place.exists():
             continue
         try:
             Path(root).mkdir(parents=True, exist_ok=True)
-            _move(path.parent, place)
-        except OSError as error:
-            log.warning("The remembered training %s could not be moved to %s: %s", path.parent, root, error)
+            with unused(folder):
+                _move(folder, place)
+        except (OSError, RunInUse) as error:
+            log.warning("The remembered training %s could not be moved to %s: %s", folder, root, error)
         else:
-            log.info("Moved the remembered training %s to %s", path.parent, place)
+            log.info("Moved the remembered training %s to %s", folder, place)
     if not remembered_names(earlier):
         shutil.rmtree(Path(earlier) / LOCKS, ignore_errors=True)
     with suppress(OSError):
@@ -157,8 +163,7 @@ def _move(folder: Path, place: Path) -> None:
     try:
         os.rename(folder, place)
     except OSError:
-        copied = place.with_name(f".{place.name}.moving")
-        shutil.rmtree(copied, ignore_errors=True)
+        copied = place.with_name(f".{place.name}.{secrets.token_hex(4)}.moving")
         shutil.copytree(folder, copied)
         os.rename(copied, place)
         shutil.rmtree(folder, ignore_errors=True)

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,10 +36,11 @@ from ..files import (
     UnreadableFile,
     ensure_folder,
     json_hash,
+    json_text,
     prefixed,
     read_tensors,
+    read_text,
     remove_abandoned,
-    write_json,
     write_tensors,
     write_text,
 )
@@ -51,7 +53,9 @@ This deletes it, with all other remembered trainings in the folder above it:
 """
 # Names that versions before `files.atomic_write` gave to what they were writing, and the safetensors library gives.
 EARLIER_TEMPORARY = ("state.partial", "*.writing", ".tmp*")
+RUN_FILE = "run.json"  # in every run's folder
 LOCKS = ".locks"
+PASSES = "passes"  # a key of a state's metadata
 WAIT = 0.5  # seconds between two looks at a lock
 SAVE_SECONDS = 60.0  # between two savings of what is collected
 
@@ -67,6 +71,7 @@ class State:
     optimizer: dict[str, Tensor]
     losses: list[float]
     file: Path | None = None
+    passes: str = ""  # how the pairs went through the model, see passes.py
 
 
 @dataclass(frozen=True)
@@ -129,16 +134,31 @@ class Run:
                 lock.release()
 
     def open(self) -> None:
-        """Create the folder where it is missing, and remove what a killed process left in it. Only while `locked`."""
+        """Create the folder where it is missing, and note that it is used. Only while `locked`."""
         ensure_folder(self.folder / "steps")
-        for folder in (self.folder, self.folder / "steps"):
-            remove_abandoned(folder, *EARLIER_TEMPORARY, age=0)
-        write_text(self.folder / "READ ME.txt", README.format(root=self.root))
-        write_json(self.folder / "run.json", self.fields, sort_keys=True)
+        self.note_use()
+        texts = {
+            "READ ME.txt": README.format(root=self.root),
+            RUN_FILE: json_text(self.fields, indent=1, sort_keys=True),
+        }
+        for name, text in texts.items():
+            path = self.folder / name
+            if not _holds(path, text):
+                write_text(path, text)
+
+    def note_use(self) -> None:
+        """Note that it is used today (see remembered.py), and remove what a killed process left. Only while `locked`.
+
+        What is remembered can be used where nothing can be written.
+        """
+        with suppress(OSError):
+            for folder in (self.folder, self.folder / "steps"):
+                remove_abandoned(folder, *EARLIER_TEMPORARY, age=0)
+            os.utime(self.folder / RUN_FILE)
 
     def exists(self) -> bool:
         """Whether anything is remembered of it."""
-        return (self.folder / "run.json").exists()
+        return (self.folder / RUN_FILE).exists()
 
     def kept(self) -> list[int]:
         """Steps whose result was kept, in order."""
@@ -170,7 +190,8 @@ class Run:
         """Make `state` the one to go on from; the one before stays as a reserve."""
         tensors = prefixed("trainable.", state.trainable) | prefixed("optimizer.", state.optimizer)
         tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64, device="cpu")
-        write_tensors(self._newest, tensors, {"step": str(state.step)}, reserve=self._previous)
+        metadata = {"step": str(state.step), PASSES: state.passes}
+        write_tensors(self._newest, tensors, metadata, reserve=self._previous)
 
     def states(self) -> Iterator[State]:
         """The states that can be read, the newest first."""
@@ -182,7 +203,8 @@ class Run:
             if step is None or "losses" not in file.tensors:
                 self.set_aside(path, f"{path} is no state of a training.")
                 continue
-            yield State(step, file.part("trainable."), file.part("optimizer."), _losses(file), path)
+            passes = file.metadata.get(PASSES, "")
+            yield State(step, file.part("trainable."), file.part("optimizer."), _losses(file), path, passes)
 
     def latest_step(self) -> int | None:
         """The step of the newest readable state, None before the first."""
@@ -190,6 +212,13 @@ class Run:
         if file is None:
             return None
         return _step(file)
+
+    def latest_passes(self) -> str:
+        """How the pairs of the newest readable state's steps went through the model; "" where nothing says so."""
+        file = self._head()
+        if file is None:
+            return ""
+        return file.metadata.get(PASSES, "")
 
     def losses(self) -> list[float]:
         """The losses of all steps up to the newest readable state."""
@@ -228,6 +257,10 @@ class Run:
     def remember(self, name: str, value: Tensor) -> None:
         """Keep codes with the states under this name."""
         write_tensors(self.folder / f"{name}.safetensors", {name: value}, {})
+
+    def holds(self, name: str) -> bool:
+        """Whether anything is kept under this name."""
+        return (self.folder / f"{name}.safetensors").exists()
 
     def drop(self, name: str) -> None:
         """Delete what `remember` keeps under this name, where there is any."""
@@ -269,6 +302,14 @@ def taken_lock(folder: Path) -> FileLock | None:
     return lock
 
 
+def _holds(path: Path, text: str) -> bool:
+    """Whether a file is there and says this."""
+    try:
+        return read_text(path).strip() == text.strip()
+    except UnreadableFile:
+        return False
+
+
 def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """By name."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -304,6 +345,9 @@ def collect_remembered(
                 found = [codes]  # where there are both, one begins the other
     done = sum(map(len, found))
     if done >= count:
+        if run is not None and run.holds(unfinished):  # it was killed before the whole got its name
+            _remember_if_possible(run, name, found[0])
+            run.drop(unfinished)
         return found[0][:count]
     if found:
         log.info("%s: %d were made before, the others follow", name, done)
@@ -332,5 +376,6 @@ def _remember_if_possible(run: Run, name: str, value: Tensor) -> None:
     try:
         run.open()
         run.remember(name, value)
-    except Exception:
-        log.exception("%s could not be saved in %s", name, run.folder)
+    except Exception as error:
+        log.warning("%s could not be saved in %s: %s", name, run.folder, error)
+        log.debug("Where it failed:", exc_info=True)

@@ -170,7 +170,7 @@ class Stage:
             kept.remove(step)  # it could not be read after all
 
     def _remembered_result(self, trainable: Trainable, step: int, steps: int) -> StageResult:
-        self.run.open()  # which also removes what a killed process left
+        self.run.note_use()
         note = "remembered"
         if step != steps:
             note = f"remembered: the kept result nearest to {steps} steps is the one at {step}"
@@ -230,7 +230,8 @@ class Stage:
         if self.passes is not None:
             return self.passes
         free = training_room(self.model.device)
-        passes = fitting_passes(self.model, self.settings, self.name, free, self.subject.size)
+        earlier = self.run.latest_passes()
+        passes = fitting_passes(self.model, self.settings, self.name, free, self.subject.size, earlier)
         log.debug("%s: %s", self.name, passes)
         return passes
 

@@ -63,7 +63,7 @@ def prepare_subject(
     else:
         run = Run(Path(runs), "photos", fields)
         with run.locked(progress, cancel):
-            run.open()  # used today: see remembered.py
+            run.note_use()
             codes = _encode(model, photos, size, run, progress, cancel)
     photo_of = tuple(i // (1 + recipe.views) for i in range(len(codes)))
     return Subject(class_name, size, codes, photo_of, json_hash(fields))

@@ -53,13 +53,10 @@ def subjects_folder() -> Path:
 
 
 def runs_folder() -> Path:
-    """Where trainings are remembered; those of earlier versions, which lay elsewhere, are moved there."""
-    folder = own_folder(RUNS)
+    """Where trainings are remembered, to work there; those of versions before 0.2, which lay elsewhere, are moved."""
     for subjects in model_folders(SUBJECTS):
-        for earlier in (subjects / EARLIER_RUNS, subjects.parent / RUNS):
-            if earlier != folder:
-                adopt_runs(earlier, folder)
-    return folder
+        adopt_runs(subjects / EARLIER_RUNS, own_folder(RUNS))
+    return own_folder(RUNS)
 
 
 def input_folder() -> Path:
