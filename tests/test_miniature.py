@@ -21,8 +21,10 @@ from workshop.making.codebook import MovingAverageCodebook
 from workshop.making.export import export_miniature
 from workshop.world.captions import describe_scene
 from workshop.world.drawing import draw_scene
-from workshop.world.scenes import is_held_out, random_scene, wild_scene
+from workshop.world.held_out import is_held_out
+from workshop.world.random_scenes import random_scene
 from workshop.world.subjects import SUBJECTS, drawn_photos
+from workshop.world.training_scenes import wild_scene
 from workshop.world.vocabulary import CLASSES, COLOURS, PATTERNS, PLACES
 from workshop.world.words import CONTROL_TOKENS, build_tokenizer, control_tokens, known_words, training_captions
 

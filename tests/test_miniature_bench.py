@@ -23,7 +23,7 @@ from workshop.making.lessons import any_subject
 from workshop.making.scorers import BATCH, PairScorer, learn_tokenizer, partial_caption, similar_scenes
 from workshop.world import bench_data
 from workshop.world.drawing import draw_scene
-from workshop.world.scenes import random_scene
+from workshop.world.random_scenes import random_scene
 from workshop.world.subjects import SUBJECTS
 from workshop.world.vocabulary import FIGURES, PLACES
 

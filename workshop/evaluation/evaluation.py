@@ -25,7 +25,8 @@ from ..making.lessons import SIDE, any_subject, scene_attributes
 from ..making.loop import Log
 from ..world.captions import describe_scene
 from ..world.drawing import draw_scene
-from ..world.scenes import Scene, random_scene
+from ..world.random_scenes import random_scene
+from ..world.scenes import Scene
 from ..world.scenes import Subject as DrawnSubject
 from ..world.subjects import IN_RANGE, SUBJECTS, TUNING, drawn_photos
 from ..world.vocabulary import PLACES

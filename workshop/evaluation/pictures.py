@@ -10,7 +10,8 @@ from ar_core.model import ARModel
 from ar_core.photos import stack, unstack
 
 from ..making.lessons import any_subject
-from ..world.scenes import Scene, Subject, random_scene
+from ..world.random_scenes import random_scene
+from ..world.scenes import Scene, Subject
 
 BATCH = 16  # pictures at once
 DISTRACTORS = 15  # of a subject's own class

@@ -20,8 +20,9 @@ from ..machine import machine
 from ..making.lessons import any_subject
 from ..world.captions import with_article
 from ..world.drawing import draw_scene
-from ..world.scenes import Scene, Subject, in_colour, random_scene
-from ..world.vocabulary import ACCESSORIES, CLASSES, COLOURS, PATTERNS, PLACES
+from ..world.random_scenes import random_scene
+from ..world.scenes import Scene, Subject
+from ..world.vocabulary import ACCESSORIES, CLASSES, COLOURS, PATTERNS, PLACES, in_colour
 from .evaluation import REFERENCES, SIZE
 from .intervals import Numbers, interval_table, wilson_interval
 from .pictures import distractors_of_class, held_out_scenes, reconstructed_pictures

@@ -12,13 +12,16 @@ from PIL import Image
 from torch import Tensor
 
 from ..world.drawing import draw_scene
-from ..world.scenes import Scene, Subject, random_scene, random_subject, wild_scene
+from ..world.random_scenes import random_scene
+from ..world.random_subjects import free_subject, random_subject
+from ..world.reserved import resembles_unseen
+from ..world.scenes import Scene, Subject
 from ..world.vocabulary import ACCESSORIES, CLASSES, COLOURS, PATTERNS, PLACES
 
 SIDE = 64  # pixels of a picture
 BATCH = 64
 KINDS_AT_ONCE = 4  # classes in one batch of identities: most of the others are then of one's own class, as when judging
-WILD = 0.6  # share of subjects outside the captioned world
+FREE = 0.6  # share of subjects outside the captioned world
 # What a captioned scene has, and the values of each.
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "class": CLASSES,
@@ -77,7 +80,7 @@ def attribute_lesson(step: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def identity_lesson(step: int, seed: int) -> tuple[Tensor]:
-    """Pictures 2i and 2i + 1 show one subject of any colour and marking, at two places."""
+    """Pictures 2i and 2i + 1 show one subject of any colours, skin and marking, at two places."""
     rng = random.Random(f"identities {seed} {step}")
     kinds = rng.sample(CLASSES, KINDS_AT_ONCE)
     pictures = []
@@ -92,8 +95,10 @@ def identity_lesson(step: int, seed: int) -> tuple[Tensor]:
 
 
 def any_subject(rng: random.Random, kind: str | None = None) -> Subject:
-    """A subject of the captioned world or outside it, of class `kind` if given."""
+    """A subject of the captioned world or outside it, of class `kind` if given; none that evaluations personalize."""
+    if rng.random() < FREE:
+        return free_subject(rng, kind)
     while True:
-        subject = wild_scene(rng).subject if rng.random() < WILD else random_subject(rng, held_out=None)
-        if kind in (None, subject.kind):
+        subject = random_subject(rng, kind, held_out=None)
+        if not resembles_unseen(subject):
             return subject

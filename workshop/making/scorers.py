@@ -24,7 +24,8 @@ from ar_core.files import write_text
 
 from ..world.captions import TEMPLATES, WITH_ARTICLE, with_article
 from ..world.drawing import draw_scene
-from ..world.scenes import Scene, random_scene
+from ..world.random_scenes import random_scene
+from ..world.scenes import Scene, with_subject
 from ..world.vocabulary import PLACES
 from ..world.words import training_captions
 from .lessons import SIDE, blurred_like_decoded, identity_lesson, scene_attributes
@@ -123,14 +124,15 @@ def similar_scenes(rng: random.Random) -> list[Scene]:
         subject = first.subject
         changed = rng.choice(("place", "kind", "subject", "accessory"))
         if changed == "place":
-            found.append(replace(other, subject=subject))
+            found.append(with_subject(other, subject))
         elif changed == "kind" and not subject.accessory:
-            found.append(replace(other, subject=replace(subject, kind=other.subject.kind), place=first.place))
+            same = replace(subject, kind=other.subject.kind)
+            found.append(replace(with_subject(other, same), place=first.place))
         elif changed == "subject":
             found.append(replace(other, place=first.place))
         elif changed == "accessory" and other.subject.accessory and subject.accessory:
             new = {name: getattr(other.subject, name) for name in ("accessory", "accessory_colour", "accessory_words")}
-            found.append(replace(other, subject=replace(subject, **new), place=first.place))
+            found.append(replace(with_subject(other, replace(subject, **new)), place=first.place))
     return found
 
 
