@@ -87,7 +87,7 @@ def test_the_tokenizer_keeps_to_the_protocol():
     assert tokenizer.get_vocab_size() <= decoder_training.CONFIG.vocab_size
     assert tokenizer.decode(protocol.encode("Dog ü 狗")) == "Dog ü 狗"
     assert all(len(protocol.encode(f" {word}")) == 1 for word in (*CLASSES, *COLOURS))
-    assert {"dog", "wearing", "carpet"} <= set(known_words())
+    assert {"dog", "wearing", "carpet", "left", "right", "next"} <= set(known_words())
 
 
 def test_unseen_subjects_are_unseen():

@@ -8,7 +8,8 @@ import random
 from .vocabulary import COLOURS
 
 Colour = tuple[int, int, int]
-CLEARLY_APART = 110.0  # a distance at which one colour is easily seen on the other
+CLEARLY_APART = 110.0  # the distance and the difference in brightness from which one colour is easily seen on another
+CLEARLY_BRIGHTER = 40.0
 
 
 def colour_distance(one: Colour, other: Colour) -> float:
@@ -21,10 +22,15 @@ def nearest_colour_name(colour: Colour) -> str:
     return min(COLOURS, key=lambda name: colour_distance(colour, COLOURS[name]))
 
 
+def brightness(colour: Colour) -> float:
+    """How light it looks, 0..255."""
+    red, green, blue = colour
+    return 0.3 * red + 0.59 * green + 0.11 * blue
+
+
 def contrasting_colour(colour: Colour) -> Colour:
     """The second colour of a pattern whose caption names only the first: light on dark, dark on light."""
-    luminance = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
-    if luminance < 165:
+    if brightness(colour) < 165:
         return COLOURS["white"]
     return COLOURS["black"]
 
@@ -61,5 +67,11 @@ def any_colour_apart_from(rng: random.Random, others: list[Colour]) -> Colour:
     """One that is easily seen on each of `others`."""
     while True:
         colour = any_colour(rng)
-        if min(colour_distance(colour, other) for other in others) >= CLEARLY_APART:
+        if all(easily_seen(colour, other) for other in others):
             return colour
+
+
+def easily_seen(colour: Colour, ground: Colour) -> bool:
+    """Whether a shape of `colour` stands out on `ground`, also in a small picture."""
+    brighter = abs(brightness(colour) - brightness(ground))
+    return colour_distance(colour, ground) >= CLEARLY_APART and brighter >= CLEARLY_BRIGHTER

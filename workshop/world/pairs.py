@@ -11,8 +11,8 @@ from .vocabulary import PLACES
 ONE_IS_FREE = 0.12  # share of pairs of which a caption has no adjectives for one
 
 
-LEFT = (0.245, 0.275)  # where one stands, as a share of the width
-RIGHT = (0.725, 0.755)
+LEFT = (0.25, 0.275)  # where one stands, as a share of the width
+RIGHT = (0.725, 0.75)
 
 
 def pair_scene(rng: random.Random, subjects: tuple[Subject, Subject] | None = None, place: str | None = None) -> Scene:
@@ -49,10 +49,11 @@ def told_apart(one: Subject, other: Subject) -> bool:
 
 
 def _placed(rng: random.Random, subject: Subject, side: tuple[float, float]) -> Placed:
+    width, _ = subject.stretch
     return Placed(
         subject,
         x=rng.uniform(*side),
         y=rng.uniform(0.52, 0.66),
-        size=rng.uniform(0.42, 0.48),
+        size=rng.uniform(0.42, 0.47) / max(1.0, width),  # what is wide must fit, too
         flip=rng.random() < 0.5,
     )
