@@ -31,7 +31,7 @@ from ar_core.tables import markdown_table
 from ar_core.training.examples import Batch, make_training_batch
 from workshop.world.captions import describe_scene
 from workshop.world.drawing import draw_scene
-from workshop.world.scenes import random_scene
+from workshop.world.random_scenes import random_scene
 
 from .common.machine import machine
 from .decode import MINIATURE_CFG, MINIATURE_PROMPTS

@@ -3,7 +3,6 @@
 import functools
 import random
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,16 +12,16 @@ from safetensors.torch import load_file
 from ar_core.architecture import TransformerConfig
 from ar_core.families.miniature import MINIATURE
 from ar_core.text import NEUTRAL_TEMPLATES, TextTokenizer
-from workshop.evaluation import evaluation as evaluating
-from workshop.evaluation import intervals, judges
-from workshop.making import decoder_training, lessons, scorer_training, scorers, vq_training
+from workshop.making import decoder_training, scorer_training, scorers, vq_training
 from workshop.making.checkpointing import checkpoint_progress, lesson_weights, save_training
 from workshop.making.codebook import MovingAverageCodebook
 from workshop.making.export import export_miniature
 from workshop.world.captions import describe_scene
 from workshop.world.drawing import draw_scene
-from workshop.world.scenes import is_held_out, random_scene, wild_scene
+from workshop.world.held_out import is_held_out
+from workshop.world.random_scenes import random_scene
 from workshop.world.subjects import SUBJECTS, drawn_photos
+from workshop.world.training_scenes import wild_scene
 from workshop.world.vocabulary import CLASSES, COLOURS, PATTERNS, PLACES
 from workshop.world.words import CONTROL_TOKENS, build_tokenizer, control_tokens, known_words, training_captions
 
@@ -85,7 +84,7 @@ def test_the_tokenizer_keeps_to_the_protocol():
     assert tokenizer.get_vocab_size() <= decoder_training.CONFIG.vocab_size
     assert tokenizer.decode(protocol.encode("Dog ü 狗")) == "Dog ü 狗"
     assert all(len(protocol.encode(f" {word}")) == 1 for word in (*CLASSES, *COLOURS))
-    assert {"dog", "wearing", "carpet"} <= set(known_words())
+    assert {"dog", "wearing", "carpet", "left", "right", "next"} <= set(known_words())
 
 
 def test_unseen_subjects_are_unseen():
@@ -221,38 +220,7 @@ def test_the_codebook_follows_its_vectors_and_revives_dead_rows():
     assert rows[1].item() == 4  # nobody used row 1: it was moved onto a current vector
 
 
-# ---------------------------------------------------------------- evaluation
-
-
-@pytest.mark.parametrize(
-    "judge, lesson", [("AttributeJudge", "attribute_lesson"), ("IdentityJudge", "identity_lesson")]
-)
-def test_the_judges_learn(judge, lesson, monkeypatch):
-    monkeypatch.setattr(lessons, "BATCH", 16)
-    torch.manual_seed(0)
-    judge = getattr(judges, judge)()
-    lesson = getattr(lessons, lesson)(0, 0)
-    pictures = lesson[0]
-    assert 200_000 < sum(parameter.numel() for parameter in judge.parameters()) < 400_000
-    assert pictures.shape == (16, 3, 64, 64) and pictures.min() >= 0 and pictures.max() <= 1
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3)
-    losses = []
-    for _ in range(8):
-        loss = judge.loss(*lesson)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.7 * losses[0]
-
-
-def test_the_judges_training_goes_on_as_if_it_had_never_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(lessons, "BATCH", 8)
-    whole = judges.train_judges(tmp_path / "whole", 4, **SILENT)
-    judges.train_judges(tmp_path / "parts", 2, **SILENT)
-    parts = judges.train_judges(tmp_path / "parts", 4, **SILENT)
-    for one, other in zip(whole, parts, strict=True):
-        assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+# ---------------------------------------------------------------- scorers
 
 
 def test_the_pair_scorers_training_goes_on_with_its_own_tokenizer(tmp_path, monkeypatch):
@@ -265,70 +233,3 @@ def test_the_pair_scorers_training_goes_on_with_its_own_tokenizer(tmp_path, monk
     parts = scorer_training.train_scorer("pairs", tmp_path / "parts", 2, **SILENT).state_dict()
     whole = scorer_training.train_scorer("pairs", tmp_path / "whole", 2, **SILENT).state_dict()
     assert all(torch.equal(whole[name], value) for name, value in parts.items())
-
-
-def test_an_identity_lesson_shows_pairs_of_few_classes_at_two_places(monkeypatch):
-    drawn = []
-    monkeypatch.setattr(lessons, "draw_scene", lambda scene, size: drawn.append(scene) or draw_scene(scene, size))
-    lessons.identity_lesson(0, 0)
-    assert len({scene.subject.kind for scene in drawn}) == lessons.KINDS_AT_ONCE
-    for one, other in zip(drawn[::2], drawn[1::2], strict=True):
-        assert (
-            one.place != other.place
-            and one.subject.colour == other.subject.colour
-            and one.subject.build == other.subject.build
-        )
-    assert any(
-        one.subject != other.subject for one, other in zip(drawn[::2], drawn[1::2], strict=True)
-    )  # an accessory came off
-
-
-def evaluation(folder, **effort):
-    model = SimpleNamespace(transformer=torch.nn.Linear(1, 1), image_tokenizer=torch.nn.Linear(1, 1), family=MINIATURE)
-    torch.nn.init.zeros_(model.transformer.weight), torch.nn.init.zeros_(model.transformer.bias)
-    model.image_tokenizer.load_state_dict(model.transformer.state_dict())
-    judge = model.transformer
-    return evaluating.Evaluation(model, judge, judge, evaluating.Effort(**effort), folder, folder / "sheets", **SILENT)
-
-
-def test_a_part_is_measured_again_only_when_something_else_is_asked(tmp_path):
-    measured = []
-
-    def reconstruction():
-        measured.append(1)
-        return {"number": len(measured)}
-
-    assert evaluation(tmp_path)._part(reconstruction) == {"number": 1}
-    assert evaluation(tmp_path)._part(reconstruction) == {"number": 1}
-    assert evaluation(tmp_path, images=7)._part(reconstruction) == {"number": 2}
-    assert evaluation(tmp_path).folder != evaluation(tmp_path, training={"layer_steps": 1}).folder
-
-
-def test_the_nearest_subject_is_the_one_retrieved(tmp_path):
-    judged = evaluation(tmp_path)
-    judged.identity = SimpleNamespace(vectors=lambda pictures: torch.tensor([[1.0, 0.0]]))
-    own, other = torch.tensor([[0.6, 0.8], [1.0, 0.0]]), torch.tensor([[0.9, 0.1], [0.3, 0.7]])
-    assert judged._retrieved(None, [own, other]) and not judged._retrieved(None, [other, own])
-
-
-def test_a_summary_weighs_subjects_equally():
-    table = evaluating.summarize_hits({"purple_mug": [[1, 0], [1, 1]], "cream_cat": [[0, 1], [0, 1], [0, 1], [1, 1]]})
-    assert table["subjects"]["purple_mug"] == {"identity": 1, "place": 0.5, "both": 0.5}
-    assert table["in range"]["identity"] == [1, 1, 1] and table["out of range"]["both"][0] == 0.25
-    assert table["all"]["identity"][0] == 0.625 and table["all"]["identity"][1:] == [0.25, 1]
-
-
-def test_intervals():
-    assert intervals.wilson_interval(8, 10) == [0.8, 0.4902, 0.9433]  # Wilson's interval, by hand
-    assert intervals.wilson_interval(0, 10)[1] == 0
-    mean, low, high = intervals.mean_interval([1.0, 2.0, 3.0])
-    assert mean == 2 and 1 <= low < 2 < high <= 3
-    assert (low, high) == (1, 3)  # three equal lots fall together in 1 of 27 draws, more often than 1 in 40
-    assert intervals.mean_interval([5.0, 5.0]) == [5, 5, 5]
-
-
-def test_accuracies_count_all_three_together():
-    truth = [{"class": "dog", "colour": "red", "place": "beach"}] * 4
-    seen = [*truth[:2], {**truth[0], "colour": "blue"}, {**truth[0], "place": "snow"}]
-    table = evaluating.judged_accuracies(truth, seen)
-    assert table["class"][0] == 1 and table["colour"][0] == 0.75 and table["class & colour & place"][0] == 0.5

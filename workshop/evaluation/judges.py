@@ -1,31 +1,28 @@
-"""Two small judges that measure the miniature: what a picture shows, and whom.
+"""Three small judges that measure the miniature: what a picture shows, whom, and who stands left and who right.
 
-Both are supervised on drawings, blurred as the image tokenizer blurs. They are tools of one table: their numbers
+All are supervised on drawings, blurred as the image tokenizer blurs. They are tools of one table: their numbers
 compare with nothing published, and the identity judge is partly a judge of colour, so it is read together with the
-place that the other one sees.
+place and the marking that the attribute judge sees.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..making.lessons import ATTRIBUTES, attribute_lesson, identity_lesson, pictures_as_input
-from ..making.loop import Lesson, Log, Step, Training, with_peak
+from ..making.facts import ATTRIBUTES, SIDE_ATTRIBUTES, SIDES
+from ..making.lessons import UNKNOWN
 from ..making.losses import pair_loss
-from ..making.schedules import warm_up_and_fall
+from ..making.softness import PAIR_SIDE, pictures_as_input
 
 WIDTH = 128  # features
-LEARNING_RATE = 2e-3
-WARM_UP = 50  # steps
+HALF = 54  # pixels of PAIR_SIDE that show one side: a little more than half, so that nobody is cut off
 
 
 class Eye(nn.Sequential):
-    """Images (B, 3, 64, 64) in 0..1 to features (B, WIDTH)."""
+    """Images (B, 3, height, width) in 0..1, of about 64 pixels a side, to features (B, WIDTH)."""
 
     def __init__(self) -> None:
         layers: list[nn.Module] = [nn.PixelUnshuffle(2)]  # a convolution over all pixels costs five times as much
@@ -34,30 +31,48 @@ class Eye(nn.Sequential):
         super().__init__(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(96 * 16, WIDTH), nn.ReLU())
 
 
+def heads_of(attributes: dict[str, tuple[str, ...]]) -> nn.ModuleDict:
+    """A linear layer for each attribute: features to logits of its values."""
+    return nn.ModuleDict({name: nn.Linear(WIDTH, len(values)) for name, values in attributes.items()})
+
+
+def labels_loss(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
+    """Cross-entropy summed over attributes; `labels` (B, attributes), UNKNOWN where nothing is asked."""
+    total = torch.zeros(())
+    for index, by_value in enumerate(logits.values()):
+        asked = labels[:, index] != UNKNOWN
+        if asked.any():  # else the mean over nothing would be NaN
+            total = total + F.cross_entropy(by_value[asked], labels[asked, index])
+    return total
+
+
+def answers_of(logits: dict[str, Tensor], attributes: dict[str, tuple[str, ...]]) -> list[dict[str, str]]:
+    """The likeliest value of every attribute, for each row of the logits."""
+    chosen = {name: by_value.argmax(1).tolist() for name, by_value in logits.items()}
+    rows = len(next(iter(chosen.values())))
+    return [{name: attributes[name][indices[row]] for name, indices in chosen.items()} for row in range(rows)]
+
+
 class AttributeJudge(nn.Module):
-    """Logits for every attribute of a picture."""
+    """Logits for every attribute of a picture of one subject."""
 
     def __init__(self) -> None:
         super().__init__()
         self.eye = Eye()
-        self.heads = nn.ModuleDict({name: nn.Linear(WIDTH, len(values)) for name, values in ATTRIBUTES.items()})
+        self.heads = heads_of(ATTRIBUTES)
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         features = self.eye(pictures)
         return {name: head(features) for name, head in self.heads.items()}
 
     def loss(self, pictures: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of all attributes; `labels` (B, attributes)."""
-        total = torch.zeros(())
-        for index, logits in enumerate(self(pictures).values()):
-            total = total + F.cross_entropy(logits, labels[:, index])
-        return total
+        """Of an attribute lesson."""
+        return labels_loss(self(pictures), labels)
 
     @torch.no_grad()
     def answers(self, images: list[Image.Image]) -> list[dict[str, str]]:
         """What each picture shows, in the words of `scene_attributes`."""
-        chosen = {name: logits.argmax(1).tolist() for name, logits in self(pictures_as_input(images)).items()}
-        return [{name: ATTRIBUTES[name][indices[i]] for name, indices in chosen.items()} for i in range(len(images))]
+        return answers_of(self(pictures_as_input(images)), ATTRIBUTES)
 
 
 class IdentityJudge(nn.Module):
@@ -81,38 +96,36 @@ class IdentityJudge(nn.Module):
         return self(pictures_as_input(images))
 
 
-def train_judges(folder: Path, steps: int, seed: int = 0, log: Log = print) -> tuple[AttributeJudge, IdentityJudge]:
-    """Train the attribute judge for `steps` steps and the identity judge, which learns sooner, for half as many.
+class PairJudge(nn.Module):
+    """Logits for what stands at either side of a picture: one eye looks at each half by itself.
 
-    Checkpoints into `folder`, and goes on from checkpoints there.
+    So it can only tell sides apart by looking there, and what it learns at one side it knows at the other.
     """
-    torch.manual_seed(seed)
-    attributes = AttributeJudge()
-    train_judge(attributes, attribute_lesson, folder / "attribute_judge.safetensors", steps, seed, log)
-    torch.manual_seed(seed)
-    identity = IdentityJudge()
-    train_judge(identity, identity_lesson, folder / "identity_judge.safetensors", (steps + 1) // 2, seed, log)
-    return attributes, identity
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.eye = Eye()
+        self.heads = heads_of(SIDE_ATTRIBUTES)
 
-def train_judge(
-    judge: AttributeJudge | IdentityJudge, lesson: Lesson, path: Path, steps: int, seed: int, log: Log
-) -> None:
-    """Train a judge to the end, from its checkpoint at `path` where there is one."""
+    def forward(self, pictures: Tensor) -> dict[str, dict[str, Tensor]]:
+        """By side and attribute; `pictures` (B, 3, PAIR_SIDE, PAIR_SIDE)."""
+        halves = torch.cat([pictures[..., :HALF], pictures[..., -HALF:]])  # (2B, 3, PAIR_SIDE, HALF), left ones first
+        features = self.eye(halves).chunk(len(SIDES))
+        return {
+            side: {name: head(seen) for name, head in self.heads.items()}
+            for side, seen in zip(SIDES, features, strict=True)
+        }
 
-    def compute(step: int) -> Step:
-        loss = judge.loss(*lesson(step, seed))
-        return Step(loss, loss.item())
+    def loss(self, pictures: Tensor, labels: Tensor) -> Tensor:
+        """Of a pair lesson; `labels` (B, 2, side's attributes)."""
+        total = torch.zeros(())
+        for index, logits in enumerate(self(pictures).values()):
+            total = total + labels_loss(logits, labels[:, index])
+        return total
 
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=1.0, weight_decay=0.01)
-    training = Training(
-        judge,
-        [with_peak(optimizer, LEARNING_RATE)],
-        path,
-        steps,
-        compute,
-        schedule=lambda step: warm_up_and_fall(step, steps, WARM_UP, 0.5 * steps),
-        log=log,
-    )
-    training.run(training.resume())
-    judge.eval()
+    @torch.no_grad()
+    def answers(self, images: list[Image.Image]) -> list[dict[str, dict[str, str]]]:
+        """What stands at either side of each picture, in the words of `side_attributes`."""
+        logits = self(pictures_as_input(images, PAIR_SIDE))
+        by_side = [answers_of(logits[side], SIDE_ATTRIBUTES) for side in SIDES]
+        return [dict(zip(SIDES, both, strict=True)) for both in zip(*by_side, strict=True)]

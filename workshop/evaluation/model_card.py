@@ -1,42 +1,59 @@
-"""The miniature's model card: what it is, how it was trained, and what was measured."""
+"""The miniature's model card: what it is, how it was trained, and what was measured. Other editions stand beside it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ar_core.files import read_json, write_json, write_text
-from ar_core.model import ARModel
-from ar_core.tables import markdown_table
 
 from ..machine import machine
-from ..world.subjects import SUBJECTS
-from .evaluation import CONDITIONS, MEASURES, PHOTOS, REFERENCES, Effort
-from .intervals import interval_table, interval_text
-from .pictures import DISTRACTORS
+from .card_differences import differences_section
+from .card_personalization import personalization_section
+from .ceilings import DRAWINGS, RECONSTRUCTIONS
+from .editions import Edition, rows_of_editions
+from .galleries import REFERENCES
+from .intervals import interval_table
+from .pictures import DISTRACTORS, SIBLINGS
 
 UNRECORDED = {"settings, seed, steps, time, machine": "not recorded"}
 
 
-def write_card(out: Path, training: Path, model: ARModel, effort: Effort, table: dict[str, Any]) -> None:
-    """`table.json` and `MODEL_CARD.md` in `out`. `training`: the folder with the record of the training."""
+def write_card(out: Path, training: Path, editions: Sequence[Edition]) -> None:
+    """`table.json` and `MODEL_CARD.md` of the first of the editions in `out`, beside the others.
+
+    `training`: the folder with the record of its training.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    whole = {"fingerprint": model.fingerprint, "effort": asdict(effort), "machine": machine(), **table}
-    write_json(out / "table.json", whole)
+    numbers = {edition.name: edition.as_json() for edition in editions}
+    effort = asdict(editions[0].setup.effort)
+    write_json(out / "table.json", {"effort": effort, "machine": machine(), "editions": numbers})
     record = training / "training.json"
-    recorded = read_json(record) if record.exists() else UNRECORDED
-    personalized = NOT_PERSONALIZED
-    if effort.subjects:
-        personalized = personalization_section(model, effort, table["personalization"])
-    lines = [*card_introduction(model, effort, recorded), *judges_section(table), *personalized, *LIMITS]
-    write_text(out / "MODEL_CARD.md", "\n".join(lines))
+    recorded = UNRECORDED
+    if record.exists():
+        recorded = read_json(record)
+    lines = [
+        *card_introduction(editions, recorded),
+        *judges_section(editions),
+        *reconstruction_section(editions),
+        *samples_section(editions),
+        *personalization_section(editions),
+    ]
+    for older in editions[1:]:
+        lines += differences_section(editions[0], older)
+    write_text(out / "MODEL_CARD.md", "\n".join([*lines, *LIMITS]))
 
 
-def card_introduction(model: ARModel, effort: Effort, recorded: dict[str, Any]) -> list[str]:
+def card_introduction(editions: Sequence[Edition], recorded: dict[str, Any]) -> list[str]:
     """What the model is, and how it was trained."""
+    first = editions[0]
+    compared = []
+    for other in editions[1:]:
+        compared.append(f"Beside it, under the same judges and scorers: the {other.name}, `{other.fingerprint}`.")
     trial = []
-    if effort.training:
+    if first.setup.effort.training:
         trial = [
             "**A trial run of the evaluation with shortened trainings: these numbers say nothing about the model.**",
             "",
@@ -44,7 +61,7 @@ def card_introduction(model: ARModel, effort: Effort, recorded: dict[str, Any]) 
     return [
         "# The miniature",
         "",
-        f"Licence: {model.family.licence}",
+        f"Licence: {first.setup.model.family.licence}",
         "",
         "A small auto-regressive text-to-image model of drawn scenes (96 px, 16x16 codes) in the file layout of "
         "Lumina-mGPT 7B.",
@@ -52,7 +69,8 @@ def card_introduction(model: ARModel, effort: Effort, recorded: dict[str, Any]) 
         "drawings made by",
         "`workshop/world/`; it has never seen a photograph.",
         "",
-        f"Fingerprint `{model.fingerprint}`. Measured by `python -m workshop.evaluation.evaluate` on {machine()}.",
+        f"Fingerprint `{first.fingerprint}`. Measured by `python -m workshop.evaluation.evaluate` on {machine()}.",
+        *compared,
         "Brackets hold 95 % intervals.",
         "",
         *trial,
@@ -63,69 +81,71 @@ def card_introduction(model: ARModel, effort: Effort, recorded: dict[str, Any]) 
     ]
 
 
-def judges_section(table: dict[str, Any]) -> list[str]:
-    """The sections on judges, image tokenizer and samples."""
-    fidelity = [f"- {name}: {interval_text(value)}" for name, value in table["reconstruction"].items()]
-    retrieval = "; ".join(f"{name} {interval_text(value)}" for name, value in table["judges"]["retrieval"].items())
+def judges_section(editions: Sequence[Edition]) -> list[str]:
+    """What the judges themselves get right."""
     return [
         "## The judges",
         "",
-        "Two small networks trained on drawings measure everything below. Their own share of right answers about "
+        "Three small networks trained on drawings measure most of what follows. Their own share of right answers about "
         "scenes that the",
         "miniature's training left out, as drawn and after the image tokenizer: the most that samples could reach.",
         "",
-        *interval_table({name: table["judges"][name] for name in ("drawings", "reconstructions")}),
+        *_table_of_ceilings(editions, "single"),
         "",
-        f"A new picture of a subject is nearest to its own {REFERENCES} pictures and not to those of {DISTRACTORS} "
-        "others of its class",
-        f"(chance {1 / (DISTRACTORS + 1):.2f}): {retrieval}.",
+        "Two subjects side by side. Pair right: both classes and colours, each at the side that was asked for.",
+        "Classes, classes & colours: wherever they stand. Sides: what is seen fits better as asked than the other way "
+        "round.",
+        "A single subject in the middle stands at neither side.",
         "",
-        "## Reconstruction (PSNR in dB, mean per image)",
+        *_table_of_ceilings(editions, "pairs"),
         "",
-        *fidelity,
+        "What marks a free subject:",
         "",
+        *_table_of_ceilings(editions, "markings"),
+        "",
+        f"A new picture of a subject is nearest to its own {REFERENCES} pictures and not to those of "
+        f"{DISTRACTORS + SIBLINGS} others of its class, {SIBLINGS}",
+        f"of which have its very colours and another marking or skin (chance {1 / (DISTRACTORS + SIBLINGS + 1):.2f}):",
+        "",
+        *_table_of_ceilings(editions, "retrieval"),
+        "",
+    ]
+
+
+def _table_of_ceilings(editions: Sequence[Edition], asked: str) -> list[str]:
+    """Drawings are the same for every edition; what a tokenizer makes of them is not."""
+    drawings = interval_table({DRAWINGS: editions[0].table["judges"][asked][DRAWINGS]})
+    decoded = rows_of_editions(editions, lambda table: {RECONSTRUCTIONS: table["judges"][asked][RECONSTRUCTIONS]})
+    return [*drawings, *interval_table(decoded)[2:]]
+
+
+def reconstruction_section(editions: Sequence[Edition]) -> list[str]:
+    """What the image tokenizer loses."""
+    rows = rows_of_editions(editions, lambda table: {"PSNR": table["reconstruction"]})
+    return ["## Reconstruction (PSNR in dB, mean per image)", "", *interval_table(rows), ""]
+
+
+def samples_section(editions: Sequence[Edition]) -> list[str]:
+    """What the base model draws."""
+    recipe = editions[0].setup.cfg
+    return [
         "## Samples of held-out combinations",
         "",
-        "Class, colour and pattern never occurred together in training.",
+        "Class, colour and pattern never occurred together in training. By strength of guidance; the recipe's own is "
+        f"{recipe:g}.",
         "",
-        *interval_table(table["samples"]),
+        *interval_table(rows_of_editions(editions, lambda table: table["samples"])),
         "",
-    ]
-
-
-def personalization_section(model: ARModel, effort: Effort, table: dict[str, Any]) -> list[str]:
-    """The section on personalization."""
-    recipe = model.family.recipe
-    others = DISTRACTORS + len(SUBJECTS) - 1
-    seeds = ", ".join(map(str, effort.seeds))
-    lines = [
-        "## Personalization of unseen subjects",
+        "## Samples of two subjects with positions",
         "",
-        f"{len(effort.subjects)} subjects, {PHOTOS} photos each, {effort.places} places that no photo shows, training "
-        f"seeds {seeds};",
-        f"cfg {recipe.cfg:g}, top-k {recipe.top_k}.",
-        f"Identity: the picture is nearest to the subject's photos among {others} others, {DISTRACTORS} of them of its "
-        "class. Place: the",
-        "attribute judge sees the place that was asked for. Read both together: copying a photo gives identity without "
-        "place.",
-        "Intervals: bootstrap over subjects, of which there are few.",
+        'As in "a red mug to the left of a blue cat on the beach". Seen: each of the two occurs in training. Held out: '
+        "neither does.",
+        "",
+        *interval_table(rows_of_editions(editions, lambda table: table["pairs"])),
         "",
     ]
-    for group in ("in range", "out of range", "all"):
-        rows = {f"{condition} ({meaning})": table[condition][group] for condition, meaning in CONDITIONS.items()}
-        lines += [f"### {group}", "", *interval_table(rows), ""]
-    rows_by_subject = []
-    for name in effort.subjects:
-        cells = [name]
-        for condition in CONDITIONS:
-            rates = table[condition]["subjects"][name]
-            cells.append(" / ".join(f"{rates[measure]:.2f}" for measure in MEASURES))
-        rows_by_subject.append(cells)
-    by_subject = markdown_table(["", *CONDITIONS], rows_by_subject)
-    return [*lines, "### By subject: identity / place / both", "", *by_subject, ""]
 
 
-NOT_PERSONALIZED = ["## Personalization of unseen subjects", "", "Not measured for this version yet.", ""]
 LIMITS = [
     "## Limits",
     "",

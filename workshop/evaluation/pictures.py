@@ -9,11 +9,17 @@ from PIL import Image
 from ar_core.model import ARModel
 from ar_core.photos import stack, unstack
 
-from ..making.lessons import any_subject
-from ..world.scenes import Scene, Subject, random_scene
+from ..making.lessons import captioned_pair
+from ..making.siblings import any_subject, sibling
+from ..world.pairs import pair_scene
+from ..world.random_scenes import random_scene
+from ..world.scenes import Scene, Subject
 
+SIZE = 96  # pixels of the miniature's pictures
+CELL = 144  # pixels of a sheet's pictures
 BATCH = 16  # pictures at once
 DISTRACTORS = 15  # of a subject's own class
+SIBLINGS = 3  # others that differ from a subject in its marking or its skin alone
 
 
 def held_out_scenes(count: int, seed: str) -> list[Scene]:
@@ -22,9 +28,16 @@ def held_out_scenes(count: int, seed: str) -> list[Scene]:
     return [random_scene(rng, held_out=True) for _ in range(count)]
 
 
-def distractors_of_class(rng: random.Random, kind: str) -> list[Subject]:
-    """Others that a subject of this class must be told from."""
-    return [any_subject(rng, kind) for _ in range(DISTRACTORS)]
+def paired_scenes(count: int, seed: str, held_out: bool) -> list[Scene]:
+    """Scenes of two captioned subjects: combinations that training shows, or both such as it leaves out."""
+    rng = random.Random(f"{seed}, held out: {held_out}")
+    return [pair_scene(rng, captioned_pair(rng, held_out)) for _ in range(count)]
+
+
+def distractors(rng: random.Random, subject: Subject) -> list[Subject]:
+    """Others of its class that a subject must be told from; the last SIBLINGS have its colours."""
+    others = [any_subject(rng, subject.kind) for _ in range(DISTRACTORS)]
+    return others + [sibling(rng, subject) for _ in range(SIBLINGS)]
 
 
 def reconstructed_pictures(model: ARModel, images: list[Image.Image]) -> list[Image.Image]:

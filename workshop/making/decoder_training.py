@@ -26,7 +26,8 @@ from ar_core.transformer import Transformer
 
 from ..world.captions import random_caption
 from ..world.drawing import draw_scene
-from ..world.scenes import Scene, random_scene
+from ..world.scenes import Scene
+from ..world.training_scenes import training_scene
 from ..world.words import FIRST_CODE
 from .checkpointing import checkpoint_progress
 from .loop import Log, Step, Training, with_peak
@@ -49,9 +50,9 @@ LEARNING_RATE = 2e-3
 logger = logging.getLogger(__name__)
 
 
-def training_scene(index: int, seed: int) -> Scene:
+def numbered_scene(index: int, seed: int) -> Scene:
     """Scene number `index`, always the same."""
-    return random_scene(random.Random(f"decoder {seed} {index}"))
+    return training_scene(random.Random(f"decoder {seed} {index}"))
 
 
 def tokenise_scenes(tokenizer: ImageTokenizer, folder: Path, count: int, seed: int = 0, log: Log = print) -> np.ndarray:
@@ -64,7 +65,7 @@ def tokenise_scenes(tokenizer: ImageTokenizer, folder: Path, count: int, seed: i
         block = range(len(done), min(count, len(done) + 2048))
         codes = []
         for start in range(block.start, block.stop, 32):
-            images = [np.array(draw_scene(training_scene(i, seed))) for i in range(start, min(start + 32, block.stop))]
+            images = [np.array(draw_scene(numbered_scene(i, seed))) for i in range(start, min(start + 32, block.stop))]
             with torch.autocast("cpu", torch.bfloat16):
                 codes.append(tokenizer.encode(torch.from_numpy(np.stack(images)).float() / 255))
         done = np.concatenate([done, torch.cat(codes).numpy().astype(np.uint16)])
@@ -101,7 +102,7 @@ class Batches:
         sequences = []
         for _ in range(BATCH):
             index = rng.randrange(len(self.codes))
-            caption = random_caption(rng, training_scene(index, self.seed))
+            caption = random_caption(rng, numbered_scene(index, self.seed))
             prompt = protocol.prompt(caption, size)
             if rng.random() < UNCAPTIONED:
                 prompt = protocol.unguided(prompt)

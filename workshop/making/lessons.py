@@ -4,85 +4,69 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from io import BytesIO
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..world.drawing import draw_scene
-from ..world.scenes import Scene, Subject, random_scene, random_subject, wild_scene
-from ..world.vocabulary import ACCESSORIES, CLASSES, COLOURS, PATTERNS, PLACES
+from ..world.pairs import pair_scene, told_apart
+from ..world.random_scenes import random_scene
+from ..world.random_subjects import free_subject, random_subject, with_marking
+from ..world.scenes import Scene, Subject
+from ..world.vocabulary import CLASSES, PLACES
+from .facts import ATTRIBUTES, SIDE_ATTRIBUTES, SIDES, scene_attributes, side_attributes
+from .siblings import any_subject, sibling
+from .softness import PAIR_SIDE, SIDE, blurred_like_decoded, pictures_as_input
 
-SIDE = 64  # pixels of a picture
 BATCH = 64
 KINDS_AT_ONCE = 4  # classes in one batch of identities: most of the others are then of one's own class, as when judging
-WILD = 0.6  # share of subjects outside the captioned world
-# What a captioned scene has, and the values of each.
-ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "class": CLASSES,
-    "colour": tuple(COLOURS),
-    "pattern": PATTERNS,
-    "place": tuple(PLACES),
-    "accessory": ("", *ACCESSORIES),
-}
+SIBLINGS = 0.3  # share of a batch's subjects that differ from another one in their marking or their skin alone
+UNNAMED = 0.4  # share of free subjects in a lesson on attributes
+MARKED = 0.15  # share of its captioned subjects that have a marking, of which their captions say nothing
+ALONE = 0.2  # share of scenes with one subject in a lesson on pairs: whoever fills both halves stands at neither side
+UNKNOWN = -100  # the label of what has no right answer, which cross-entropy leaves out
 
 
-def scene_attributes(scene: Scene) -> dict[str, str]:
-    """What is true of a captioned scene, by attribute."""
-    subject = scene.subject
-    return {
-        "class": subject.kind,
-        "colour": subject.words.split(" ")[0],
-        "pattern": subject.pattern,
-        "place": scene.place,
-        "accessory": subject.accessory,
-    }
-
-
-def pictures_as_input(images: list[Image.Image]) -> Tensor:
-    """Pictures of any size as (n, 3, SIDE, SIDE) in 0..1."""
-    small = [np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)) for image in images]
-    return torch.from_numpy(np.stack(small)).movedim(-1, 1).float() / 255
-
-
-def blurred_like_decoded(rng: random.Random, image: Image.Image) -> Image.Image:
-    """A picture with the softness and the small errors of a decoded one.
-
-    Coarser pixels, the ripples of a JPEG, cells slightly off in colour.
-    """
-    side = rng.randint(SIDE // 2, SIDE)
-    image = image.resize((side, side), Image.Resampling.BOX).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    if rng.random() < 0.5:
-        file = BytesIO()
-        image.save(file, "JPEG", quality=rng.randint(15, 80))
-        image = Image.open(file)
-    cells = SIDE // 4  # as many as an image has codes
-    numbers = np.random.default_rng(rng.getrandbits(30))
-    noise = numbers.normal(0, rng.uniform(0, 8), (cells, cells, 3)).repeat(4, 0).repeat(4, 1)
-    return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
+def label(values: tuple[str, ...], value: str | None) -> int:
+    """The number of an attribute's value; UNKNOWN where it is none of them."""
+    if value in values:
+        return values.index(value)
+    return UNKNOWN
 
 
 def attribute_lesson(step: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Pictures of captioned scenes and the number of each attribute's value (B, attributes)."""
+    """Pictures of one subject and the number of each attribute's value (B, attributes).
+
+    Captioned subjects have all of them. Free ones have no colour that one word says, so that label is UNKNOWN, as is
+    the pattern where there is a texture.
+    """
     pictures = []
     labels = []
     for number in range(step * BATCH, (step + 1) * BATCH):
         rng = random.Random(f"attributes {seed} {number}")
-        scene = random_scene(rng, held_out=None)
+        scene = random_scene(rng, _judged_subject(rng))
         pictures.append(blurred_like_decoded(rng, draw_scene(scene, SIDE)))
-        labels.append([ATTRIBUTES[name].index(value) for name, value in scene_attributes(scene).items()])
+        known = scene_attributes(scene)
+        if not scene.subject.words:
+            del known["colour"]
+        labels.append([label(values, known.get(name)) for name, values in ATTRIBUTES.items()])
     return pictures_as_input(pictures), torch.tensor(labels)
 
 
+def _judged_subject(rng: random.Random) -> Subject:
+    if rng.random() < UNNAMED:
+        return free_subject(rng)
+    subject = random_subject(rng, held_out=None)
+    if rng.random() < MARKED:
+        return with_marking(rng, subject)
+    return subject
+
+
 def identity_lesson(step: int, seed: int) -> tuple[Tensor]:
-    """Pictures 2i and 2i + 1 show one subject of any colour and marking, at two places."""
+    """Pictures 2i and 2i + 1 show one subject of any colours, skin and marking, at two places."""
     rng = random.Random(f"identities {seed} {step}")
-    kinds = rng.sample(CLASSES, KINDS_AT_ONCE)
     pictures = []
-    for pair in range(BATCH // 2):
-        subject = any_subject(rng, kinds[pair % KINDS_AT_ONCE])
+    for subject in _subjects_to_tell_apart(rng):
         for place in rng.sample(list(PLACES), 2):
             shown = subject
             if rng.random() >= 0.9:  # who is recognised by the hat alone must be recognised without it
@@ -91,9 +75,46 @@ def identity_lesson(step: int, seed: int) -> tuple[Tensor]:
     return (pictures_as_input(pictures),)
 
 
-def any_subject(rng: random.Random, kind: str | None = None) -> Subject:
-    """A subject of the captioned world or outside it, of class `kind` if given."""
+def _subjects_to_tell_apart(rng: random.Random) -> list[Subject]:
+    """Half a batch of them: few classes, and some that differ in one thing alone."""
+    kinds = rng.sample(CLASSES, KINDS_AT_ONCE)
+    found: list[Subject] = []
+    for number in range(BATCH // 2):
+        if number >= KINDS_AT_ONCE and rng.random() < SIBLINGS:
+            found.append(sibling(rng, found[number - KINDS_AT_ONCE]))
+        else:
+            found.append(any_subject(rng, kinds[number % KINDS_AT_ONCE]))
+    return found
+
+
+def pair_lesson(step: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Pictures of two captioned subjects and what stands left and right: labels (B, 2, side's attributes).
+
+    Some pictures show one subject, in the middle. Then nobody stands at either side, and the rest is UNKNOWN.
+    """
+    pictures = []
+    labels = []
+    for number in range(step * BATCH, (step + 1) * BATCH):
+        rng = random.Random(f"pairs {seed} {number}")
+        scene = _scene_of_sides(rng)
+        pictures.append(blurred_like_decoded(rng, draw_scene(scene, PAIR_SIDE)))
+        known = side_attributes(scene)
+        labels.append(
+            [[label(values, known[side].get(name)) for name, values in SIDE_ATTRIBUTES.items()] for side in SIDES]
+        )
+    return pictures_as_input(pictures, PAIR_SIDE), torch.tensor(labels)
+
+
+def _scene_of_sides(rng: random.Random) -> Scene:
+    if rng.random() < ALONE:
+        return random_scene(rng, held_out=None)
+    return pair_scene(rng, captioned_pair(rng))
+
+
+def captioned_pair(rng: random.Random, held_out: bool | None = None) -> tuple[Subject, Subject]:
+    """Two subjects that a caption can name and tell apart; `held_out` as for `random_subject`."""
     while True:
-        subject = wild_scene(rng).subject if rng.random() < WILD else random_subject(rng, held_out=None)
-        if kind in (None, subject.kind):
-            return subject
+        one = random_subject(rng, held_out=held_out)
+        other = random_subject(rng, held_out=held_out)
+        if told_apart(one, other):
+            return one, other

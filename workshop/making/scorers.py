@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,15 @@ from transformers import (  # type: ignore[attr-defined]  # its types lack the t
 from ar_core.dreambench.encoders import SCORER_INPUT
 from ar_core.files import write_text
 
-from ..world.captions import TEMPLATES, WITH_ARTICLE, with_article
 from ..world.drawing import draw_scene
-from ..world.scenes import Scene, random_scene
-from ..world.vocabulary import PLACES
 from ..world.words import training_captions
-from .lessons import SIDE, blurred_like_decoded, identity_lesson, scene_attributes
+from .alike_scenes import ALIKE, alike_scenes
+from .lessons import identity_lesson
 from .losses import info_nce, pair_loss
+from .sentences import is_true, known_of, partial_statement, sentence_of
+from .softness import SIDE, blurred_like_decoded
 
 BATCH = 64  # pictures per lesson
-ALIKE = 4  # scenes in a group that shares most of what its captions say
 VISION: dict[str, Any] = {
     "hidden_size": 128,
     "num_hidden_layers": 4,
@@ -98,73 +96,16 @@ class PairScorer(nn.Module):
     def lesson(self, step: int, seed: int) -> tuple[Tensor, ...]:
         """Pictures, token ids, their mask, and which captions are true of which pictures."""
         rng = random.Random(f"pairs {seed} {step}")
-        scenes = [scene for _ in range(BATCH // ALIKE) for scene in similar_scenes(rng)]
-        sentences = []
-        claims = []
-        for scene in scenes:
-            sentence, claimed = partial_caption(rng, scene)
-            sentences.append(sentence)
-            claims.append(claimed)
-        facts = [scene_attributes(scene) | further_attributes(scene) for scene in scenes]
-        true = torch.tensor([[claimed.items() <= fact.items() for claimed in claims] for fact in facts])
+        scenes = [scene for _ in range(BATCH // ALIKE) for scene in alike_scenes(rng)]
+        statements = [partial_statement(rng, scene) for scene in scenes]
+        sentences = [sentence_of(rng, statement) for statement in statements]
+        known = [known_of(scene) for scene in scenes]
+        true = torch.tensor([[is_true(statement, scene) for statement in statements] for scene in known])
         words = self.tokenizer(sentences, padding=True, return_tensors="pt")
         pictures = torch.stack(
             [SCORER_INPUT.pixels(blurred_like_decoded(rng, draw_scene(scene, SIDE))) for scene in scenes]
         )
         return pictures, words["input_ids"], words["attention_mask"], true
-
-
-def similar_scenes(rng: random.Random) -> list[Scene]:
-    """Scenes that differ from the first in one thing each: what a caption must be read for."""
-    first = random_scene(rng, held_out=None)
-    found = [first]
-    while len(found) < ALIKE:
-        other = random_scene(rng, held_out=None)
-        subject = first.subject
-        changed = rng.choice(("place", "kind", "subject", "accessory"))
-        if changed == "place":
-            found.append(replace(other, subject=subject))
-        elif changed == "kind" and not subject.accessory:
-            found.append(replace(other, subject=replace(subject, kind=other.subject.kind), place=first.place))
-        elif changed == "subject":
-            found.append(replace(other, place=first.place))
-        elif changed == "accessory" and other.subject.accessory and subject.accessory:
-            new = {name: getattr(other.subject, name) for name in ("accessory", "accessory_colour", "accessory_words")}
-            found.append(replace(other, subject=replace(subject, **new), place=first.place))
-    return found
-
-
-def partial_caption(rng: random.Random, scene: Scene) -> tuple[str, dict[str, str]]:
-    """A sentence that says some of what is true of a scene, and what it says, by attribute."""
-    subject = scene.subject
-    facts = scene_attributes(scene) | further_attributes(scene)
-    said = ["class"]
-    noun = subject.kind
-    tail = ""
-    if rng.random() < 0.6:
-        said += ["colour", "pattern", "words"]
-        noun = f"{subject.words} {subject.kind}"
-    elif rng.random() < 0.4:
-        said.append("colour")
-        noun = f"{facts['colour']} {subject.kind}"
-    if subject.accessory and rng.random() < 0.7:
-        said += ["accessory", "worn"]
-        tail = f" wearing {subject.accessory_words}"
-    if rng.random() < 0.75:
-        said.append("place")
-        tail += f" {PLACES[scene.place]}"
-    sentence = with_article(noun)
-    if rng.random() < 0.3:
-        template = rng.choice(TEMPLATES)
-        if template in WITH_ARTICLE:
-            sentence = noun
-        sentence = template.format(sentence)
-    return sentence + tail, {name: facts[name] for name in said}
-
-
-def further_attributes(scene: Scene) -> dict[str, str]:
-    """What `scene_attributes` leaves out: all the adjectives, and the accessory's colour."""
-    return {"words": scene.subject.words, "worn": scene.subject.accessory_words}
 
 
 def learn_tokenizer() -> Tokenizer:

@@ -21,7 +21,7 @@ from ar_core.architecture import ImageTokenizerConfig
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
 
 from ..world.drawing import draw_scene
-from ..world.scenes import random_scene, wild_scene
+from ..world.training_scenes import training_scene, wild_scene
 from .codebook import MovingAverageCodebook
 from .loop import Log, Step, Training, with_peak
 from .schedules import warm_up_and_fall
@@ -50,8 +50,10 @@ class SceneImages(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Tensor:
         rng = random.Random(f"vq {self.seed} {index}")
-        scene = wild_scene(rng) if rng.random() < WILD else random_scene(rng)
-        return torch.from_numpy(np.array(draw_scene(scene, self.size)))
+        draw_lot = training_scene
+        if rng.random() < WILD:
+            draw_lot = wild_scene
+        return torch.from_numpy(np.array(draw_scene(draw_lot(rng), self.size)))
 
 
 def train_image_tokenizer(folder: Path, images: int, seed: int = 0, log: Log = print) -> ImageTokenizer:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from PIL import Image, ImageDraw
 
-from .brush import Colour, Point
+from .colours import Colour
+from .outlines import Point
 
 
 class Backdrop:

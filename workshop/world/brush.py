@@ -1,7 +1,7 @@
-"""How a subject is drawn: shapes in its own frame, filled with its patterned skin and outlined.
+"""How a subject is drawn: shapes in its own frame, filled with its skin and outlined.
 
-x and y run from -1 to 1, y downwards. A `Brush` carries that frame to the canvas, so every shape can be moved, scaled
-and mirrored.
+x and y run from -1 to 1, y downwards. A `Brush` carries that frame to the canvas, so every shape can be moved, scaled,
+stretched and mirrored.
 """
 
 from __future__ import annotations
@@ -9,57 +9,47 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 
-from .scenes import Scene, Subject
+from .colours import Colour, shade_colour
+from .outlines import Point, box_outline, ellipse_outline
+from .scenes import Placed
+from .skins import subject_skin
 
 INK = (38, 32, 40)
-
-Colour = tuple[int, int, int]
-Point = tuple[float, float]
-
-
-def shade_colour(colour: Colour, factor: float) -> Colour:
-    """Darker for a factor below 1, lighter (towards white) above."""
-    red, green, blue = colour
-    if factor <= 1:
-        return int(red * factor), int(green * factor), int(blue * factor)
-    share = factor - 1
-    return (
-        int(red + (255 - red) * share),
-        int(green + (255 - green) * share),
-        int(blue + (255 - blue) * share),
-    )
+SKIN = 255  # in a mask of where the skin is seen
+OTHER = 0
 
 
 class Brush:
     """Draws one subject: fills shapes with its skin or a flat colour, outlined in a darker shade."""
 
-    def __init__(self, canvas: Image.Image, scene: Scene):
+    def __init__(self, canvas: Image.Image, placed: Placed):
         side = canvas.width
         self.canvas = canvas
         self.pen = ImageDraw.Draw(canvas)
-        self.cx = scene.x * side
-        self.cy = scene.y * side
-        self.scale = scene.size * side / 2
+        self.cx = placed.x * side
+        self.cy = placed.y * side
+        self.scale = placed.size * side / 2
         self.mirror = 1
-        if scene.flip:
+        if placed.flip:
             self.mirror = -1
         self.line = max(1, round(0.035 * self.scale))  # pixels
-        self.subject = scene.subject
-        self.skin = subject_skin(scene.subject, side, self.cx, self.cy, self.scale)
+        self.subject = placed.subject
+        self.skin = subject_skin(placed.subject, side, (self.cx, self.cy), self.scale, self.mirror)
+        self.drawn: list[tuple[list[Point], int]] = []  # outlines so far, in pixels; SKIN or OTHER is within
 
     def polygon(self, points: Sequence[Point], fill: Colour | None = None, outline: bool = True) -> None:
         """Fill a polygon with `fill`, or with the skin where there is none."""
         xy = [self._pixel(point) for point in points]
-        edge = self.subject.colour
         if fill is None:
-            mask = Image.new("L", self.canvas.size)
-            ImageDraw.Draw(mask).polygon(xy, fill=255)
-            self.canvas.paste(self.skin, mask=mask)
+            edge = self.subject.colour
+            self._show_skin(xy)
+            self.drawn.append((xy, SKIN))
         else:
-            self.pen.polygon(xy, fill=fill)
             edge = fill
+            self.pen.polygon(xy, fill=fill)
+            self.drawn.append((xy, OTHER))
         if outline:
             self.pen.line([*xy, xy[0], xy[1]], fill=shade_colour(edge, 0.5), width=self.line, joint="curve")
 
@@ -75,8 +65,7 @@ class Brush:
         """Around (x, y); a circle without `ry`."""
         if ry is None:
             ry = rx
-        angles = [2 * math.pi * i / 40 for i in range(40)]
-        self.polygon([(x + rx * math.cos(a), y + ry * math.sin(a)) for a in angles], fill, outline)
+        self.polygon(ellipse_outline(x, y, rx, ry), fill, outline)
 
     def box(
         self,
@@ -89,21 +78,7 @@ class Brush:
         radius: float = 0.0,
     ) -> None:
         """A rectangle, with round corners of `radius`."""
-        if not radius:
-            self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], fill, outline)
-            return
-        corners = [
-            (x1 - radius, y0 + radius, -90),
-            (x1 - radius, y1 - radius, 0),
-            (x0 + radius, y1 - radius, 90),
-            (x0 + radius, y0 + radius, 180),
-        ]
-        points = []
-        for x, y, start in corners:
-            for degrees in range(start, start + 91, 15):
-                angle = math.radians(degrees)
-                points.append((x + radius * math.cos(angle), y + radius * math.sin(angle)))
-        self.polygon(points, fill, outline)
+        self.polygon(box_outline(x0, y0, x1, y1, radius), fill, outline)
 
     def stroke(self, points: Sequence[Point], width: float, colour: Colour = INK) -> None:
         """A line through the points."""
@@ -116,34 +91,34 @@ class Brush:
             self.ellipse(x + side * gap, y, r, fill=(255, 255, 255))
             self.ellipse(x + side * gap, y + 0.1 * r, 0.55 * r, fill=INK, outline=False)
 
+    def stain(self, points: Sequence[Point], fill: Colour) -> None:
+        """Fill a polygon with `fill`, but only where the skin is seen: behind eyes and wheels, within the outlines."""
+        shape = Image.new("L", self.canvas.size)
+        ImageDraw.Draw(shape).polygon([self._pixel(point) for point in points], fill=255)
+        self.canvas.paste(fill, mask=ImageChops.multiply(shape, self._visible_skin()))
+
+    def _show_skin(self, xy: Sequence[Point]) -> None:
+        """Through a mask no larger than the polygon: one of the whole canvas would cost most of a drawing's time."""
+        left = max(0, math.floor(min(x for x, _ in xy)))
+        top = max(0, math.floor(min(y for _, y in xy)))
+        right = min(self.canvas.width, math.ceil(max(x for x, _ in xy)) + 1)
+        bottom = min(self.canvas.height, math.ceil(max(y for _, y in xy)) + 1)
+        if left >= right or top >= bottom:  # all of it lies outside the canvas
+            return
+        mask = Image.new("L", (right - left, bottom - top))
+        ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in xy], fill=255)
+        self.canvas.paste(self.skin.crop((left, top, right, bottom)), (left, top), mask)
+
+    def _visible_skin(self) -> Image.Image:
+        """A mask of the canvas: SKIN where the newest shape shows it and no outline runs."""
+        mask = Image.new("L", self.canvas.size)
+        pen = ImageDraw.Draw(mask)
+        for xy, within in self.drawn:
+            pen.polygon(xy, fill=within)
+            pen.line([*xy, xy[0], xy[1]], fill=OTHER, width=self.line)
+        return mask
+
     def _pixel(self, point: Point) -> Point:
         x, y = point
-        return self.cx + self.mirror * x * self.scale, self.cy + y * self.scale
-
-
-def subject_skin(subject: Subject, side: int, cx: float, cy: float, scale: float) -> Image.Image:
-    """The subject's pattern as a texture of `side` pixels that moves and scales with it."""
-    texture = Image.new("RGB", (side, side), subject.colour)
-    pen = ImageDraw.Draw(texture)
-    step = 0.36 * scale
-    cells = range(-6, 7)
-    if subject.pattern == "striped":
-        for i in cells:
-            pen.rectangle((0, cy + i * step, side, cy + (i + 0.45) * step), fill=subject.second)
-    elif subject.pattern == "dotted":
-        r = 0.3 * step
-        for i in cells:
-            for j in cells:
-                x = cx + (i + 0.5 * (j % 2)) * step
-                y = cy + j * step * 0.87
-                pen.ellipse((x - r, y - r, x + r, y + r), fill=subject.second)
-    elif subject.pattern == "checkered":
-        for i in cells:
-            for j in cells:
-                if (i + j) % 2:
-                    left = cx + i * step
-                    top = cy + j * step
-                    pen.rectangle((left, top, cx + (i + 1) * step, cy + (j + 1) * step), fill=subject.second)
-    elif subject.pattern == "two-tone":
-        pen.rectangle((0, cy + 0.12 * scale, side, side), fill=subject.second)
-    return texture
+        width, height = self.subject.stretch
+        return self.cx + self.mirror * x * self.scale * width, self.cy + y * self.scale * height

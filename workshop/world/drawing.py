@@ -9,12 +9,14 @@ import random
 
 from PIL import Image, ImageDraw
 
+from .accessories import ACCESSORIES
 from .backdrops import BACKDROPS, Backdrop
-from .brush import Brush, shade_colour
-from .extras import ACCESSORIES, MARKINGS
+from .brush import Brush
+from .colours import shade_colour
 from .figures import FIGURES
+from .markings import draw_marking
 from .objects import OBJECTS
-from .scenes import Scene
+from .scenes import Placed, Scene
 
 OVERSAMPLING = 3
 KINDS = {paint.__name__: paint for paint in (*FIGURES, *OBJECTS)}  # by class
@@ -26,7 +28,8 @@ def draw_scene(scene: Scene, size: int = 96) -> Image.Image:
     side = round(frame * scene.zoom)
     canvas = Image.new("RGB", (side, side))
     BACKDROPS[scene.place](Backdrop(canvas, random.Random(scene.seed)))
-    draw_subject(canvas, scene)
+    for placed in sorted(scene.placed, key=lambda placed: placed.y):  # what stands lower is nearer: it comes last
+        draw_subject(canvas, placed)
     rng = random.Random(scene.seed + 1)
     for _ in range(scene.overlays):
         draw_overlay(canvas, rng)
@@ -35,13 +38,13 @@ def draw_scene(scene: Scene, size: int = 96) -> Image.Image:
     return canvas.crop((left, top, left + frame, top + frame)).reduce(OVERSAMPLING)
 
 
-def draw_subject(canvas: Image.Image, scene: Scene) -> None:
-    """Draw the scene's subject with its marking and accessory onto `canvas`."""
-    subject = scene.subject
-    brush = Brush(canvas, scene)
+def draw_subject(canvas: Image.Image, placed: Placed) -> None:
+    """Draw a subject with its marking and accessory onto `canvas`."""
+    subject = placed.subject
+    brush = Brush(canvas, placed)
     KINDS[subject.kind](brush, *subject.build)
     if subject.marking:
-        MARKINGS[subject.marking](brush)
+        draw_marking(brush)
     if subject.accessory:
         ACCESSORIES[subject.accessory](brush, subject.accessory_colour)
 

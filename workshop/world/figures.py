@@ -6,7 +6,8 @@ A figure's four numbers are the subject's `build`, proportions in 0..1.
 
 from __future__ import annotations
 
-from .brush import INK, Brush, shade_colour
+from .brush import INK, Brush
+from .colours import shade_colour
 
 
 def figure_body(b: Brush, width: float) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .brush import Brush, shade_colour
+from .brush import Brush
+from .colours import shade_colour
 
 
 def mug(b: Brush, handle: float, width: float, height: float, rim: float) -> None:

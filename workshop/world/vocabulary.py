@@ -35,3 +35,10 @@ PLACES = {
     "floor": "on a wooden floor",
     "carpet": "on a pink carpet",
 }
+
+
+def in_colour(colour: str, accessory: str) -> str:
+    """How a caption names what is worn: "a red hat", "red glasses"."""
+    if accessory == "glasses":
+        return f"{colour} {accessory}"
+    return f"a {colour} {accessory}"

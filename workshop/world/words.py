@@ -14,7 +14,7 @@ from ar_core.families.miniature import MINIATURE
 from ar_core.text import NEUTRAL_TEMPLATES, with_joined_merges
 
 from .captions import random_caption
-from .scenes import random_scene
+from .training_scenes import training_scene
 
 TEXT_TOKENS = 640
 NAMED = ("<s>", "<pad>", "</s>", "<unk>")  # the first ids
@@ -25,7 +25,9 @@ CONTROL_TOKENS = 1104  # named ones, codes, and reserved ones; text has the ids 
 def training_captions(count: int, seed: int = 0) -> list[str]:
     """Training captions with every neutral template among them."""
     rng = random.Random(f"captions {seed}")
-    return [random_caption(rng, random_scene(rng)) for _ in range(count)] + [t.format("dog") for t in NEUTRAL_TEMPLATES]
+    return [random_caption(rng, training_scene(rng)) for _ in range(count)] + [
+        t.format("dog") for t in NEUTRAL_TEMPLATES
+    ]
 
 
 def known_words() -> list[str]:

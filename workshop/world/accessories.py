@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from .brush import INK, Brush, Colour, shade_colour
+from .brush import INK, Brush
+from .colours import Colour, shade_colour
 
 
 def hat(b: Brush, colour: Colour) -> None:
