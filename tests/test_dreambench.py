@@ -514,8 +514,10 @@ def test_a_subject_that_fails_is_reported_and_the_others_go_on(data, tmp_path, c
     original = Benchmark._do
     broken = lambda self, unit: 1 / 0 if unit.subject.name == "cup" else original(self, unit)  # noqa: E731
     monkeypatch.setattr(Benchmark, "_do", broken)
-    assert cli.main(bench(data, tmp_path / "out", "--no-scores", "--strategies", "embedding_only")) == 0
-    assert "FAILED cup, embedding_only, seed 0: ZeroDivisionError" in capsys.readouterr().out
+    assert cli.main(bench(data, tmp_path / "out", "--no-scores", "--strategies", "embedding_only")) == 1
+    said = capsys.readouterr()
+    assert "FAILED cup, embedding_only, seed 0: ZeroDivisionError" in said.out
+    assert "1 of this process's units failed" in said.err
     monkeypatch.setattr(Benchmark, "_do", original)
     assert (
         cli.main(bench(data, tmp_path / "out", "--no-scores", "--strategies", "embedding_only")) == 0
@@ -668,3 +670,15 @@ def test_a_damaged_record_counts_as_not_done(content, data, tmp_path, caplog):
     bench._record_path(unit).write_text(content, encoding="utf-8")
     assert bench.unfinished() == before and bench.finished(unit) is None
     assert "is drawn again" in caplog.text
+
+
+def test_a_misspelt_live_class_is_reported(data):
+    problems = choose_suite(data, ["dgo"]).read().problems
+    assert [line for line in problems if 'no subject is of the class "dgo", which is called live' in line]
+
+
+def test_a_strategy_or_seed_that_is_named_twice_is_refused():
+    with pytest.raises(ValueError, match='--seeds names "0" twice'):
+        Plan(("base",), seeds=(0, 1, 0))
+    with pytest.raises(ValueError, match='--strategies names "base" twice'):
+        Plan(("base", "base"))

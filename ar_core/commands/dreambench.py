@@ -63,7 +63,17 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    run_benchmark(options, load_model_from_options(options), Bar(), Interruption())
+    failed: list[str] = []
+    run_benchmark(options, load_model_from_options(options), Bar(), Interruption(), failed)
+    if failed:
+        raise BenchmarkIncomplete(
+            f"{len(failed)} of this process's units failed (the lines that begin with FAILED say why); the same "
+            "command tries them again."
+        )
+
+
+class BenchmarkIncomplete(RuntimeError):
+    """Units failed; the others are done."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +86,17 @@ class Outcome:
     encoders: dict[str, str]  # names of the encoders
 
 
-def run_benchmark(options: argparse.Namespace, model: ARModel, progress: Progress, cancel: Cancel) -> Outcome | None:
-    """The whole benchmark, or this process's share of it under `accelerate launch`. None where nothing was scored."""
+def run_benchmark(
+    options: argparse.Namespace,
+    model: ARModel,
+    progress: Progress,
+    cancel: Cancel,
+    failed: list[str] | None = None,
+) -> Outcome | None:
+    """The whole benchmark, or this process's share of it under `accelerate launch`. None where nothing was scored.
+
+    `failed` gets a line for each unit that failed.
+    """
     if options.threads is not None:
         most = os.cpu_count() or 1
         if not 1 <= options.threads <= most:
@@ -102,10 +121,12 @@ def run_benchmark(options: argparse.Namespace, model: ARModel, progress: Progres
     bench = Benchmark(model, data, plan, options.out, progress=progress, cancel=cancel)
     if bench.unfinished():
         check_memory(bench)  # before days of work
-    failed = bench.run(share.subjects, processes=share.processes)
+    problems = bench.run(share.subjects, processes=share.processes)
     share.wait_for_others()
-    for line in failed:
+    for line in problems:
         print(f"FAILED {line}")
+    if failed is not None:
+        failed += problems
     if encoders is None or share.rank != 0:
         return None
     scored = {}

@@ -52,6 +52,10 @@ class Plan:
         for name in self.variants:
             if name not in VARIANTS:
                 raise ValueError(f"There is no strategy {quoted(name)}. Choose from: {', '.join(VARIANTS)}.")
+        for option, values in (("strategies", self.variants), ("seeds", self.seeds)):
+            twice = {value for value in values if values.count(value) > 1}
+            if twice:
+                raise ValueError(f"--{option} names {quoted(twice.pop())} twice; name each once.")
         if self.images_per_prompt < 1:
             raise ValueError(f"images-per-prompt is {self.images_per_prompt}; it must be at least 1.")
 

@@ -123,6 +123,9 @@ def read_dataset(
         problems += found
         if photos:
             usable.append(BenchSubject(name, class_name, photos, class_name in live_classes))
+    if subjects is None:  # another data set than DreamBench, of which somebody may hold a part alone
+        unknown = set(live_classes) - set(classes.values())
+        problems += [f"no subject is of the class {quoted(name)}, which is called live" for name in sorted(unknown)]
     problems += _strangers(folder, classes)
     data = DataSet(folder, tuple(usable), object_prompts, live_prompts, tuple(problems))
     if not usable or not all(data.prompts(subject) for subject in usable):
