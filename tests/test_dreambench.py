@@ -575,7 +575,7 @@ def test_scores_are_of_the_plan_and_of_units_that_are_done(data, folders, tmp_pa
     assert "1 subject(s), 2 pictures" in text  # neither the other subject nor the other seed
     monkeypatch.setattr(Benchmark, "_do", lambda self, unit: 1 / 0)
     options = ["--strategies", "base,embedding_only", "--subjects", "dog9"]
-    assert cli.main(bench(data, out, *encoders, *options)) == 0
+    assert cli.main(bench(data, out, *encoders, *options)) == 1
     said = capsys.readouterr().out
     assert "FAILED dog9, embedding_only" in said and "embedding_only is left out of the scores" in said
 
