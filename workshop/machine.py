@@ -7,6 +7,9 @@ import platform
 import torch
 
 
-def machine() -> str:
-    """In one line."""
-    return f"{platform.machine()} {platform.system()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+def machine(device: torch.device | None = None) -> str:
+    """In one line; with the graphics card where `device` is one."""
+    line = f"{platform.machine()} {platform.system()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    if device is not None and device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {line}"
+    return line

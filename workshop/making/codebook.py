@@ -16,13 +16,15 @@ class MovingAverageCodebook:
         rows.requires_grad_(False)
         self.rows = rows.data
         self.decay = decay
-        self.counts = torch.zeros(len(rows))
+        self.counts = torch.zeros(len(rows), device=rows.device)
         self.sums = torch.zeros_like(self.rows)
+        self._ready = False
 
     @property
     def ready(self) -> bool:
-        """Whether it was initialised."""
-        return bool(self.counts.sum() > 0)
+        """Whether it was initialised, in this process or in the one that wrote the checkpoint."""
+        self._ready = self._ready or bool(self.counts.sum() > 0)
+        return self._ready
 
     @property
     def in_use(self) -> int:
@@ -36,7 +38,8 @@ class MovingAverageCodebook:
     def initialise(self, vectors: Tensor, generator: torch.Generator) -> None:
         """k-means over the given vectors."""
         vectors = vectors.detach()
-        self.rows.copy_(vectors[torch.randperm(len(vectors), generator=generator)[: len(self.rows)]])
+        first = torch.randperm(len(vectors), generator=generator)[: len(self.rows)]
+        self.rows.copy_(vectors[first.to(vectors.device)])
         for _ in range(10):
             nearest = torch.cdist(vectors, self.rows).argmin(1)
             counts = torch.bincount(nearest, minlength=len(self.rows)).float()
@@ -52,10 +55,9 @@ class MovingAverageCodebook:
         sums = torch.zeros_like(self.rows).index_add_(0, codes, vectors)
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
-        dead = self.counts < UNUSED
-        if dead.any():  # restart them where vectors are now
-            generator = torch.Generator().manual_seed(seed)
-            chosen = vectors[torch.randint(len(vectors), (int(dead.sum()),), generator=generator)]
-            self.counts[dead] = 1.0
-            self.sums[dead] = chosen
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.randint(len(vectors), (len(self.rows),), generator=generator).to(vectors.device)
+        dead = self.counts < UNUSED  # they restart where vectors are now
+        self.counts.masked_fill_(dead, 1.0)
+        self.sums.copy_(torch.where(dead[:, None], vectors[chosen], self.sums))
         self.rows.copy_(self.sums / self.counts[:, None])

@@ -12,9 +12,9 @@ from ar_core.families.miniature import MINIATURE
 from ar_core.files import write_json, write_tensors, write_text
 
 from ..world.words import build_tokenizer, known_words, tokenizer_text
+from . import image_tokenizer_training, transformer_training
 from .checkpointing import lesson_weights
-from .decoder_training import CONFIG as DECODER
-from .vq_training import CONFIG as VQ
+from .plans import IMAGE_TOKENIZER, TRANSFORMER
 
 
 def export_miniature(training: Path, out: Path) -> None:
@@ -23,29 +23,29 @@ def export_miniature(training: Path, out: Path) -> None:
     config = {
         "model_type": "chameleon",
         "family": MINIATURE.name,
-        "vocab_size": DECODER.vocab_size,
-        "hidden_size": DECODER.hidden_size,
-        "intermediate_size": DECODER.intermediate_size,
-        "num_hidden_layers": DECODER.num_hidden_layers,
-        "num_attention_heads": DECODER.num_attention_heads,
-        "num_key_value_heads": DECODER.num_key_value_heads,
-        "model_parallel_size": DECODER.qk_norm_groups,
-        "rms_norm_eps": DECODER.rms_norm_eps,
-        "rope_theta": DECODER.rope_theta,
+        "vocab_size": TRANSFORMER.vocab_size,
+        "hidden_size": TRANSFORMER.hidden_size,
+        "intermediate_size": TRANSFORMER.intermediate_size,
+        "num_hidden_layers": TRANSFORMER.num_hidden_layers,
+        "num_attention_heads": TRANSFORMER.num_attention_heads,
+        "num_key_value_heads": TRANSFORMER.num_key_value_heads,
+        "model_parallel_size": TRANSFORMER.qk_norm_groups,
+        "rms_norm_eps": TRANSFORMER.rms_norm_eps,
+        "rope_theta": TRANSFORMER.rope_theta,
         "swin_norm": False,
-        "vq_config": asdict(VQ),
+        "vq_config": asdict(IMAGE_TOKENIZER),
         "known_words": known_words(),
     }
     write_json(out / "config.json", config)
     write_text(out / "tokenizer.json", tokenizer_text(build_tokenizer()))
-    _save(_with_full_head(lesson_weights(training / "decoder_training.safetensors")), out / "model.safetensors")
-    _save(lesson_weights(training / "vq_training.safetensors"), out / "vqgan.safetensors")
+    _save(_with_full_head(lesson_weights(training / transformer_training.CHECKPOINT)), out / "model.safetensors")
+    _save(lesson_weights(training / image_tokenizer_training.CHECKPOINT), out / "vqgan.safetensors")
 
 
 def _with_full_head(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """`lm_head.weight` over the whole vocabulary, as the layout has it; rows that are never read are zero."""
-    head = torch.zeros(DECODER.vocab_size, DECODER.hidden_size)
-    head[DECODER.head_first : DECODER.head_first + DECODER.head_size] = weights.pop("image_head.weight")
+    head = torch.zeros(TRANSFORMER.vocab_size, TRANSFORMER.hidden_size)
+    head[TRANSFORMER.head_first : TRANSFORMER.head_first + TRANSFORMER.head_size] = weights.pop("image_head.weight")
     return {**weights, "lm_head.weight": head}
 
 

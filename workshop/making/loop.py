@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .checkpointing import Optimizers, load_training, save_training
+from .place import Place
 
 Log = Callable[[str], None]
 Lesson = Callable[[int, int], tuple[Tensor, ...]]  # step, seed -> what a network's `loss` takes
@@ -23,10 +24,13 @@ logger = logging.getLogger(__name__)  # `log` is what prints a training's progre
 
 @dataclass
 class Step:
-    """What one step computed: the `loss` to go down, and the `value` whose average is logged."""
+    """What one step computed: the `loss` to go down, and the `value` whose average is logged.
+
+    A value that is a tensor is fetched from its device only when it is logged.
+    """
 
     loss: Tensor
-    value: float
+    value: Tensor | float
 
 
 @dataclass
@@ -36,6 +40,7 @@ class Training:
     `steps`: in all. `compute`: forward of a step, always the same for the same number. `schedule`: the learning rate of
     a step as a share of the peak, which every parameter group has as "peak". `extra`: tensors that belong to the
     checkpoint. `describe`: the line that is logged for an average. `on_step`: hears how many steps are done.
+    `place`: until when it may train, and how often it saves.
     """
 
     network: nn.Module
@@ -49,7 +54,7 @@ class Training:
     log: Log = print
     describe: Callable[[float], str] = "loss {:.3f}".format
     log_every: int = 100
-    save_every: int = 200
+    place: Place = Place()
     on_step: Callable[[int], None] | None = None
 
     def resume(self, path: Path | None = None) -> int:
@@ -63,8 +68,12 @@ class Training:
         return start
 
     def run(self, start: int) -> None:
-        """Train from step `start` to the end."""
-        average: float | None = None
+        """Train from step `start` to the end.
+
+        Raises OutOfTimeError, with everything saved, where the time is over before.
+        """
+        average: Tensor | float | None = None
+        saved = time.monotonic()
         for number in range(start, self.steps):
             self._set_rates(self.schedule(number))
             step = self.compute(number)
@@ -76,12 +85,16 @@ class Training:
                 optimizer.step()
             average = moving_average(average, step.value)
             if number % self.log_every == 0:
-                self.log(f"{self.path.stem} step {number}/{self.steps} {self.describe(average)}")
+                self.log(f"{self.path.stem} step {number}/{self.steps} {self.describe(float(average))}")
             done = number + 1
             if self.on_step is not None:
                 self.on_step(done)
-            if done % self.save_every == 0 or done == self.steps:
+            now = time.monotonic()
+            if done == self.steps or now >= min(saved + self.place.save_seconds, self.place.until):
                 self.save(self.path, done)
+                saved = now
+            if done < self.steps:
+                self.place.check_time()
 
     def save(self, path: Path, done: int) -> None:
         """Write a checkpoint of the state after `done` steps."""
@@ -93,7 +106,7 @@ class Training:
                 group["lr"] = group["peak"] * share
 
 
-def moving_average(average: float | None, value: float) -> float:
+def moving_average(average: Tensor | float | None, value: Tensor | float) -> Tensor | float:
     """The moving average with one value more; None before the first."""
     if average is None:
         return value
@@ -112,6 +125,6 @@ def timed_log() -> Log:
     started = time.time()
 
     def log(message: str) -> None:
-        print(f"[{(time.time() - started) / 60:6.1f} min] {message}", flush=True)
+        print(f"[{(time.time() - started) / 60:7.2f} min] {message}", flush=True)
 
     return log
