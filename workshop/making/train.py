@@ -42,8 +42,6 @@ def main() -> None:
     log = timed_log()
     plan = chosen_plan(options)
     place = Place(torch.device(options.device), options.compile, started + 60 * options.minutes, plan.save_seconds)
-    if place.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
     try:
         train(plan, options.folder, place, options.workers, options.seed, log)
     except OutOfTimeError:
