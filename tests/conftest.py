@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -54,3 +55,15 @@ def pytest_runtest_call(item):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
     return (yield from skipping_what_is_too_old())
+
+
+@pytest.fixture(autouse=True)
+def signals_as_they_were():
+    """Whoever leaves a signal handled otherwise would change what the next test in this process measures."""
+    followed = [signal.SIGINT, signal.SIGTERM]
+    before = [signal.getsignal(number) for number in followed]
+    yield
+    after = [signal.getsignal(number) for number in followed]
+    for number, handler in zip(followed, before, strict=True):
+        signal.signal(number, handler)
+    assert after == before, f"this test left signals handled by {after}; before: {before}"
