@@ -25,6 +25,7 @@ from torch import Tensor
 
 from .adapters import Adapter, DeltaAdapter, LowRankAdapter
 from .files import (
+    UnavailableFile,
     UnreadableFile,
     ensure_folder,
     numbered_paths,
@@ -100,7 +101,7 @@ class Personalization:
             return False
         try:
             file = read_tensors(path)
-        except UnreadableFile:
+        except (UnreadableFile, UnavailableFile):
             return False
         tensors = self._tensors()
         if file.metadata != self._metadata() or file.tensors.keys() != tensors.keys():
@@ -141,6 +142,8 @@ class Personalization:
             file = read_tensors(path)
         except UnreadableFile as error:
             raise PersonalizationError(f"{error} Copy or train it again.") from error
+        except UnavailableFile as error:
+            raise PersonalizationError(str(error)) from error
         metadata = file.metadata
         if metadata.get("format") != FORMAT or "identifier" not in file.tensors:
             raise PersonalizationError(

@@ -295,7 +295,7 @@ class Nested:
 
 @dataclass(frozen=True)
 class Header:
-    """A damaged header of a safetensors file, with its length right. `checksum`: whether the one of values is kept."""
+    """A damaged header of a safetensors file, with its length right. `checksum`: whether the checksums are kept."""
 
     damage: Json
     checksum: bool
@@ -303,13 +303,14 @@ class Header:
     def __call__(self, content: bytes) -> bytes:
         header, values = split_tensors(content)
         if not self.checksum:
-            header.get("__metadata__", {}).pop("checksum", None)
+            for key in ("checksum", "header_checksum"):
+                header.get("__metadata__", {}).pop(key, None)
         return join_tensors(self.damage.changed(header), values)
 
 
 @dataclass(frozen=True)
 class Recast:
-    """One tensor of another type and shape, with the same bytes."""
+    """One tensor of another type and shape, with the same bytes, in a file that says nothing of such changes."""
 
     place: int
     kind: str
@@ -317,6 +318,7 @@ class Recast:
 
     def __call__(self, content: bytes) -> bytes:
         header, values = split_tensors(content)
+        header.get("__metadata__", {}).pop("header_checksum", None)
         names = [name for name in header if name != "__metadata__"]
         entry = header[names[self.place % len(names)]]
         begin, end = entry["data_offsets"]

@@ -1,5 +1,6 @@
 """What is remembered of trainings: damaged files are made again, and two processes do not disturb one another."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from toy import FAMILY, toy_model, toy_subject
 
 from ar_core import TrainingSettings, prepare_subject
 from ar_core.control import Cancelled
+from ar_core.files import UnavailableFile
 from ar_core.photos import Photo
 from ar_core.training import runs
 from ar_core.training.remembered import (
@@ -226,10 +228,53 @@ def test_a_file_is_not_set_aside_because_memory_ran_out(tmp_path, monkeypatch):
     def full(*_):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
 
-    monkeypatch.setattr("ar_core.files.safe_open", full)
+    monkeypatch.setattr("ar_core.files._read_tensor", full)
     with pytest.raises(RuntimeError, match="allocate memory"):
         train(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE, errno.ENFILE])
+@pytest.mark.parametrize("name", ["state.safetensors", "000022.safetensors", "steps", "prior.safetensors"])
+def test_what_cannot_be_read_now_is_not_set_aside(name, number, tmp_path, monkeypatch):
+    """A network share that is gone for a moment, too many open files: what lies there is whole."""
+    first = train(tmp_path, 22)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    steps = 24  # goes on from the state
+    if name in ("000022.safetensors", "steps"):
+        steps = 22  # is answered with what was kept
+    opened = Path.open
+    listed = os.listdir
+
+    def failing_open(path, *arguments, **options):
+        if path.name == name:
+            raise OSError(number, os.strerror(number))
+        return opened(path, *arguments, **options)
+
+    def failing_list(path="."):
+        if Path(path).name == name:
+            raise OSError(number, os.strerror(number))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "open", failing_open)
+    monkeypatch.setattr(os, "listdir", failing_list)
+    with pytest.raises(UnavailableFile, match=f"{name} cannot be read now .*It was left as it is: try again"):
+        train(tmp_path, steps)
+    monkeypatch.undo()
+    assert {path: path.read_bytes() for path in before} == before and not list(tmp_path.rglob("*.damaged"))
+    assert same(train(tmp_path, 22), first)
+
+
+def test_what_is_set_aside_takes_no_place_of_what_was_set_aside_before(tmp_path):
+    run = Run(tmp_path, "dog", {})
+    run.open()
+    path = run.folder / "state.safetensors"
+    for content in ("one", "other", "third"):
+        path.write_text(content)
+        run.set_aside(path, "It is damaged.")
+    found = {path.name: path.read_text() for path in run.folder.glob("*.damaged")}
+    names = ("state.safetensors.damaged", "state.safetensors_2.damaged", "state.safetensors_3.damaged")
+    assert found == dict(zip(names, ("one", "other", "third"), strict=True))
 
 
 def test_what_is_remembered_is_used_where_nothing_can_be_written(tmp_path, monkeypatch):

@@ -74,7 +74,7 @@ def _read(folder: Path) -> RememberedRun:
             if path.is_file():
                 states.append(path.stat())
     fields = _fields(folder / RUN_FILE)
-    steps = [int(path.stem) for path in (folder / "steps").glob("[0-9]*.safetensors") if path.stem.isdigit()]
+    steps = [int(path.stem) for path in (folder / "steps").glob("[0-9]*.safetensors") if path.stem.isdecimal()]
     return RememberedRun(
         folder,
         str(fields.get("class", "")),
