@@ -12,6 +12,8 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell starts what runs in the background so
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # and the tests send Ctrl-C
 
 OLDEST = os.environ.get("AR_OLDEST") == "1"  # `make test-oldest` says so: where everything is new, nothing is skipped
 # Of an error's text, and why its test cannot run. Only names that newer versions of other packages have.
