@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -310,3 +311,91 @@ def test_a_training_in_use_is_not_moved_and_half_a_copy_is_none(tmp_path):
     adopt_runs(tmp_path / "earlier", tmp_path / "own")
     assert not folder.exists() and folder.name in remembered_names(tmp_path / "own")
     assert not [name for name in remembered_names(tmp_path / "own") if name.startswith(".")]
+
+
+def other_file_system(monkeypatch, folder):
+    """Renames from `folder` to elsewhere are refused, as between two file systems."""
+    rename = os.rename
+
+    def refused(source, target):
+        if Path(source).parent == folder:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target)
+
+    monkeypatch.setattr("ar_core.training.remembered.os.rename", refused)
+
+
+def test_a_training_is_moved_to_another_file_system(tmp_path, monkeypatch):
+    whole = train(tmp_path / "earlier", 2)
+    other_file_system(monkeypatch, tmp_path / "earlier")
+    adopt_runs(tmp_path / "earlier", tmp_path / "own")
+    monkeypatch.undo()
+    assert not (tmp_path / "earlier").exists()
+    again = train(tmp_path / "own", 2)
+    assert again.note == "remembered" and same(again, whole)
+
+
+def test_a_move_that_fails_leaves_no_copy_and_the_original(tmp_path, monkeypatch, caplog):
+    train(tmp_path / "earlier", 2)
+    before = remembered_names(tmp_path / "earlier")
+    other_file_system(monkeypatch, tmp_path / "earlier")
+    copied = []
+    copyfile = shutil.copyfile
+
+    def full(source, target, **options):
+        if len(copied) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        copied.append(target)
+        return copyfile(source, target, **options)
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    adopt_runs(tmp_path / "earlier", tmp_path / "own")
+    assert "could not be moved" in caplog.text and "No space left" in caplog.text and copied
+    assert remembered_names(tmp_path / "earlier") == before and not list((tmp_path / "own").iterdir())
+
+
+def test_a_copy_that_a_killed_process_left_goes_after_a_while_and_is_forgotten_with_its_run(tmp_path, monkeypatch):
+    folder = train(tmp_path, 2).run
+    for name in (folder.name, "gone-joint-0"):
+        shutil.copytree(folder, tmp_path / f".{name}.0a1b2c3d.moving")
+    adopt_runs(tmp_path / "nowhere", tmp_path)
+    assert len(list(tmp_path.glob(".*.moving"))) == 2  # the process might still be there
+    now = time.time()
+    monkeypatch.setattr("ar_core.training.remembered.time.time", lambda: now + 4000)
+    shutil.copytree(folder, tmp_path / ".old-joint-0.0a1b2c3d.moving")
+    adopt_runs(tmp_path / "nowhere", tmp_path)
+    monkeypatch.undo()
+    assert not list(tmp_path.glob(".*.moving")) and folder.is_dir()
+    for name in (folder.name, "gone-joint-0"):
+        shutil.copytree(folder, tmp_path / f".{name}.0a1b2c3d.moving")
+    [found] = [run for run in remembered_runs(tmp_path) if run.folder == folder]
+    forget_run(found)
+    assert [path.name for path in tmp_path.glob(".*.moving")] == [".gone-joint-0.0a1b2c3d.moving"]
+    forget_runs(tmp_path)
+    assert not list(tmp_path.glob("*"))
+
+
+def test_forgetting_that_is_stopped_midway_can_be_finished(tmp_path, monkeypatch):
+    """What still holds something is listed, whichever file was the last to go."""
+    folder = train(tmp_path / "whole", 2).run
+    unlink = os.unlink
+    for last in range(9):
+        root = tmp_path / str(last)
+        shutil.copytree(folder, root / folder.name)
+        gone = []
+
+        def stopped(path, *, gone=gone, last=last, **options):
+            if len(gone) == last:
+                raise KeyboardInterrupt
+            gone.append(path)
+            unlink(path, **options)
+
+        monkeypatch.setattr(os, "unlink", stopped)
+        [run] = remembered_runs(root)
+        with suppress(KeyboardInterrupt):
+            forget_run(run)
+        monkeypatch.setattr(os, "unlink", unlink)
+        left = [path for path in (root / folder.name).rglob("*") if path.is_file()]
+        assert len(remembered_runs(root)) == bool(left)
+        forget_runs(root)
+        assert not (root / folder.name).exists()
