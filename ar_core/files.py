@@ -128,7 +128,12 @@ def _take_free_name(temporary: Path, path: Path) -> None:
         raise
     except OSError:  # a file system without links: the name is taken first
         path.open("xb").close()
-        _replace(temporary, path)
+        try:
+            _replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                path.unlink()  # it is empty, and would look like something that was saved
+            raise
     else:
         temporary.unlink()
 

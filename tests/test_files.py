@@ -490,6 +490,14 @@ def test_a_file_system_without_links_is_no_problem(tmp_path, monkeypatch):
     test_two_who_save_a_new_file_at_once_both_have_theirs(tmp_path, monkeypatch)
 
 
+def test_where_there_are_no_links_a_rename_that_fails_leaves_no_empty_file(tmp_path, monkeypatch):
+    for name in ("link", "replace"):
+        monkeypatch.setattr(files.os, name, failing_with(OSError(errno.EIO, "Input/output error")))
+    with pytest.raises(UnwritableFile, match="could not be written"):
+        save_new("one", tmp_path / "a.png")
+    assert names(tmp_path) == []
+
+
 def save_new(text, path):
     with atomic_write(path, replace=False) as file:
         file.write(text.encode())
