@@ -410,11 +410,6 @@ def json_hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def file_hash(path: Path) -> str:
-    """A name (64 hex digits) for what a file contains. Raises OSError."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def tensor_hash(tensor: Tensor) -> str:
     """A name (16 hex digits) for a tensor's numbers in float32, whatever its shape."""
     return hashlib.sha256(tensor_bytes(tensor.float())).hexdigest()[:16]
