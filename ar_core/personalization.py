@@ -15,6 +15,7 @@ import logging
 import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from .files import (
     ensure_folder,
     numbered_paths,
     read_tensors,
+    remove_abandoned,
     shown_path,
     write_numbered,
     write_tensors,
@@ -81,6 +83,8 @@ class Personalization:
         path = _with_suffix(path)
         for candidate in itertools.takewhile(os.path.lexists, numbered_paths(path)):
             if self.is_in(candidate):
+                with suppress(OSError):  # what a process left that was killed when the name was just taken
+                    remove_abandoned(path.parent)
                 return candidate, False
         return write_numbered(path, partial(self.save, replace=False)), True
 
