@@ -17,22 +17,22 @@ import os
 import platform
 import re
 import secrets
-import struct
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import psutil
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from .devices import is_out_of_memory
+from .tensor_headers import CHECKSUM, CHECKSUMS, HEADER_CHECKSUM, TYPES, Header, Place, checksum_text, read_header
 
 ABANDONED_AFTER = 3600.0  # seconds in which nobody wrote to a temporary file: its writer is gone
 # `.partial` alone could be another program's download. The writer's machine and process, then a random number; versions
@@ -40,23 +40,6 @@ ABANDONED_AFTER = 3600.0  # seconds in which nobody wrote to a temporary file: i
 TEMPORARY = re.compile(r".+\.ar-(?:(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-)?[0-9a-f]{8,16}\.partial")
 REPLACE_TRIES = 20  # on Windows, where a virus scanner or an indexer holds a file for a moment
 REPLACE_WAIT = 0.05  # seconds between two of them
-
-# Names of the safetensors format, narrowest type first. The widest type comes first in a file, so that all are aligned.
-TYPES = {
-    torch.bool: "BOOL",
-    torch.uint8: "U8",
-    torch.int8: "I8",
-    torch.int16: "I16",
-    torch.uint16: "U16",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int32: "I32",
-    torch.float32: "F32",
-    torch.float64: "F64",
-    torch.int64: "I64",
-}
-
-CHECKSUM = "checksum"  # a key of the metadata
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +58,14 @@ MACHINE = _process_numbers()
 
 class UnreadableFile(ValueError):
     """A file that is damaged or of another kind; the message names it and says what is wrong."""
+
+
+class UnavailableFile(OSError):
+    """A file that cannot be read now, of which nothing is known; the message names it and says why."""
+
+
+class MissingFile(UnavailableFile):
+    """A file that is not there; the message names it."""
 
 
 class UnwritableFile(OSError):
@@ -137,7 +128,12 @@ def _take_free_name(temporary: Path, path: Path) -> None:
         raise
     except OSError:  # a file system without links: the name is taken first
         path.open("xb").close()
-        _replace(temporary, path)
+        try:
+            _replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                path.unlink()  # it is empty, and would look like something that was saved
+            raise
     else:
         temporary.unlink()
 
@@ -254,24 +250,22 @@ def write_tensors(
     It also makes files that only their owner can read, leaves temporary files of its own behind when it is killed, and
     needs all tensors on the CPU at once; here one at a time is copied there.
 
-    Layout (https://github.com/huggingface/safetensors#format): the header's length as 8 bytes, the header as JSON, the
-    tensors one behind the other. Metadata get a checksum of the tensors' bytes, which the format itself lacks.
+    Metadata get a checksum of the tensors' bytes, which the format itself lacks, and one of all that the header says.
     `reserve`, `replace`: see `atomic_write`.
     """
     names = _in_file_order(tensors)
-    header: dict[str, object] = {}
-    if metadata is not None:
-        header["__metadata__"] = dict(sorted({**metadata, CHECKSUM: _checksum_text(0)}.items()))
+    places = {}
     end = 0
     for name in names:
         tensor = tensors[name]
-        begin = end
+        places[name] = Place(tensor.dtype, tuple(tensor.shape), end, end + tensor.nbytes)
         end += tensor.nbytes
-        header[name] = {"dtype": TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    header = Header(places, None)
+    if metadata is not None:
+        checksums = {CHECKSUM: checksum_text(0), HEADER_CHECKSUM: Header(places, dict(metadata)).checksum()}
+        header = Header(places, {**metadata, **checksums})
+    text = header.to_bytes()
     with atomic_write(path, reserve, replace) as file:
-        file.write(struct.pack("<Q", len(text)))
         file.write(text)
         checksum = 0
         for name in names:
@@ -280,19 +274,15 @@ def write_tensors(
             file.write(content)
         if metadata is not None:
             # Only a whole key is written so: inside a JSON text, quotation marks have a backslash before them.
-            place = text.index(f'"{CHECKSUM}":"{_checksum_text(0)}"'.encode()) + len(CHECKSUM) + 4
-            file.seek(8 + place)
-            file.write(_checksum_text(checksum).encode())
+            place = text.index(f'"{CHECKSUM}":"{checksum_text(0)}"'.encode()) + len(CHECKSUM) + 4
+            file.seek(place)
+            file.write(checksum_text(checksum).encode())
     return path
 
 
 def _in_file_order(tensors: Mapping[str, Tensor]) -> list[str]:
     types = list(TYPES)
     return sorted(tensors, key=lambda name: (-types.index(tensors[name].dtype), name))
-
-
-def _checksum_text(value: int) -> str:
-    return f"crc32:{value:08x}"
 
 
 # ---------------------------------------------------------------- reading
@@ -316,28 +306,53 @@ def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_tensors(path: Path, only: Collection[str] | None = None) -> TensorFile:
-    """Read a safetensors file, or `only` tensors of it. Raises UnreadableFile.
+    """Read a safetensors file, or `only` tensors of it.
 
-    Where all is read, and the file has a checksum, the values must be those that were written.
+    Raises UnreadableFile for a file that is damaged: what it says, and where all of it is read the values too, must be
+    what was written, where the file has checksums. Raises UnavailableFile where the system does not let it be read,
+    which says nothing of the file, and MissingFile where there is none.
     """
     try:
-        with torch.device("cpu"), safe_open(path, "pt") as file:
-            stored = file.keys()
-            names = [name for name in stored if only is None or name in only]
-            # Copies: a view of a file that somebody cuts off ends the process, and keeps the file open meanwhile.
-            tensors = {name: file.get_tensor(name).clone() for name in names}
-            metadata = dict(file.metadata() or {})
-    except (SafetensorError, OSError, RuntimeError, TypeError) as error:
+        return _read_tensors(path, only)
+    except ValueError as error:
+        raise UnreadableFile(f"{path} is damaged or not a safetensors file ({error}).") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingFile(f"There is no file {path}.") from error
+    except OSError as error:
+        if os.path.isdir(path):
+            raise UnreadableFile(f"{path} is a folder, not a safetensors file.") from error
+        raise UnavailableFile(
+            f"{path} cannot be read now ({error.strerror or error}). It was left as it is: try again when its disk or "
+            "share answers and you may read it."
+        ) from error
+
+
+def _read_tensors(path: Path, only: Collection[str] | None) -> TensorFile:
+    """Raises ValueError, with the reason, for a damaged file, and OSError."""
+    with path.open("rb") as file:
+        header = read_header(file)
+        names = [name for name in header.places if only is None or name in only]
+        tensors = {name: _read_tensor(file, header, name) for name in names}
+    metadata = header.metadata or {}
+    expected = metadata.get(CHECKSUM)
+    if only is None and expected is not None and expected != checksum_of(tensors):
+        raise ValueError("its values are not those that were written")
+    return TensorFile(tensors, {key: text for key, text in metadata.items() if key not in CHECKSUMS})
+
+
+def _read_tensor(file: BufferedReader, header: Header, name: str) -> Tensor:
+    """A copy: a view of a file that somebody cuts off ends the process, and keeps the file open meanwhile."""
+    place = header.places[name]
+    try:
+        tensor = torch.empty(place.shape, dtype=place.dtype, device="cpu")
+    except (RuntimeError, TypeError) as error:
         if is_out_of_memory(error):
             raise  # which says nothing of the file
-        raise UnreadableFile(f"{path} is damaged or not a safetensors file ({_first_line(error)}).") from error
-    for name, tensor in tensors.items():
-        if tensor.dtype not in TYPES:
-            raise UnreadableFile(f"{path} is damaged: it holds {name} in {tensor.dtype}, which is never written.")
-    expected = metadata.pop(CHECKSUM, None)
-    if only is None and expected is not None and expected != checksum_of(tensors):
-        raise UnreadableFile(f"{path} is damaged: its values are not those that were written.")
-    return TensorFile(tensors, metadata)
+        raise ValueError(f"no tensor has the shape of {name!r:.60}") from error
+    file.seek(header.size + place.begin)
+    if file.readinto(tensor_bytes(tensor)) < tensor.nbytes:
+        raise ValueError("it was cut off while it was read")
+    return tensor
 
 
 def checksum_of(tensors: Mapping[str, Tensor]) -> str:
@@ -345,11 +360,7 @@ def checksum_of(tensors: Mapping[str, Tensor]) -> str:
     value = 0
     for name in _in_file_order(tensors):
         value = zlib.crc32(tensor_bytes(tensors[name]), value)
-    return _checksum_text(value)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0][:200] or type(error).__name__
+    return checksum_text(value)
 
 
 def shown_path(path: Path) -> str:
@@ -397,11 +408,6 @@ def json_text(value: object, *, indent: int | None = None, sort_keys: bool = Fal
 def json_hash(value: object) -> str:
     """A name (64 hex digits) for a JSON value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """A name (64 hex digits) for what a file contains. Raises OSError."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def tensor_hash(tensor: Tensor) -> str:

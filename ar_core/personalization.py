@@ -15,6 +15,7 @@ import logging
 import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,10 +26,12 @@ from torch import Tensor
 
 from .adapters import Adapter, DeltaAdapter, LowRankAdapter
 from .files import (
+    UnavailableFile,
     UnreadableFile,
     ensure_folder,
     numbered_paths,
     read_tensors,
+    remove_abandoned,
     shown_path,
     write_numbered,
     write_tensors,
@@ -80,6 +83,8 @@ class Personalization:
         path = _with_suffix(path)
         for candidate in itertools.takewhile(os.path.lexists, numbered_paths(path)):
             if self.is_in(candidate):
+                with suppress(OSError):  # what a process left that was killed when the name was just taken
+                    remove_abandoned(path.parent)
                 return candidate, False
         return write_numbered(path, partial(self.save, replace=False)), True
 
@@ -100,7 +105,7 @@ class Personalization:
             return False
         try:
             file = read_tensors(path)
-        except UnreadableFile:
+        except (UnreadableFile, UnavailableFile):
             return False
         tensors = self._tensors()
         if file.metadata != self._metadata() or file.tensors.keys() != tensors.keys():
@@ -141,6 +146,8 @@ class Personalization:
             file = read_tensors(path)
         except UnreadableFile as error:
             raise PersonalizationError(f"{error} Copy or train it again.") from error
+        except UnavailableFile as error:
+            raise PersonalizationError(str(error)) from error
         metadata = file.metadata
         if metadata.get("format") != FORMAT or "identifier" not in file.tensors:
             raise PersonalizationError(

@@ -9,14 +9,13 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..ar_core import Photo, read_photos
-from ..ar_core.files import file_hash
 from ..ar_core.listing import files_below, named_inside
 from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, tensor_photos, unstack
 from ..ar_core.quoting import quoted
 from ..ar_core.sheets import picture_grid
 from ..ar_core.shipped import example_subjects
 from ..ar_core.text import check_class_name
-from .host.folders import input_folder
+from .host.folders import described_files, input_folder
 from .host.progress import PREVIEW, Reporter, explain_on_node, show_text
 from .host.schema import node_schema
 from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket
@@ -68,14 +67,14 @@ class SubjectPhotos(io.ComfyNode):
     def fingerprint_inputs(
         cls, folder: Sequence[str | None] = (), class_name: Sequence[str] = (), **photos: object
     ) -> Sequence[str | None]:
-        """The contents of the folder's files, whatever they are called."""
+        """Changes when a file of the folder does. Trainings are found by the photos' pixels, whatever this says."""
         if not folder or folder[0] in (None, CONNECTED):
             return []
         try:
             files = find_files(chosen_photo_folder(str(folder[0])))
-        except ValueError:
+        except (ValueError, OSError):
             return folder  # execute says what is wrong
-        return [file_hash(file) for file in files]
+        return [described_files(files)]
 
     @classmethod
     @explain_on_node

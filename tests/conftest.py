@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell starts what runs in the background so
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # and the tests send Ctrl-C
 
 OLDEST = os.environ.get("AR_OLDEST") == "1"  # `make test-oldest` says so: where everything is new, nothing is skipped
 # Of an error's text, and why its test cannot run. Only names that newer versions of other packages have.
@@ -54,3 +57,15 @@ def pytest_runtest_call(item):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
     return (yield from skipping_what_is_too_old())
+
+
+@pytest.fixture(autouse=True)
+def signals_as_they_were():
+    """Whoever leaves a signal handled otherwise would change what the next test in this process measures."""
+    followed = [signal.SIGINT, signal.SIGTERM]
+    before = [signal.getsignal(number) for number in followed]
+    yield
+    after = [signal.getsignal(number) for number in followed]
+    for number, handler in zip(followed, before, strict=True):
+        signal.signal(number, handler)
+    assert after == before, f"this test left signals handled by {after}; before: {before}"

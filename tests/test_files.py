@@ -1,6 +1,7 @@
 """Files are written whole or not at all, in one room, whoever writes them and whatever ends the writer."""
 
 import ast
+import errno
 import json
 import os
 import signal
@@ -27,6 +28,8 @@ from ar_core.dreambench.scoring import ScoredPicture, SubjectScores
 from ar_core.files import (
     ABANDONED_AFTER,
     TEMPORARY,
+    MissingFile,
+    UnavailableFile,
     UnreadableFile,
     UnwritableFile,
     atomic_write,
@@ -271,12 +274,19 @@ def test_tensors_come_back_as_they_were(tmp_path):
 def test_the_bytes_are_those_of_the_library(tmp_path, metadata):
     write_tensors(tmp_path / "ours", every_type(), metadata)
     if metadata is not None:
-        metadata = {"checksum": checksum_of(every_type()), **metadata}
+        metadata = {**checksums(tmp_path / "ours"), **metadata}
+        assert metadata["checksum"] == checksum_of(every_type())
     save_file(every_type(), tmp_path / "theirs", metadata)
     header, tensors = parts(tmp_path / "ours")
     assert (json.loads(header), tensors) == (json.loads(parts(tmp_path / "theirs")[0]), parts(tmp_path / "theirs")[1])
-    if not metadata or len(metadata) == 1:  # the library orders metadata at random
+    if not metadata:  # the library orders metadata at random
         assert header == parts(tmp_path / "theirs")[0]
+
+
+def checksums(path):
+    """What a file's metadata hold of them."""
+    with safe_open(path, "pt") as file:
+        return {key: value for key, value in file.metadata().items() if key in ("checksum", "header_checksum")}
 
 
 def parts(path):
@@ -293,20 +303,95 @@ def test_equal_content_gives_equal_bytes(tmp_path):
     second = write_tensors(tmp_path / "b", dict(reversed(every_type().items())), backwards).read_bytes()
     assert first == second
     with safe_open(tmp_path / "a", "pt") as file:
-        assert file.metadata() == {**metadata, "checksum": checksum_of(every_type())}
+        assert file.metadata() == {**metadata, **checksums(tmp_path / "a")}
 
 
 def test_a_flipped_bit_anywhere_is_noticed(tmp_path):
-    path = write_tensors(tmp_path / "x", {"a": torch.arange(40.0)}, {"step": "3"})
+    path = write_tensors(tmp_path / "x", {"a": torch.arange(40.0)}, {"step": "3", "ü": "1"})
     whole = path.read_bytes()
-    for place in range(0, len(whole), 5):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-        try:
-            found = read_tensors(path)
-        except UnreadableFile as error:
-            assert str(path) in str(error)
-        else:  # in a name or in metadata, which have no checksum
-            assert torch.equal(next(iter(found.tensors.values())), torch.arange(40.0))
+    end = 8 + int.from_bytes(whole[:8], "little")
+    for place in range(len(whole)):
+        for bit in {1 << place % 8, 4, 32}:
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+            try:
+                found = read_tensors(path)
+            except UnreadableFile as error:
+                assert str(path) in str(error)
+            else:  # white space behind the header
+                assert whole[place:end].isspace() and found.metadata == {"step": "3", "ü": "1"}
+                assert list(found.tensors) == ["a"] and torch.equal(found.tensors["a"], torch.arange(40.0))
+
+
+def test_flipped_words_are_noticed_where_only_a_part_is_read(tmp_path):
+    path = write_tensors(tmp_path / "x", {"a": torch.ones(3), "b": torch.ones(3)}, {"step": "3"})
+    path.write_bytes(path.read_bytes().replace(b'"step":"3"', b'"step":"7"'))
+    for only in (None, (), ("a",)):
+        with pytest.raises(UnreadableFile, match="what it says of its tensors is not what was written"):
+            read_tensors(path, only)
+
+
+def test_a_file_without_checksums_and_one_that_the_library_wrote_again_are_read(tmp_path):
+    path = write_tensors(tmp_path / "x", every_type(), {"step": "3", "b": "ü"})
+    with safe_open(path, "pt") as file:
+        written = file.metadata()
+    backwards = dict(sorted(written.items(), reverse=True))
+    save_file(load_file(path), tmp_path / "again", backwards)
+    assert read_tensors(tmp_path / "again").metadata == {"step": "3", "b": "ü"}
+    save_file(load_file(path), tmp_path / "earlier", {**written, "header_checksum": ""} | {"step": "4"})
+    with pytest.raises(UnreadableFile):
+        read_tensors(tmp_path / "earlier")
+    save_file(load_file(path), tmp_path / "earlier", {"step": "4", "checksum": written["checksum"]})
+    assert read_tensors(tmp_path / "earlier").metadata == {"step": "4"}
+    save_file(load_file(path), tmp_path / "earlier")
+    assert read_tensors(tmp_path / "earlier").metadata == {}
+
+
+HEADERS = {
+    "no JSON": b"{",
+    "no JSON object": b"[]",
+    "nothing that ends": b"[" * 100_000,
+    "metadata that are no words": b'{"__metadata__":{"a":1}}',
+    "a tensor that is none": b'{"a":3}',
+    "a type that is never written": b'{"a":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}',
+    "a size that is no number": b'{"a":{"dtype":"U8","shape":[true,4],"data_offsets":[0,4]}}',
+    "a size below nothing": b'{"a":{"dtype":"U8","shape":[-1,-4],"data_offsets":[0,4]}}',
+    "a size that torch lacks": b'{"a":{"dtype":"U8","shape":[0,9223372036854775807,9],"data_offsets":[0,0]}}',
+    "a gap": b'{"a":{"dtype":"U8","shape":[3],"data_offsets":[1,4]}}',
+    "too few bytes": b'{"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}}',
+    "too many bytes": b'{"a":{"dtype":"U8","shape":[5],"data_offsets":[0,5]}}',
+    "a shape that does not fit": b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,4]}}',
+    "two at one place": b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},'
+    b'"b":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}',
+}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_that_says_nothing_is_one_sentence(header, tmp_path):
+    path = tmp_path / "x.safetensors"
+    values = b"" if header == "a size that torch lacks" else b"1234"
+    path.write_bytes(len(HEADERS[header]).to_bytes(8, "little") + HEADERS[header] + values)
+    with pytest.raises(UnreadableFile, match=r"x\.safetensors is damaged or not a safetensors file \([^\n]*\)\.$"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE, errno.ENFILE])
+def test_a_disk_that_does_not_answer_says_nothing_of_the_file(number, tmp_path, monkeypatch):
+    path = write_tensors(tmp_path / "x.safetensors", {"a": torch.ones(3)}, {})
+    monkeypatch.setattr(files, "_read_tensor", failing_with(OSError(number, os.strerror(number))))
+    with pytest.raises(UnavailableFile, match=r"x\.safetensors cannot be read now \(.*\)\. It was left as it is: try"):
+        read_tensors(path)
+    monkeypatch.undo()
+    with pytest.raises(MissingFile, match="There is no file"):
+        read_tensors(tmp_path / "absent")
+    with pytest.raises(UnreadableFile, match="is a folder"):
+        read_tensors(tmp_path)
+
+
+def failing_with(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
 
 
 def test_values_stay_when_the_file_is_cut_off_or_written_over(tmp_path):
@@ -403,6 +488,14 @@ def test_a_file_system_without_links_is_no_problem(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files.os, "link", no_links)
     test_two_who_save_a_new_file_at_once_both_have_theirs(tmp_path, monkeypatch)
+
+
+def test_where_there_are_no_links_a_rename_that_fails_leaves_no_empty_file(tmp_path, monkeypatch):
+    for name in ("link", "replace"):
+        monkeypatch.setattr(files.os, name, failing_with(OSError(errno.EIO, "Input/output error")))
+    with pytest.raises(UnwritableFile, match="could not be written"):
+        save_new("one", tmp_path / "a.png")
+    assert names(tmp_path) == []
 
 
 def save_new(text, path):

@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 import warnings
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -33,6 +34,7 @@ from tiny import write_chameleon, write_lumina, write_meta
 from toy import FAMILY, learned, toy_model, toy_subject
 
 from ar_core import ARModel, SamplingSettings, TrainingSettings, cli
+from ar_core.checkpoints.reader import read_pickle
 from ar_core.commands import info, personalize, sample, score
 from ar_core.dreambench.dataset import read_dataset
 from ar_core.dreambench.encoders import PAPER_ENCODERS, EncoderError, Encoders
@@ -55,7 +57,7 @@ from ar_core.words import begins_with_noun
 
 ROOT = Path(__file__).resolve().parents[1]
 WANTED = int(os.environ.get("AR_FUZZ") or 0)
-USUAL = 732  # cases in all where nothing is wanted: the numbers that `fuzzed` is given, added
+USUAL = 756  # cases in all where nothing is wanted: the numbers that `fuzzed` is given, added
 SECONDS = 10.0  # in which every case must have ended; most take milliseconds
 LONGEST = 6000  # letters of a message: nobody reads more
 
@@ -295,7 +297,7 @@ class Nested:
 
 @dataclass(frozen=True)
 class Header:
-    """A damaged header of a safetensors file, with its length right. `checksum`: whether the one of values is kept."""
+    """A damaged header of a safetensors file, with its length right. `checksum`: whether the checksums are kept."""
 
     damage: Json
     checksum: bool
@@ -303,13 +305,14 @@ class Header:
     def __call__(self, content: bytes) -> bytes:
         header, values = split_tensors(content)
         if not self.checksum:
-            header.get("__metadata__", {}).pop("checksum", None)
+            for key in ("checksum", "header_checksum"):
+                header.get("__metadata__", {}).pop(key, None)
         return join_tensors(self.damage.changed(header), values)
 
 
 @dataclass(frozen=True)
 class Recast:
-    """One tensor of another type and shape, with the same bytes."""
+    """One tensor of another type and shape, with the same bytes, in a file that says nothing of such changes."""
 
     place: int
     kind: str
@@ -317,11 +320,51 @@ class Recast:
 
     def __call__(self, content: bytes) -> bytes:
         header, values = split_tensors(content)
+        header.get("__metadata__", {}).pop("header_checksum", None)
         names = [name for name in header if name != "__metadata__"]
         entry = header[names[self.place % len(names)]]
         begin, end = entry["data_offsets"]
         entry |= {"dtype": self.kind, "shape": self.shape(int((end - begin) / WIDTHS[self.kind]))}
         return join_tensors(header, values)
+
+
+@dataclass(frozen=True)
+class Pickle:
+    """The pickle inside a file of torch, which is a zip that checks itself: its checksums are made right again."""
+
+    damage: Bytes
+
+    def __call__(self, content: bytes) -> bytes:
+        whole = zipfile.ZipFile(io.BytesIO(content))
+        changed = io.BytesIO()
+        with zipfile.ZipFile(changed, "w") as written:
+            for name in whole.namelist():
+                part = whole.read(name)
+                if name.endswith("data.pkl"):
+                    part = self.damage(part)
+                written.writestr(name, part)
+        return changed.getvalue()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item of the state dict in a file of torch under another name, or in its place something that is no tensor."""
+
+    place: int
+    odd: object
+    is_name: bool
+
+    def __call__(self, content: bytes) -> bytes:
+        whole = torch.load(io.BytesIO(content), weights_only=True)
+        values = whole["state_dict"]
+        name = list(values)[self.place % len(values)]
+        if self.is_name:
+            values[self.odd] = values.pop(name)
+        else:
+            values[name] = self.odd
+        changed = io.BytesIO()
+        torch.save(whole, changed)
+        return changed.getvalue()
 
 
 WIDTHS = {"F32": 4, "I32": 4, "U32": 4, "BF16": 2, "F64": 8, "C64": 8, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E8M0": 1}
@@ -367,6 +410,18 @@ JSON = st.builds(Json, st.lists(st.integers(0, 40), min_size=1, max_size=4), ODD
 JSON_FILES = st.one_of(JSON, BYTES, st.just(Nested()))
 RECAST = st.builds(Recast, st.integers(0, 40), st.sampled_from(sorted(WIDTHS)), st.sampled_from((flat, row, column)))
 TENSORS = st.one_of(BYTES, st.builds(Header, JSON, st.booleans()), RECAST)
+# Where a pickle is damaged, a byte of it: most of what is longer is noticed at once.
+IN_PICKLE = st.builds(
+    Bytes, st.lists(st.tuples(st.just("overwrite"), st.floats(0, 1), st.binary(min_size=1, max_size=2)), min_size=1)
+)
+ODD_ITEMS = st.sampled_from((None, 3, "x", [1], {}, torch.zeros(3), torch.zeros(2, 2).to_sparse(), 2.5))
+ODD_NAMES = st.sampled_from((None, 3, "x", "", ("a", 1), "quantize.embedding.weight"))
+PICKLES = st.one_of(
+    BYTES,
+    st.builds(Pickle, IN_PICKLE),
+    st.builds(Item, st.integers(0, 200), ODD_ITEMS, st.just(False)),
+    st.builds(Item, st.integers(0, 200), ODD_NAMES, st.just(True)),
+)
 PICTURE = st.one_of(BYTES, st.builds(Chunks, BYTES), st.just(Nothing()))
 
 
@@ -525,7 +580,7 @@ FILES = {
     "lumina/vqgan.safetensors": TENSORS,
     "chameleon/config.json": JSON_FILES,
     "chameleon/model.safetensors": TENSORS,
-    "meta/chameleon/tokenizer/vqgan.ckpt": BYTES,
+    "meta/chameleon/tokenizer/vqgan.ckpt": PICKLES,
 }
 
 
@@ -541,6 +596,17 @@ def test_checkpoints(data, name):
         loaded = outcome(lambda: ARModel.load(folder))
         if loaded is not None:
             outcome(lambda: loaded.check_prompt("a photo of a dog", loaded.family.recipe.size))
+
+
+@fuzzed(24)
+@given(damage=PICKLES)
+def test_pickles(damage):
+    source = Path(checkpoints().name, "meta", "chameleon", "tokenizer", "vqgan.ckpt")
+    with a_folder() as folder:
+        path = put(folder / "vqgan.ckpt", damaged(damage, source.read_bytes()))
+        values = outcome(lambda: read_pickle(path), path)
+        for name, value in (values or {}).items():
+            assert isinstance(name, str) and value.tolist() is not None
 
 
 def linked(source: Path, folder: Path) -> None:

@@ -1,5 +1,7 @@
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -9,6 +11,7 @@ from safetensors.torch import save_file
 from toy import FAMILY, learned, toy_model
 
 from ar_core.adapters import LowRankAdapter, attach_adapter, merge_adapters, target_shapes
+from ar_core.files import MACHINE
 from ar_core.personalization import Personalization, PersonalizationError
 from ar_core.sampling import SamplingSettings
 
@@ -146,7 +149,8 @@ def test_a_damaged_file_is_one_sentence_that_names_it(tmp_path, damage):
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    metadata.pop("checksum")  # as somebody else's program writes
+    for key in ("checksum", "header_checksum"):
+        metadata.pop(key)  # as somebody else's program writes
     DAMAGE[damage](tensors, metadata)
     save_file(tensors, path, metadata)
     with pytest.raises(PersonalizationError, match=r"dog.safetensors is damaged or was changed .*\. Copy or train"):
@@ -223,3 +227,13 @@ def test_shapes_are_known_before_anything_is_changed():
                 == tuple(adapter.change(name).shape)
                 == tuple(model.transformer.get_parameter(f"{name}.weight").shape)
             )
+
+
+def test_saving_again_removes_what_a_killed_process_left_when_it_had_just_named_its_file(tmp_path):
+    subject = learned(toy_model())
+    path, _ = subject.save_beside(tmp_path / "dog")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f"dog.safetensors.ar-{MACHINE}-{ended.pid}-01234567.partial"
+    left.write_bytes(path.read_bytes())
+    assert subject.save_beside(tmp_path / "dog") == (path, False) and not left.exists()

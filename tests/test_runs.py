@@ -1,11 +1,13 @@
 """What is remembered of trainings: damaged files are made again, and two processes do not disturb one another."""
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from toy import FAMILY, toy_model, toy_subject
 
 from ar_core import TrainingSettings, prepare_subject
 from ar_core.control import Cancelled
+from ar_core.files import UnavailableFile
 from ar_core.photos import Photo
 from ar_core.training import runs
 from ar_core.training.remembered import (
@@ -226,10 +229,53 @@ def test_a_file_is_not_set_aside_because_memory_ran_out(tmp_path, monkeypatch):
     def full(*_):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
 
-    monkeypatch.setattr("ar_core.files.safe_open", full)
+    monkeypatch.setattr("ar_core.files._read_tensor", full)
     with pytest.raises(RuntimeError, match="allocate memory"):
         train(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE, errno.ENFILE])
+@pytest.mark.parametrize("name", ["state.safetensors", "000022.safetensors", "steps", "prior.safetensors"])
+def test_what_cannot_be_read_now_is_not_set_aside(name, number, tmp_path, monkeypatch):
+    """A network share that is gone for a moment, too many open files: what lies there is whole."""
+    first = train(tmp_path, 22)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    steps = 24  # goes on from the state
+    if name in ("000022.safetensors", "steps"):
+        steps = 22  # is answered with what was kept
+    opened = Path.open
+    listed = os.listdir
+
+    def failing_open(path, *arguments, **options):
+        if path.name == name:
+            raise OSError(number, os.strerror(number))
+        return opened(path, *arguments, **options)
+
+    def failing_list(path="."):
+        if Path(path).name == name:
+            raise OSError(number, os.strerror(number))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "open", failing_open)
+    monkeypatch.setattr(os, "listdir", failing_list)
+    with pytest.raises(UnavailableFile, match=f"{name} cannot be read now .*It was left as it is: try again"):
+        train(tmp_path, steps)
+    monkeypatch.undo()
+    assert {path: path.read_bytes() for path in before} == before and not list(tmp_path.rglob("*.damaged"))
+    assert same(train(tmp_path, 22), first)
+
+
+def test_what_is_set_aside_takes_no_place_of_what_was_set_aside_before(tmp_path):
+    run = Run(tmp_path, "dog", {})
+    run.open()
+    path = run.folder / "state.safetensors"
+    for content in ("one", "other", "third"):
+        path.write_text(content)
+        run.set_aside(path, "It is damaged.")
+    found = {path.name: path.read_text() for path in run.folder.glob("*.damaged")}
+    names = ("state.safetensors.damaged", "state.safetensors_2.damaged", "state.safetensors_3.damaged")
+    assert found == dict(zip(names, ("one", "other", "third"), strict=True))
 
 
 def test_what_is_remembered_is_used_where_nothing_can_be_written(tmp_path, monkeypatch):
@@ -265,3 +311,91 @@ def test_a_training_in_use_is_not_moved_and_half_a_copy_is_none(tmp_path):
     adopt_runs(tmp_path / "earlier", tmp_path / "own")
     assert not folder.exists() and folder.name in remembered_names(tmp_path / "own")
     assert not [name for name in remembered_names(tmp_path / "own") if name.startswith(".")]
+
+
+def other_file_system(monkeypatch, folder):
+    """Renames from `folder` to elsewhere are refused, as between two file systems."""
+    rename = os.rename
+
+    def refused(source, target):
+        if Path(source).parent == folder:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target)
+
+    monkeypatch.setattr("ar_core.training.remembered.os.rename", refused)
+
+
+def test_a_training_is_moved_to_another_file_system(tmp_path, monkeypatch):
+    whole = train(tmp_path / "earlier", 2)
+    other_file_system(monkeypatch, tmp_path / "earlier")
+    adopt_runs(tmp_path / "earlier", tmp_path / "own")
+    monkeypatch.undo()
+    assert not (tmp_path / "earlier").exists()
+    again = train(tmp_path / "own", 2)
+    assert again.note == "remembered" and same(again, whole)
+
+
+def test_a_move_that_fails_leaves_no_copy_and_the_original(tmp_path, monkeypatch, caplog):
+    train(tmp_path / "earlier", 2)
+    before = remembered_names(tmp_path / "earlier")
+    other_file_system(monkeypatch, tmp_path / "earlier")
+    copied = []
+    copyfile = shutil.copyfile
+
+    def full(source, target, **options):
+        if len(copied) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        copied.append(target)
+        return copyfile(source, target, **options)
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    adopt_runs(tmp_path / "earlier", tmp_path / "own")
+    assert "could not be moved" in caplog.text and "No space left" in caplog.text and copied
+    assert remembered_names(tmp_path / "earlier") == before and not list((tmp_path / "own").iterdir())
+
+
+def test_a_copy_that_a_killed_process_left_goes_after_a_while_and_is_forgotten_with_its_run(tmp_path, monkeypatch):
+    folder = train(tmp_path, 2).run
+    for name in (folder.name, "gone-joint-0"):
+        shutil.copytree(folder, tmp_path / f".{name}.0a1b2c3d.moving")
+    adopt_runs(tmp_path / "nowhere", tmp_path)
+    assert len(list(tmp_path.glob(".*.moving"))) == 2  # the process might still be there
+    now = time.time()
+    monkeypatch.setattr("ar_core.training.remembered.time.time", lambda: now + 4000)
+    shutil.copytree(folder, tmp_path / ".old-joint-0.0a1b2c3d.moving")
+    adopt_runs(tmp_path / "nowhere", tmp_path)
+    monkeypatch.undo()
+    assert not list(tmp_path.glob(".*.moving")) and folder.is_dir()
+    for name in (folder.name, "gone-joint-0"):
+        shutil.copytree(folder, tmp_path / f".{name}.0a1b2c3d.moving")
+    [found] = [run for run in remembered_runs(tmp_path) if run.folder == folder]
+    forget_run(found)
+    assert [path.name for path in tmp_path.glob(".*.moving")] == [".gone-joint-0.0a1b2c3d.moving"]
+    forget_runs(tmp_path)
+    assert not list(tmp_path.glob("*"))
+
+
+def test_forgetting_that_is_stopped_midway_can_be_finished(tmp_path, monkeypatch):
+    """What still holds something is listed, whichever file was the last to go."""
+    folder = train(tmp_path / "whole", 2).run
+    unlink = os.unlink
+    for last in range(9):
+        root = tmp_path / str(last)
+        shutil.copytree(folder, root / folder.name)
+        gone = []
+
+        def stopped(path, *, gone=gone, last=last, **options):
+            if len(gone) == last:
+                raise KeyboardInterrupt
+            gone.append(path)
+            unlink(path, **options)
+
+        monkeypatch.setattr(os, "unlink", stopped)
+        [run] = remembered_runs(root)
+        with suppress(KeyboardInterrupt):
+            forget_run(run)
+        monkeypatch.setattr(os, "unlink", unlink)
+        left = [path for path in (root / folder.name).rglob("*") if path.is_file()]
+        assert len(remembered_runs(root)) == bool(left)
+        forget_runs(root)
+        assert not (root / folder.name).exists()

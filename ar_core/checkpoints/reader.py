@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..control import Cancel, Progress, stop_if
+from ..devices import is_out_of_memory
 from ..quantization import QuantizedLinear
 from .errors import CheckpointError
 
@@ -86,16 +87,38 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = type(error).__name__
-        if str(error):
-            reason = str(error).splitlines()[0]
+    except OSError as error:
         raise CheckpointError(
-            f"{path} is damaged or holds more than tensors ({reason}). Copy {path.name} again."
+            f"{path} cannot be read ({error.strerror or error}). Check its disk and whether you may read it."
+        ) from error
+    except Exception as error:  # damage sends the unpickler anywhere: errors of letters, keys, places and types
+        if isinstance(error, MemoryError) or is_out_of_memory(error):
+            raise  # which says nothing of the file
+        raise CheckpointError(
+            f"{path} is damaged or holds more than tensors ({_reason(error)}). Copy {path.name} again."
         ) from error
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise CheckpointError(f'{path} has no "state_dict". Give the vqgan.ckpt of Meta\'s Chameleon download.')
+    for key, value in content["state_dict"].items():
+        if not isinstance(key, str) or not isinstance(value, Tensor) or not _is_plain(value):
+            raise CheckpointError(
+                f"{path} holds {key!r:.60} as {type(value).__name__}, expected a tensor of numbers under a name. "
+                f"Copy {path.name} again."
+            )
     return content["state_dict"]
+
+
+def _reason(error: Exception) -> str:
+    """An error of a library in one line."""
+    said = str(error).splitlines() or [""]
+    if isinstance(error, pickle.UnpicklingError | RuntimeError) and said[0]:
+        return said[0][:200]
+    return f"{type(error).__name__}: {said[0][:200]}".removesuffix(": ")
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor has its numbers one by one in main memory: neither sparse nor quantised nor without any."""
+    return tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
 
 
 def report_progress(entries: Iterable[Entry], count: int, progress: Progress, cancel: Cancel) -> Iterator[Entry]:

@@ -14,7 +14,8 @@ from ..control import INTERRUPTIONS, in_main_thread
 class Interruption:
     """A Cancel that follows Ctrl-C and SIGTERM: the first ends the run after this step, saving, the second at once.
 
-    A signal that is ignored stays so: a shell lets its background jobs ignore the Ctrl-C of what runs in front.
+    A signal that is ignored stays so: a shell lets its background jobs ignore the Ctrl-C of what runs in front. Only
+    inside `keyboard_interrupts`, which gives the signals back at its end.
     """
 
     def __init__(self) -> None:

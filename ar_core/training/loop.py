@@ -196,7 +196,7 @@ class Loop:
             return False
         for key, value in state.optimizer.items():
             number = key.partition(".")[0]
-            known = number.isdigit() and int(number) < len(self.parameters)
+            known = number.isdecimal() and int(number) < len(self.parameters)
             if not known or value.shape not in (torch.Size([]), self.parameters[int(number)].shape):
                 return False
         return True

@@ -15,8 +15,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout  # torch brings it
 
-from ..files import UnreadableFile, read_json
+from ..files import ABANDONED_AFTER, UnreadableFile, read_json
 from .runs import LOCKS, RUN_FILE, taken_lock
+
+MOVING = ".moving"  # ends the name of a copy of a run that is being made
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ def _read(folder: Path) -> RememberedRun:
             if path.is_file():
                 states.append(path.stat())
     fields = _fields(folder / RUN_FILE)
-    steps = [int(path.stem) for path in (folder / "steps").glob("[0-9]*.safetensors") if path.stem.isdigit()]
+    steps = [int(path.stem) for path in (folder / "steps").glob("[0-9]*.safetensors") if path.stem.isdecimal()]
     return RememberedRun(
         folder,
         str(fields.get("class", "")),
@@ -95,7 +97,7 @@ def _fields(path: Path) -> dict[str, Any]:
 
 
 def forget_runs(root: Path) -> int:
-    """Delete every remembered training below `root` (and nothing else); returns how many there were.
+    """Delete every remembered training below `root`, half copies too, and nothing else; returns how many there were.
 
     Raises RunInUse before anything is deleted where a process works on one of them.
     """
@@ -105,13 +107,15 @@ def forget_runs(root: Path) -> int:
             pass
     for run in runs:
         forget_run(run)
+    _remove_half_copies(root)
     return len(runs)
 
 
 def forget_run(run: RememberedRun) -> None:
     """Delete one remembered training. Raises RunInUse where a process works on it."""
     with unused(run.folder) as lock:
-        shutil.rmtree(run.folder)
+        _delete(run.folder)
+        _remove_half_copies(run.folder.parent, run.name)
         if lock is not None:
             with suppress(OSError):  # Windows keeps a file that is open
                 Path(lock.lock_file).unlink()
@@ -140,6 +144,7 @@ def adopt_runs(earlier: Path, root: Path) -> None:
 
     What cannot be moved, or is used, stays where it is, and is trained again when it is asked for.
     """
+    _remove_half_copies(root, age=ABANDONED_AFTER)
     for folder in _run_folders(earlier):
         place = Path(root) / folder.name
         if place.exists():
@@ -163,7 +168,47 @@ def _move(folder: Path, place: Path) -> None:
     try:
         os.rename(folder, place)
     except OSError:
-        copied = place.with_name(f".{place.name}.{secrets.token_hex(4)}.moving")
-        shutil.copytree(folder, copied)
-        os.rename(copied, place)
-        shutil.rmtree(folder, ignore_errors=True)
+        copied = place.with_name(f".{place.name}.{secrets.token_hex(4)}{MOVING}")
+        try:
+            shutil.copytree(folder, copied)
+            os.rename(copied, place)
+        except BaseException:
+            shutil.rmtree(copied, ignore_errors=True)
+            raise
+        with suppress(OSError):
+            _delete(folder)
+
+
+def _delete(folder: Path) -> None:
+    """Delete a run's folder; run.json last: where this is ended midway, the rest is still found as a run.
+
+    Raises OSError.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != RUN_FILE:
+            path.unlink()
+    (folder / RUN_FILE).unlink(missing_ok=True)
+    folder.rmdir()
+
+
+def _remove_half_copies(root: Path, run: str = "*", age: float = 0.0) -> None:
+    """Delete what was copied below `root` of a run before the copying process was killed.
+
+    `run`: a folder's name, or all. `age`: seconds in which nothing was written to it; 0 where the user wants it gone.
+    """
+    for copied in Path(root).glob(f".{run}.*{MOVING}"):
+        if time.time() - _last_written(copied) >= age:
+            shutil.rmtree(copied, ignore_errors=True)
+            log.info("Deleted %s, a copy that was never finished", copied)
+
+
+def _last_written(folder: Path) -> float:
+    """Seconds since the epoch. Copied files have the times of their originals, but for that of the last change."""
+    newest = 0.0
+    for path in (folder, *folder.rglob("*")):
+        with suppress(OSError):
+            state = path.lstat()
+            newest = max(newest, state.st_mtime, state.st_ctime)
+    return newest

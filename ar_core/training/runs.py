@@ -9,7 +9,7 @@
     codes.safetensors        codes of the photos and their views (in the run called "photos")
     sample-000050.safetensors codes of the picture drawn at a kept step
     prior.safetensors        codes of class images (in the run called "class pictures")
-    *.damaged                what could not be read and was made again
+    *.damaged                what was damaged and was made again
     *-unfinished.safetensors codes made so far, where reading photos or drawing class images was stopped
 <root>/.locks/               a file per run, locked by the process that works on it
 """
@@ -32,9 +32,12 @@ from torch import Tensor
 from ..control import Cancel, Progress, never, silent, stop_if
 from ..families.protocol import Size
 from ..files import (
+    MissingFile,
     TensorFile,
+    UnavailableFile,
     UnreadableFile,
     ensure_folder,
+    free_path,
     json_hash,
     json_text,
     prefixed,
@@ -97,7 +100,8 @@ def grid_of(model: ARModel, size: Size) -> Grid:
 class Run:
     """One run's folder below `root`; `fields` are what determines it (not steps, names or previews).
 
-    What is in it and cannot be read is set aside, and counts as not there.
+    What is in it and is damaged is set aside, and counts as not there. Whatever reads raises UnavailableFile where a
+    disk or a share does not answer now: what is there may be whole.
     """
 
     def __init__(self, root: Path, label: str, fields: Mapping[str, object]):
@@ -163,8 +167,9 @@ class Run:
     def kept(self) -> list[int]:
         """Steps whose result was kept, in order."""
         steps = []
-        for path in (self.folder / "steps").glob("[0-9]*.safetensors"):
-            if path.stem.isdigit() and self._read(path, only=()) is not None:
+        for name in _names_in(self.folder / "steps"):
+            path = self.folder / "steps" / name
+            if path.suffix == ".safetensors" and path.stem.isdecimal() and self._read(path, only=()) is not None:
                 steps.append(int(path.stem))
         return sorted(steps)
 
@@ -268,7 +273,7 @@ class Run:
 
     def set_aside(self, path: Path, reason: str) -> None:
         """Give a file another name, so that it is in nobody's way and can be looked at."""
-        damaged = path.with_name(path.name + ".damaged")
+        damaged = free_path(path.with_name(path.name + ".damaged"))
         try:
             path.replace(damaged)
         except OSError as error:
@@ -277,11 +282,14 @@ class Run:
             log.warning("%s It was set aside as %s and is made again.", reason, damaged.name)
 
     def _read(self, path: Path, only: tuple[str, ...] | None = None) -> TensorFile | None:
-        """None where there is none, or it was set aside."""
-        if not path.exists():
-            return None
+        """None where there is none, or it was set aside.
+
+        Raises UnavailableFile where the system does not let it be read: it may be whole, and stays where it is.
+        """
         try:
             return read_tensors(path, only)
+        except MissingFile:
+            return None
         except UnreadableFile as error:
             self.set_aside(path, str(error))
             return None
@@ -302,6 +310,19 @@ def taken_lock(folder: Path) -> FileLock | None:
     return lock
 
 
+def _names_in(folder: Path) -> list[str]:
+    """None where there is no such folder. Raises UnavailableFile: a glob would pass over what cannot be listed."""
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise UnavailableFile(
+            f"The folder {folder} cannot be read now ({error.strerror or error}). It was left as it is: try again when "
+            "its disk or share answers and you may read it."
+        ) from error
+
+
 def _holds(path: Path, text: str) -> bool:
     """Whether a file is there and says this."""
     try:
@@ -317,7 +338,7 @@ def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 def _step(state: TensorFile) -> int | None:
     text = state.metadata.get("step", "")
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isdecimal() else None
 
 
 def _losses(state: TensorFile) -> list[float]:

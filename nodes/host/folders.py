@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import stat
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import folder_paths
@@ -107,8 +109,25 @@ def path_inside(name: str, kind: str) -> Path:
 
 
 def files_fingerprint(path: Path) -> str:
-    """Changes when a file below `path` does."""
+    """Changes when a file below `path` does. Raises OSError for a folder that cannot be listed."""
     files = [path]
     if path.is_dir():
         files = sorted(path.rglob("*"))
-    return repr([(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file()])
+    return described_files(files)
+
+
+def described_files(files: Iterable[Path]) -> str:
+    """Names, times of change and sizes: ComfyUI asks at every queue, so no file is read.
+
+    Folders are passed over; of a link to nothing, and of what may not be looked at, only the name counts.
+    """
+    found: list[tuple[str, int, int]] = []
+    for file in files:
+        try:
+            state = file.stat()
+        except OSError:
+            found.append((file.name, 0, 0))
+            continue
+        if not stat.S_ISDIR(state.st_mode):
+            found.append((file.name, state.st_mtime_ns, state.st_size))
+    return repr(found)

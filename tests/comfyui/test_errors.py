@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from graphs import applied, changed, graph, node, sampled
 from in_process import Comfy
@@ -170,6 +172,28 @@ def test_a_photo_that_is_no_picture_is_refused(comfy, pack):
     photos = pack("nodes.subject_photos").SubjectPhotos
     with pytest.raises(ValueError, match="no picture"):
         photos.execute(folder=["(connected images)"], class_name=["dog"], photo_1=[torch.zeros(1, 8, 8, 7)])
+
+
+def test_whether_photos_have_changed_is_asked_without_reading_them(comfy, pack, monkeypatch):
+    """ComfyUI asks at every queue, also of a folder with a link to a drive that is away."""
+    folder = comfy.base / "input" / "looked at"
+    folder.mkdir()
+    (folder / "1.png").write_bytes(b"one")
+    (folder / "away.png").symlink_to(comfy.base / "no such drive" / "a.png")
+    photos = pack("nodes.subject_photos").SubjectPhotos
+
+    def fingerprint():
+        return photos.fingerprint_inputs(folder=["looked at"], class_name=["dog"])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", None)
+        patch.setattr(Path, "read_bytes", None)
+        first = fingerprint()
+        assert fingerprint() == first
+    (folder / "1.png").write_bytes(b"other")
+    second = fingerprint()
+    (folder / "1.png").rename(folder / "2.png")
+    assert len({str(first), str(second), str(fingerprint())}) == 3
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ar_core.commands.dreambench import Outcome, add_options, run_benchmark
-from ar_core.commands.interruption import Interruption
+from ar_core.commands.interruption import Interruption, keyboard_interrupts
 from ar_core.commands.shared import Bar, load_model_from_options
 from ar_core.control import Cancel, Progress
 from ar_core.dreambench.benchmark import RUNS, Plan
@@ -239,12 +239,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(["--data", DRAWINGS, *arguments])
     model = load_model_from_options(options)
     progress = Bar()
-    cancel = Interruption()
-    outcome = run_benchmark(options, model, progress, cancel)
-    if outcome is not None:
-        page = options.page or options.out / "miniature.md"
-        write_page(page, model, outcome, options.out, progress, cancel)
-        print(f"wrote {page}")
+    with keyboard_interrupts():  # whoever called this has its signals back afterwards
+        cancel = Interruption()
+        outcome = run_benchmark(options, model, progress, cancel)
+        if outcome is not None:
+            page = options.page or options.out / "miniature.md"
+            write_page(page, model, outcome, options.out, progress, cancel)
+            print(f"wrote {page}")
 
 
 if __name__ == "__main__":
