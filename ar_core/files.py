@@ -186,11 +186,6 @@ def numbered_paths(path: Path) -> Iterator[Path]:
         yield path.with_name(f"{path.stem}_{number}{path.suffix}")
 
 
-def free_path(path: Path) -> Path:
-    """The first of `numbered_paths` that nothing has yet."""
-    return next(candidate for candidate in numbered_paths(path) if not os.path.lexists(candidate))
-
-
 def remove_abandoned(folder: Path, *patterns: str, age: float = ABANDONED_AFTER) -> None:
     """Delete temporary files in `folder` whose writer is gone; also those that match a glob among `patterns`.
 
@@ -217,18 +212,21 @@ def _has_ended(path: Path) -> bool:
     return not psutil.pid_exists(int(name["process"]))
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Write `text` as UTF-8, ending with a line break; returns `path`."""
+def write_text(path: Path, text: str, *, replace: bool = True) -> Path:
+    """Write `text` as UTF-8, ending with a line break; returns `path`. `replace`: see `atomic_write`."""
     if not text.endswith("\n"):
         text += "\n"
-    with atomic_write(path) as file:
+    with atomic_write(path, replace=replace) as file:
         file.write(text.encode())
     return path
 
 
-def write_json(path: Path, value: object, *, sort_keys: bool = False) -> Path:
-    """Write `value` as readable JSON, null in place of numbers that are not finite; returns `path`."""
-    return write_text(path, json_text(value, indent=1, sort_keys=sort_keys))
+def write_json(path: Path, value: object, *, sort_keys: bool = False, replace: bool = True) -> Path:
+    """Write `value` as readable JSON, null in place of numbers that are not finite; returns `path`.
+
+    `replace`: see `atomic_write`.
+    """
+    return write_text(path, json_text(value, indent=1, sort_keys=sort_keys), replace=replace)
 
 
 def write_image(path: Path, image: Image.Image, *, replace: bool = True, **options: Any) -> Path:

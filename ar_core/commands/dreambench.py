@@ -133,7 +133,9 @@ def run_benchmark(
     for variant in plan.variants:
         pictures = bench.pictures(variant)
         if pictures:
-            scored[variant] = score_all(encoders, pictures, whole, variant, options.out / "scores" / variant)
+            scored[variant] = score_all(
+                encoders, pictures, whole, variant, options.out / "scores" / variant, replace=True
+            )
         else:
             print(f"{variant} is left out of the scores: no subject was learned and drawn.")
     if not scored:
