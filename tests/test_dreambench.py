@@ -666,6 +666,8 @@ def test_a_damaged_record_counts_as_not_done(content, data, tmp_path, caplog):
     unit = bench.units(subjects.subjects)[0]
     before = bench.unfinished()
     bench._record(unit, "", 1.0)
+    for path in bench._picture_paths(unit):
+        photo(path, 1)
     assert bench.unfinished() == before - 1
     bench._record_path(unit).write_text(content, encoding="utf-8")
     assert bench.unfinished() == before and bench.finished(unit) is None
@@ -682,3 +684,31 @@ def test_a_strategy_or_seed_that_is_named_twice_is_refused():
         Plan(("base",), seeds=(0, 1, 0))
     with pytest.raises(ValueError, match='--strategies names "base" twice'):
         Plan(("base", "base"))
+
+
+def gone(path):
+    path.unlink()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [gone, cut, flipped])
+def test_a_unit_that_lost_a_picture_is_drawn_again(damage, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--no-scores", "--strategies", "base"]
+    assert cli.main(bench(data, out, *options)) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*.png")}
+    damage(out / "base" / "cup" / "01_0_00.png")
+    assert cli.main(bench(data, out, *options, "--dry-run")) == 0
+    assert "1 units are finished" in capsys.readouterr().out
+    assert cli.main(bench(data, out, *options)) == 0
+    assert capsys.readouterr().out.count("finished before") == 1
+    assert {path: path.read_bytes() for path in out.rglob("*.png")} == before
