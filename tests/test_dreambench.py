@@ -620,6 +620,7 @@ def test_a_plan_that_cannot_be_meant_is_refused(data, tmp_path, capsys):
         (["--strategies", "two"], 'no strategy "two". Choose from: two_stage'),
         (["--seeds", "x"], '--seeds is "x"'),
         (["--images-per-prompt", "0"], "must be at least 1"),
+        (["--subjects", "cup,dog9,cup"], '--subjects names "cup" twice; name each once.'),
     ):
         assert cli.main(bench(data, tmp_path / "out", "--dry-run", *more)) == 1 and said in capsys.readouterr().err
 

@@ -39,6 +39,13 @@ RUNS = "_runs"
 log = logging.getLogger(__name__)
 
 
+def check_named_once(option: str, values: Sequence[object]) -> None:
+    """Raise ValueError where a list of the command line names something twice."""
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"--{option} names {quoted(value)} twice; name each once.")
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a benchmark does; None in `training` means the family's recipe."""
@@ -52,10 +59,8 @@ class Plan:
         for name in self.variants:
             if name not in VARIANTS:
                 raise ValueError(f"There is no strategy {quoted(name)}. Choose from: {', '.join(VARIANTS)}.")
-        for option, values in (("strategies", self.variants), ("seeds", self.seeds)):
-            twice = {value for value in values if values.count(value) > 1}
-            if twice:
-                raise ValueError(f"--{option} names {quoted(twice.pop())} twice; name each once.")
+        check_named_once("strategies", self.variants)
+        check_named_once("seeds", self.seeds)
         if self.images_per_prompt < 1:
             raise ValueError(f"images-per-prompt is {self.images_per_prompt}; it must be at least 1.")
 
