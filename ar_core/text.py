@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from .checkpoints.errors import CheckpointError
 from .files import read_text
 from .quoting import quoted
-from .words import begins_with_noun, without_joint
+from .words import begins_with_noun, possessive_of_subject, without_joint
 
 # Prompts that say nothing about the subject, for training. The paper names Textual Inversion's list of 27 templates
 # (Gal et al. 2022, arXiv 2208.01618); these ten are a choice of ours after that list.
@@ -167,8 +167,9 @@ def split_at_identifiers(text: str, identifiers: Sequence[Identifier]) -> list[s
 def resolve_prompt(text: str, identifiers: Sequence[Identifier]) -> str:
     """The prompt as it will be read.
 
-    A name that its class word does not follow gets it ("[V] on the beach" -> "[V] dog on the beach"; "[V] Dogs" is left
-    as it is), a dropped one disappears. Raises TextError for a bracketed word that names nothing.
+    A name that its class word does not follow gets it ("[V] on the beach" -> "[V] dog on the beach", "[V]'s bowl" ->
+    "[V] dog's bowl"; "[V] Dogs" is left as it is), a dropped one disappears. "[V]'s dog" is read as "[V] dog". Raises
+    TextError for a bracketed word that names nothing.
     """
     check_letters(text)
     by_name = {identifier.name: identifier for identifier in identifiers}
@@ -180,9 +181,10 @@ def resolve_prompt(text: str, identifiers: Sequence[Identifier]) -> str:
     start = 0
     for match in BRACKETED.finditer(text):
         identifier = by_name[match.group()]
-        following = text[match.end() :]
         resolved += text[start : match.start()]
         start = match.end()
+        start += len(possessive_of_subject(text[start:], identifier.class_name))
+        following = text[start:]
         words = [] if identifier.dropped else [identifier.name]
         if not begins_with_noun(following, identifier.class_name):
             words.append(identifier.class_name)

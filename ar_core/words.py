@@ -7,6 +7,7 @@ import unicodedata
 
 JOINING = " (\"'“‘„«*"  # may stand between a name and its class word, as a hyphen may: '[V] "dog"', "[V] (dog)"
 SEPARATORS = re.compile(r"[\s\-_\u2010-\u2015]+")
+POSSESSIVE = re.compile(r"['\u2019\u02bc\uff07]s(?=[\s\-_\u2010-\u2015])", re.IGNORECASE)
 IRREGULAR = {
     "man": "men",
     "woman": "women",
@@ -24,6 +25,17 @@ def begins_with_noun(text: str, noun: str) -> bool:
     # As much as a noun can need: letters may be many code points, and a prompt may name many.
     rest = _folded(text.lstrip()[: 4 * len(noun) + 40]).lstrip(JOINING)
     return any(_begins_with_word(rest, form) for form in _forms(_folded(noun)))
+
+
+def possessive_of_subject(text: str, noun: str) -> str:
+    """The "'s" at the beginning of `text`, what follows a name, where `noun` comes next; else "".
+
+    "[V]'s dog" means the dog that is [V], not one that belongs to it; "[V]'s bowl" is another thing.
+    """
+    found = POSSESSIVE.match(text)
+    if found and begins_with_noun(text[found.end() :], noun):
+        return found.group()
+    return ""
 
 
 def without_joint(text: str) -> str:

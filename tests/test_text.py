@@ -91,6 +91,30 @@ def test_a_missing_class_word_is_put_in_as_it_is_written(noun, following):
     assert resolve_prompt(f"[V] {following}", (identifier,)) == f"[V] {noun} {following}"
 
 
+@pytest.mark.parametrize(
+    "text, final",
+    [
+        ("[V]'s dog on the beach", "[V] dog on the beach"),
+        ("[V]\u2019s Dog on the beach", "[V] Dog on the beach"),
+        ("[V]'S DOG", "[V] DOG"),
+        ("[V]'s dog's bowl", "[V] dog's bowl"),
+        ("[V]'s bowl", "[V] dog's bowl"),
+        ("[V]'s doghouse", "[V] dog's doghouse"),
+        ("[V]'s", "[V] dog's"),
+        ("[V]'spare dog", "[V] dog'spare dog"),
+        ("[W]'s red hat and [V]'s dog", "[W] red hat and [V] dog"),
+    ],
+)
+def test_a_possessive_before_the_class_word_means_the_subject_itself(text, final):
+    assert resolve_prompt(text, (V, W)) == final
+
+
+def test_a_dropped_identifier_takes_its_possessive_along():
+    dropped = Identifier("[V]", "dog", 1040, 2, dropped=True)
+    assert resolve_prompt("a photo of [V]'s dog on the beach", (dropped,)) == "a photo of dog on the beach"
+    assert resolve_prompt("[V]'s bowl", (dropped,)) == "dog's bowl"
+
+
 def test_an_unknown_bracketed_word_lists_those_available():
     with pytest.raises(TextError, match=r"\[X\], .*available: \[V\], \[W\]"):
         resolve_prompt("a photo of [X] dog", (V, W))
