@@ -63,6 +63,12 @@ class Personalization:
             return "embedding"
         return self.adapter.method
 
+    @property
+    def largest(self) -> float:
+        """The size of the largest number in the file, alpha among them."""
+        numbers = [float(tensor.abs().max()) for tensor in self._tensors().values()]
+        return max(*numbers, getattr(self.adapter, "alpha", 0.0))
+
     def __str__(self) -> str:
         """ "[V] dog, learned with lora in 60 steps"."""
         steps = self.recipe.get("steps")

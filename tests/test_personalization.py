@@ -9,8 +9,10 @@ from safetensors.torch import save_file
 from toy import FAMILY, learned, toy_model
 
 from ar_core.adapters import LowRankAdapter, attach_adapter, merge_adapters, target_shapes
+from ar_core.model import ARModel
 from ar_core.personalization import Personalization, PersonalizationError
 from ar_core.sampling import SamplingSettings
+from ar_core.shipped import learned_subjects
 
 SETTINGS = SamplingSettings.resolve(FAMILY, seed=3)
 
@@ -223,3 +225,23 @@ def test_shapes_are_known_before_anything_is_changed():
                 == tuple(adapter.change(name).shape)
                 == tuple(model.transformer.get_parameter(f"{name}.weight").shape)
             )
+
+
+@pytest.mark.parametrize("window", [1, 4])
+@pytest.mark.parametrize("alpha", [1e20, 1e30])  # logits that are all the same, and that are no numbers
+def test_a_subject_with_which_the_models_numbers_overflow_is_named_in_place_of_noise(alpha, window):
+    model = ARModel.load()
+    healthy = Personalization.load(learned_subjects() / "lilac_dog.safetensors")
+    broken = Personalization.load(learned_subjects() / "lilac_dog.safetensors")
+    broken.adapter.alpha = alpha
+    both = model.personalized(healthy).personalized(broken, name="[W]")
+    settings = SamplingSettings.resolve(model.family, window=window)
+    with pytest.raises(PersonalizationError, match=r'With "\[W\] dog" the model gives no numbers to draw from.* 1e\+'):
+        both.generate("a photo of [V] and [W]", settings)
+
+
+def test_a_model_whose_numbers_overflow_draws_no_noise():
+    model = toy_model()
+    model.base.image_head.weight.data.fill_(torch.inf)
+    with pytest.raises(ValueError, match="The model gives no numbers to draw from"):
+        codes(model, "a photo of a dog")
