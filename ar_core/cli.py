@@ -13,6 +13,7 @@ from .commands.console import forgiving_console
 from .commands.interruption import keyboard_interrupts
 from .control import Cancelled
 from .devices import is_out_of_memory
+from .quoting import quoted
 
 PROGRAM = "ar-personalize"  # the console script; `python -m ar_core` is the same
 STOPPED = 130  # exit code after Ctrl-C and SIGTERM, as shells have it
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
         try:
             options.run(options)
         except (ValueError, RuntimeError, OSError) as error:
-            print(f"error: {OUT_OF_MEMORY if is_out_of_memory(error) else error}", file=sys.stderr)
+            print(f"error: {sentence(error)}", file=sys.stderr)
             return 1
         except Cancelled as stopped:
             print(stopped, file=sys.stderr)
@@ -80,6 +81,15 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
             print("Stopped.", file=sys.stderr)
             return STOPPED
     return 0
+
+
+def sentence(error: Exception) -> str:
+    """What to say of an error: its own words, unless they are the system's or torch's, which help nobody."""
+    if is_out_of_memory(error):
+        return OUT_OF_MEMORY
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{quoted(error.filename)} cannot be used ({error.strerror}). Check the name, and your permissions there."
+    return str(error)
 
 
 def parser(program: str = PROGRAM) -> argparse.ArgumentParser:

@@ -83,7 +83,7 @@ class Personalization:
 
         Returns the path, and whether it was written: a file that already holds exactly this is left as it is.
         """
-        path = _with_suffix(path)
+        path = with_suffix(path)
         for candidate in itertools.takewhile(os.path.lexists, numbered_paths(path)):
             if self.is_in(candidate):
                 return candidate, False
@@ -94,7 +94,7 @@ class Personalization:
 
         `replace`: see `files.atomic_write`.
         """
-        path = _with_suffix(path)
+        path = with_suffix(path)
         ensure_folder(path.parent)
         write_tensors(path, self._tensors(), self._metadata(), replace=replace)
         log.info("Saved %s %s to %s", self.identifier, self.class_name, path)
@@ -191,7 +191,8 @@ class Personalization:
             raise ValueError("some numbers are not finite")
 
 
-def _with_suffix(path: Path | str) -> Path:
+def with_suffix(path: Path | str) -> Path:
+    """The file that a name stands for: "X" is "X.safetensors"."""
     path = Path(path)
     if path.suffix == ".safetensors":
         return path
