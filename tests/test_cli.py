@@ -158,6 +158,12 @@ def test_a_name_that_the_system_cannot_take_is_one_sentence(capsys):
     assert "Errno" not in said and said.startswith("error: ") and said.strip().count("\n") == 0
 
 
+def test_all_prompts_are_checked_before_the_first_is_drawn(tmp_path, capsys):
+    prompts = ["--prompt", "a red dog", "--prompt", "a [X] dog"]
+    assert cli.main(["sample", *prompts, "--out", str(tmp_path / "drawn")]) == 1
+    assert "[X], which names nothing" in capsys.readouterr().err and not (tmp_path / "drawn").exists()
+
+
 def test_one_picture_of_a_batch_can_be_drawn_alone(subject, tmp_path):
     window = ("--window", "4", "--personalization", str(subject))
     assert sample(tmp_path / "batch", "--n", "3", *window) == 0
