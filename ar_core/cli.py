@@ -88,7 +88,9 @@ def sentence(error: Exception) -> str:
     if is_out_of_memory(error):
         return OUT_OF_MEMORY
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{quoted(error.filename)} cannot be used ({error.strerror}). Check the name, and your permissions there."
+        return (
+            f"{quoted(error.filename)} cannot be used ({error.strerror}). Check the name, and your permissions there."
+        )
     return str(error)
 
 

@@ -140,8 +140,13 @@ class Personalization:
         """Read a file. Raises PersonalizationError, naming the file, for anything else."""
         path = Path(path)
         if not os.path.isfile(path):
+            problem = "does not exist"
+            if os.path.isdir(path):
+                problem = "is a folder"
+            elif os.path.lexists(path):
+                problem = "is no file"
             raise PersonalizationError(
-                f"{shown_path(path)} does not exist. Give the .safetensors file that `personalize` wrote."
+                f"{shown_path(path)} {problem}. Give the .safetensors file that `personalize` wrote."
             )
         try:
             file = read_tensors(path)

@@ -57,7 +57,8 @@ def test_the_command_line_refuses_it_too(capsys):
 def test_a_device_that_only_describes_tensors_is_refused_in_a_sentence(capsys, monkeypatch):
     assert main(["info", "--device", "meta"]) == 1
     assert capsys.readouterr().err == (
-        "error: Models cannot run on meta: it knows the shapes of tensors and computes no numbers: leave --device out.\n"
+        "error: Models cannot run on meta: it knows the shapes of tensors and computes no numbers: leave --device "
+        "out.\n"
     )
     monkeypatch.delitem(devices.SUPPORT, "meta")  # as another kind that nobody has heard of
     assert main(["info", "--device", "meta"]) == 1

@@ -31,6 +31,13 @@ def test_a_reloaded_file_gives_the_same_images(tmp_path, method):
     assert [p.name for p in tmp_path.iterdir()] == ["Dog ü 狗.safetensors"]
 
 
+def test_a_folder_in_place_of_a_file_is_called_one(tmp_path):
+    with pytest.raises(PersonalizationError, match="is a folder. Give the .safetensors file"):
+        Personalization.load(tmp_path)
+    with pytest.raises(PersonalizationError, match="does not exist. Give the .safetensors file"):
+        Personalization.load(tmp_path / "absent.safetensors")
+
+
 def test_applying_never_changes_the_base():
     model = toy_model()
     before = {k: v.clone() for k, v in model.transformer.state_dict().items()}
@@ -151,8 +158,11 @@ def test_a_damaged_file_is_one_sentence_that_names_it(tmp_path, damage):
     metadata.pop("checksum")  # as somebody else's program writes
     DAMAGE[damage](tensors, metadata)
     save_file(tensors, path, metadata)
-    with pytest.raises(PersonalizationError, match=r"dog.safetensors is damaged or was changed .*\. Copy or train"):
+    with pytest.raises(
+        PersonalizationError, match=r"dog.safetensors is damaged or was changed .*\. Copy or train"
+    ) as said:
         Personalization.load(path)
+    assert "StopIteration" not in str(said.value)
 
 
 def test_a_file_that_holds_the_same_subject_is_recognised(tmp_path):
