@@ -68,6 +68,27 @@ def test_a_reader_that_has_gone_stops_nothing(tmp_path):
     assert "rror" not in errors and (tmp_path / "00_0_00.png").is_file()
 
 
+SLOW = """
+import builtins, os, signal, sys
+original = builtins.__import__
+def importing(name, *more, **options):
+    if name == "torch":
+        os.kill(os.getpid(), signal.SIGINT)
+    return original(name, *more, **options)
+builtins.__import__ = importing
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signal")
+@pytest.mark.parametrize(
+    "begin", ["import runpy; runpy.run_module('ar_core', run_name='__main__')", "from ar_core.__main__ import start"]
+)
+def test_ctrl_c_while_torch_is_imported_ends_quietly(begin):
+    code = f"{SLOW}\n{begin}\nsys.exit(start())"
+    done = subprocess.run([sys.executable, "-c", code, "info"], cwd=PACK, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without telling it")
 def test_sigterm_keeps_every_step_like_ctrl_c(photos, tmp_path):
     """`docker stop` and job schedulers send it."""
