@@ -22,6 +22,8 @@ OUT_OF_MEMORY = (
     "(--micro-batch), or choose another --precision or --device cpu."
 )
 
+LOST = "The work is done, and not all of what was printed could be written ({reason}). Print it somewhere else."
+
 
 @dataclass(frozen=True)
 class Command:
@@ -63,23 +65,34 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Run one command; returns its exit code.
 
     `arguments`: those of the process where None. An error that the user can mend is printed as one sentence, exit code
-    1. Ctrl-C and SIGTERM save what there is, exit code 130.
+    1; so is that not all of the output could be written, once the work is done. Ctrl-C and SIGTERM save what there is,
+    exit code 130.
     """
-    with forgiving_console(), keyboard_interrupts():
+    with forgiving_console() as printed, keyboard_interrupts():
         options = parser(program).parse_args(arguments)
         if options.verbose:
             show_log()
-        try:
-            options.run(options)
-        except (ValueError, RuntimeError, OSError) as error:
-            print(f"error: {sentence(error)}", file=sys.stderr)
+        code = run_command(options)
+        printed.flush()
+        if printed.full and code == 0:
+            print(f"error: {LOST.format(reason=printed.full)}", file=sys.stderr)
             return 1
-        except Cancelled as stopped:
-            print(stopped, file=sys.stderr)
-            return STOPPED
-        except KeyboardInterrupt:
-            print("Stopped.", file=sys.stderr)
-            return STOPPED
+    return code
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Run the chosen command; returns its exit code, and prints why it is not 0."""
+    try:
+        options.run(options)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        return 1
+    except Cancelled as stopped:
+        print(stopped, file=sys.stderr)
+        return STOPPED
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return STOPPED
     return 0
 
 

@@ -68,6 +68,19 @@ def test_a_reader_that_has_gone_stops_nothing(tmp_path):
     assert "rror" not in errors and (tmp_path / "00_0_00.png").is_file()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")
+def test_output_that_could_not_be_written_is_a_failure_after_the_work(tmp_path):
+    for arguments in (("info",), ("sample", "--prompt", "a photo of a red dog", "--out", tmp_path)):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "ar_core", *map(str, arguments)], cwd=PACK, stdout=full, stderr=subprocess.PIPE
+            )
+        errors = done.stderr.decode()
+        assert done.returncode == 1 and "could be written (No space left on device)" in errors, errors
+        assert errors.strip().count("\n") == 0
+    assert (tmp_path / "00_0_00.png").is_file()
+
+
 SLOW = """
 import builtins, os, signal, sys
 original = builtins.__import__
