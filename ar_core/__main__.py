@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 STOPPED = 130  # as in `cli`, which is not imported yet
 
 
 def start(program: str | None = None) -> int:
     """Import and run the command line; returns its exit code. `program`: how it was called, None as a console script.
 
-    The imports take seconds, in which Ctrl-C ends the process as quietly as later.
+    The imports take seconds. Ctrl-C then ends the process at once: there is no work yet, and what is being imported may
+    swallow a KeyboardInterrupt, or print it.
     """
+    handler = signal.getsignal(signal.SIGINT)
+    if handler == signal.default_int_handler:  # not where a shell lets it be ignored
+        signal.signal(signal.SIGINT, lambda number, frame: os._exit(STOPPED))
     try:
         from .cli import PROGRAM, main
-
-        return main(program=program or PROGRAM)
-    except KeyboardInterrupt:
-        return STOPPED
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    return main(program=program or PROGRAM)
 
 
 if __name__ == "__main__":
