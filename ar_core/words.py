@@ -16,6 +16,7 @@ IRREGULAR = {
     "mouse": "mice",
     "goose": "geese",
 }
+JOINERS = "\u200c\u200d"  # Persian, Indic scripts and emoji spell with them
 # Parts of the Unicode names of letters that are written without spaces, or whose endings follow without one.
 UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 
@@ -44,10 +45,24 @@ def without_joint(text: str) -> str:
     return text[joint.end() :] if joint else text
 
 
+def without_invisible(text: str) -> str:
+    """`text` without letters of no width, such as what is copied from web pages brings along (Unicode's Cf).
+
+    Joiners stay behind letters of the scripts that spell with them.
+    """
+    kept = ""
+    for letter in text:
+        joins = letter in JOINERS and not kept[-1:].isascii()
+        if joins or unicodedata.category(letter) != "Cf":
+            kept += letter
+    return kept
+
+
 def _folded(text: str) -> str:
-    """`text` without what a reader does not see: case, Unicode forms, how words are kept apart."""
+    """`text` without what a reader does not see: case, Unicode forms, how words are kept apart, letters of no width."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return SEPARATORS.sub(" ", text)
+    seen = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+    return SEPARATORS.sub(" ", seen)
 
 
 def _forms(noun: str) -> set[str]:
