@@ -235,6 +235,24 @@ def test_padding_changes_no_sentence(encoders):
     assert torch.allclose(together[:1], encoders.embed_texts(["a dog"]), atol=1e-5)
 
 
+def test_a_prompt_that_is_longer_than_what_is_read_is_said(encoders, tmp_path, capsys):
+    words = "a cup " * 30  # the small vocabulary has a token for each letter
+    assert encoders.longest_text == 77
+    assert encoders.describe_cut(["a cup", "a dog"]) == ""
+    said = encoders.describe_cut([words, words, "a cup"])
+    assert said.startswith(
+        'CLIP-T reads 77 tokens of a prompt, and compares 1 of 2 prompts by their beginning alone, such as "a'
+    )
+    assert encoders.embed_texts([words, "a cup"]).shape == (2, 12)
+    assert torch.allclose(encoders.embed_texts([words]), encoders.embed_texts([words + " and more"]), atol=1e-6)
+    photo(tmp_path / "photos" / "0.png", 1)
+    photo(tmp_path / "photos" / "1.png", 2)
+    photo(tmp_path / "made" / f"{words.strip().replace(' ', '_')}__0.png", 30)
+    command = ["score", "--images", str(tmp_path / "made"), "--photos", str(tmp_path / "photos")]
+    assert cli.main([*command, "--encoders", "miniature", "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.count("prompts by their beginning alone") == 1
+
+
 def test_names_hold_a_revision_and_missing_files_are_named(encoders, folders, tmp_path):
     assert encoders.names["DINO"].startswith("dino@weights ") and encoders.names["CLIP-I and CLIP-T"].startswith(
         "clip@weights "

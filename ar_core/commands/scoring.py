@@ -115,6 +115,9 @@ def score_all(
     sheets: dict[str, Image.Image] = {}
     opened = {str(picture.path): picture for picture in pictures}
     names = sorted({picture.subject for picture in pictures})
+    cut = encoders.describe_cut([picture.prompt for picture in pictures])
+    if cut:
+        print(f"note: {cut}")
     try:
         for name in names:
             reference = Reference.of(source, name)
