@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import UnwritableFile, ensure_folder, numbered_paths
+from ..files import UnwritableFile, atomic_write, ensure_folder, write_numbered
 from ..personalization import with_suffix
 from ..text import check_class_name
 
@@ -46,14 +46,15 @@ def try_writing(path: Path) -> None:
     Raises UnwritableFile where that cannot be done.
     """
     ensure_folder(path.parent)
-    for candidate in numbered_paths(path):
-        try:
-            candidate.open("xb").close()
-            candidate.unlink()
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise UnwritableFile(
-                f"{path} cannot be written ({error.strerror or error}). Choose another name, or another folder."
-            ) from error
-        return
+    try:
+        tried = write_numbered(path, write_nothing)
+    except UnwritableFile as error:
+        reason = getattr(error.__cause__, "strerror", None) or error
+        raise UnwritableFile(f"{path} cannot be written ({reason}). Choose another name, or another folder.") from error
+    tried.unlink()
+
+
+def write_nothing(path: Path) -> None:
+    """Make an empty file. Raises FileExistsError, UnwritableFile."""
+    with atomic_write(path, replace=False):
+        pass
