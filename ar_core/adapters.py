@@ -124,7 +124,7 @@ class LowRankAdapter(Adapter):
 
     @classmethod
     def from_file_tensors(cls, tensors: Mapping[str, Tensor], alpha: float) -> LowRankAdapter:
-        """The inverse of `file_tensors`. Raises KeyError where an A has no B, ValueError for ranks that differ."""
+        """The inverse of `file_tensors`. Raises KeyError where an A has no B, ValueError for other ranks or none."""
         suffix = ".lora_A.weight"
         downs = {}
         ups = {}
@@ -133,6 +133,8 @@ class LowRankAdapter(Adapter):
                 name = key.removeprefix(PEFT_PREFIX).removesuffix(suffix)
                 downs[name] = value.float()
                 ups[name] = tensors[f"{PEFT_PREFIX}{name}.lora_B.weight"].float()
+        if not downs:
+            raise ValueError("it holds no matrices of a LoRA")
         if any(value.ndim != 2 or not value.numel() for value in (*downs.values(), *ups.values())):
             raise ValueError("A and B must be matrices")
         shapes = {name: (ups[name].shape[0], down.shape[1]) for name, down in downs.items()}

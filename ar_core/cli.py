@@ -13,6 +13,7 @@ from .commands.console import forgiving_console
 from .commands.interruption import keyboard_interrupts
 from .control import Cancelled
 from .devices import is_out_of_memory
+from .quoting import quoted
 
 PROGRAM = "ar-personalize"  # the console script; `python -m ar_core` is the same
 STOPPED = 130  # exit code after Ctrl-C and SIGTERM, as shells have it
@@ -20,6 +21,8 @@ OUT_OF_MEMORY = (
     "The device ran out of memory. Draw fewer or smaller pictures at a time (--n, --size), train fewer pairs at a time "
     "(--micro-batch), or choose another --precision or --device cpu."
 )
+
+LOST = "The work is done, and not all of what was printed could be written ({reason}). Print it somewhere else."
 
 
 @dataclass(frozen=True)
@@ -62,24 +65,46 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Run one command; returns its exit code.
 
     `arguments`: those of the process where None. An error that the user can mend is printed as one sentence, exit code
-    1. Ctrl-C and SIGTERM save what there is, exit code 130.
+    1; so is that not all of the output could be written, once the work is done. Ctrl-C and SIGTERM save what there is,
+    exit code 130.
     """
-    with forgiving_console(), keyboard_interrupts():
+    with forgiving_console() as printed, keyboard_interrupts():
         options = parser(program).parse_args(arguments)
         if options.verbose:
             show_log()
-        try:
-            options.run(options)
-        except (ValueError, RuntimeError, OSError) as error:
-            print(f"error: {OUT_OF_MEMORY if is_out_of_memory(error) else error}", file=sys.stderr)
+        code = run_command(options)
+        printed.flush()
+        if printed.full and code == 0:
+            print(f"error: {LOST.format(reason=printed.full)}", file=sys.stderr)
             return 1
-        except Cancelled as stopped:
-            print(stopped, file=sys.stderr)
-            return STOPPED
-        except KeyboardInterrupt:
-            print("Stopped.", file=sys.stderr)
-            return STOPPED
+    return code
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Run the chosen command; returns its exit code, and prints why it is not 0."""
+    try:
+        options.run(options)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        return 1
+    except Cancelled as stopped:
+        print(stopped, file=sys.stderr)
+        return STOPPED
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return STOPPED
     return 0
+
+
+def sentence(error: Exception) -> str:
+    """What to say of an error: its own words, unless they are the system's or torch's, which help nobody."""
+    if is_out_of_memory(error):
+        return OUT_OF_MEMORY
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return (
+            f"{quoted(error.filename)} cannot be used ({error.strerror}). Check the name, and your permissions there."
+        )
+    return str(error)
 
 
 def parser(program: str = PROGRAM) -> argparse.ArgumentParser:

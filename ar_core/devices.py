@@ -31,6 +31,7 @@ SUPPORT = {
         "DirectML ended with torch 2.4, attention here needs 2.5, and operations that training needs are missing: run "
         "ComfyUI on ROCm or ZLUDA, or on the CPU (--cpu; here --device cpu)",
     ),
+    "meta": Support("refused", "it knows the shapes of tensors and computes no numbers: leave --device out"),
 }
 SAID_OF_FULL_MEMORY = (
     "out of memory",

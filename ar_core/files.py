@@ -213,18 +213,21 @@ def _has_ended(path: Path) -> bool:
     return not psutil.pid_exists(int(name["process"]))
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Write `text` as UTF-8, ending with a line break; returns `path`."""
+def write_text(path: Path, text: str, *, replace: bool = True) -> Path:
+    """Write `text` as UTF-8, ending with a line break; returns `path`. `replace`: see `atomic_write`."""
     if not text.endswith("\n"):
         text += "\n"
-    with atomic_write(path) as file:
+    with atomic_write(path, replace=replace) as file:
         file.write(text.encode())
     return path
 
 
-def write_json(path: Path, value: object, *, sort_keys: bool = False) -> Path:
-    """Write `value` as readable JSON, null in place of numbers that are not finite; returns `path`."""
-    return write_text(path, json_text(value, indent=1, sort_keys=sort_keys))
+def write_json(path: Path, value: object, *, sort_keys: bool = False, replace: bool = True) -> Path:
+    """Write `value` as readable JSON, null in place of numbers that are not finite; returns `path`.
+
+    `replace`: see `atomic_write`.
+    """
+    return write_text(path, json_text(value, indent=1, sort_keys=sort_keys), replace=replace)
 
 
 def write_image(path: Path, image: Image.Image, *, replace: bool = True, **options: Any) -> Path:

@@ -88,9 +88,17 @@ def named_inside(base: Path, name: str) -> Path | None:
     The name is what counts: links that somebody put there may lead anywhere.
     """
     path = PurePath(name)
-    if not path.parts or path.is_absolute() or path.drive or ".." in path.parts or "\0" in name:
+    if not path.parts or leads_out(path) or "\0" in name:
         return None
     found = base / path
     if not os.path.exists(found):  # which is also false for a name that no system takes
         return None
     return found
+
+
+def leads_out(path: PurePath) -> bool:
+    """Whether `path`, joined to a folder, may be somewhere else.
+
+    On Windows a path may begin at a drive's root ("\\Users"), or on another drive ("C:x"), and be not absolute.
+    """
+    return bool(path.anchor) or ".." in path.parts

@@ -30,7 +30,7 @@ from .image_tokenizer.vqgan import ImageTokenizer
 from .personalization import Personalization, PersonalizationError
 from .quantization import EXPERIMENTAL, SCHEMES
 from .sampling import SamplingSettings, jacobi, sequential
-from .sampling.engine import Engine
+from .sampling.engine import Engine, NothingToDraw
 from .sampling.sequential import Decoded, OnRow
 from .sampling.settings import auto_window
 from .sampling.steps import KeptSteps, StepOptions
@@ -337,7 +337,8 @@ class ARModel:
         Image k uses the random numbers of image `first_image` + k of the seed. `on_preview` receives the first
         image (1, H, W, 3) as it grows, at most once a second and for a tenth of the time, grey where nothing is drawn
         yet. `options`: how steps are run. Threads that draw with models of one base take turns. Raises TextError for a
-        prompt that cannot be read, ValueError for an option that the device does not have, and Cancelled.
+        prompt that cannot be read, ValueError for an option that the device does not have, PersonalizationError for a
+        subject with which the model's numbers are not finite, and Cancelled.
         """
         if isinstance(prompts, str):
             prompts = [prompts]
@@ -367,12 +368,27 @@ class ARModel:
             return decode(engine, settings, first_image=first_image, progress=progress, cancel=cancel, on_row=on_row)
 
         with drawing_alone(self.base), self.personalizing():
-            result = decoded()  # the engine and its KV cache are gone then, but for recorded steps that are kept
+            try:
+                result = decoded()  # the engine and its KV cache are gone then, but for recorded steps that are kept
+            except NothingToDraw as error:
+                raise self._overflowing() or error from error
         images = self.decode(result.codes)
         return [
             Generated(images[k : k + 1], result.codes[k : k + 1], prompt, settings, result.steps)
             for k, prompt in enumerate(final)
         ]
+
+    def _overflowing(self) -> PersonalizationError | None:
+        """What to say of the subject with the largest numbers, which made the model's overflow; None without any."""
+        if not self.applied:
+            return None
+        guilty = max(self.applied, key=lambda applied: applied.personalization.largest * abs(applied.strength))
+        name = f'"{guilty.identifier.name} {guilty.identifier.class_name}"'
+        return PersonalizationError(
+            f"With {name} the model gives no numbers to draw from: they are not finite, or all the same. The largest "
+            f"number in its file is {guilty.personalization.largest:.1g}, at strength {guilty.strength:g}. Choose a "
+            "strength of at most 1, copy the file again, or train it again with a lower learning rate."
+        )
 
     @functools.cached_property
     def _steps(self) -> KeptSteps:

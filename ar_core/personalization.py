@@ -66,6 +66,12 @@ class Personalization:
             return "embedding"
         return self.adapter.method
 
+    @property
+    def largest(self) -> float:
+        """The size of the largest number in the file, alpha among them."""
+        numbers = [float(tensor.abs().max()) for tensor in self._tensors().values()]
+        return max(*numbers, getattr(self.adapter, "alpha", 0.0))
+
     def __str__(self) -> str:
         """ "[V] dog, learned with lora in 60 steps"."""
         steps = self.recipe.get("steps")
@@ -80,7 +86,7 @@ class Personalization:
 
         Returns the path, and whether it was written: a file that already holds exactly this is left as it is.
         """
-        path = _with_suffix(path)
+        path = with_suffix(path)
         for candidate in itertools.takewhile(os.path.lexists, numbered_paths(path)):
             if self.is_in(candidate):
                 with suppress(OSError):  # what a process left that was killed when the name was just taken
@@ -93,7 +99,7 @@ class Personalization:
 
         `replace`: see `files.atomic_write`.
         """
-        path = _with_suffix(path)
+        path = with_suffix(path)
         ensure_folder(path.parent)
         write_tensors(path, self._tensors(), self._metadata(), replace=replace)
         log.info("Saved %s %s to %s", self.identifier, self.class_name, path)
@@ -139,8 +145,13 @@ class Personalization:
         """Read a file. Raises PersonalizationError, naming the file, for anything else."""
         path = Path(path)
         if not os.path.isfile(path):
+            problem = "does not exist"
+            if os.path.isdir(path):
+                problem = "is a folder"
+            elif os.path.lexists(path):
+                problem = "is no file"
             raise PersonalizationError(
-                f"{shown_path(path)} does not exist. Give the .safetensors file that `personalize` wrote."
+                f"{shown_path(path)} {problem}. Give the .safetensors file that `personalize` wrote."
             )
         try:
             file = read_tensors(path)
@@ -192,7 +203,8 @@ class Personalization:
             raise ValueError("some numbers are not finite")
 
 
-def _with_suffix(path: Path | str) -> Path:
+def with_suffix(path: Path | str) -> Path:
+    """The file that a name stands for: "X" is "X.safetensors"."""
     path = Path(path)
     if path.suffix == ".safetensors":
         return path

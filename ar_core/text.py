@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from .checkpoints.errors import CheckpointError
 from .files import read_text
 from .quoting import quoted
-from .words import begins_with_noun, without_joint
+from .words import begins_with_noun, possessive_of_subject, without_invisible, without_joint
 
 # Prompts that say nothing about the subject, for training. The paper names Textual Inversion's list of 27 templates
 # (Gal et al. 2022, arXiv 2208.01618); these ten are a choice of ours after that list.
@@ -167,22 +167,24 @@ def split_at_identifiers(text: str, identifiers: Sequence[Identifier]) -> list[s
 def resolve_prompt(text: str, identifiers: Sequence[Identifier]) -> str:
     """The prompt as it will be read.
 
-    A name that its class word does not follow gets it ("[V] on the beach" -> "[V] dog on the beach"; "[V] Dogs" is left
-    as it is), a dropped one disappears. Raises TextError for a bracketed word that names nothing.
+    A name that its class word does not follow gets it ("[V] on the beach" -> "[V] dog on the beach", "[V]'s bowl" ->
+    "[V] dog's bowl"; "[V] Dogs" is left as it is), a dropped one disappears. "[V]'s dog" is read as "[V] dog". Raises
+    TextError for a bracketed word that names nothing.
     """
     check_letters(text)
     by_name = {identifier.name: identifier for identifier in identifiers}
-    for name in BRACKETED.findall(text):
+    for name in map(without_invisible, BRACKETED.findall(text)):
         if name not in by_name:
             known = ", ".join(by_name) or "none: the model is not personalized"
             raise TextError(f"The prompt contains {name}, which names nothing here. Identifiers available: {known}.")
     resolved = ""
     start = 0
     for match in BRACKETED.finditer(text):
-        identifier = by_name[match.group()]
-        following = text[match.end() :]
+        identifier = by_name[without_invisible(match.group())]
         resolved += text[start : match.start()]
         start = match.end()
+        start += len(possessive_of_subject(text[start:], identifier.class_name))
+        following = text[start:]
         words = [] if identifier.dropped else [identifier.name]
         if not begins_with_noun(following, identifier.class_name):
             words.append(identifier.class_name)
@@ -206,8 +208,11 @@ def plain_words(text: str) -> list[str]:
 
 
 def check_class_name(name: str) -> str:
-    """`name` with single spaces. Raises TextError for anything but a few words for what photos show."""
-    name = " ".join(name.split())
+    """`name` with single spaces, without letters that nobody sees.
+
+    Raises TextError for anything but a few words for what photos show.
+    """
+    name = " ".join(without_invisible(name).split())
     if not name:
         raise TextError('The class name is empty. Give the word for what the photos show, for example "dog".')
     check_letters(name)
@@ -221,8 +226,11 @@ def check_class_name(name: str) -> str:
 
 
 def check_identifier_name(name: str) -> str:
-    """`name` with brackets, e.g. "V" -> "[V]". Raises TextError for anything that is not one bracketed word."""
-    name = name.strip()
+    """`name` with brackets, e.g. "V" -> "[V]", without letters that nobody sees.
+
+    Raises TextError for anything that is not one bracketed word.
+    """
+    name = without_invisible(name).strip()
     if name and "[" not in name and "]" not in name:
         name = f"[{name}]"
     if not BRACKETED.fullmatch(name):

@@ -77,7 +77,8 @@ class DreamBenchScore(io.ComfyNode):
         sentences = [without_identifier(prompt, who.class_name) for prompt in prompts]
         scored = score_subject(loaded, who.class_name, pictures, sentences, photos)
         means = {measure: scored.mean(measure) for measure in scored.measures}
-        show_text(", ".join(f"{measure} {mean:.3f}" for measure, mean in means.items()))
+        values = ", ".join(f"{measure} {mean:.3f}" for measure, mean in means.items())
+        show_text(f"{values}\n{loaded.describe_cut(sentences)}")
         text = scores_as_markdown([scored], score_table([scored]), loaded.names)
         picture = stack([score_sheet(scored, photos, lambda picture: pictures[int(picture.file)])])
         return io.NodeOutput(*means.values(), picture, text)

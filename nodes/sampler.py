@@ -27,6 +27,7 @@ from .host.progress import (
     show_text,
 )
 from .host.schema import advanced, node_schema
+from .host.termination import saved_on_termination
 from .sockets import CATEGORY, ARModelSocket, HostedModel, check_choice, count_of
 
 SHAPES = {"1:1": (1, 1), "4:3": (4, 3), "3:4": (3, 4), "16:9": (16, 9), "9:16": (9, 16)}
@@ -112,11 +113,12 @@ class Sampler(io.ComfyNode):
         finals = [ar.model.check_prompt(wish.prompt, wish.settings.size) for wish in wanted]  # before anything is drawn
         batches = Batches(ar, wanted)
         batches.make_room()
-        try:
-            batches.draw()
-        except BaseException as error:  # stopped, or an error at a later prompt
-            add_note(error, cls._keep(batches.drawn))
-            raise
+        with saved_on_termination():  # until the finished pictures are saved, which is longer than drawing lasts
+            try:
+                batches.draw()
+            except BaseException as error:  # stopped, or an error at a later prompt
+                add_note(error, cls._keep(batches.drawn))
+                raise
         said = batches.describe()
         if left_empty:
             said += f'\nThe prompt was left empty: "{default}" was drawn'

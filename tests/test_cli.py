@@ -134,6 +134,36 @@ def test_an_existing_folder_gets_a_file_called_like_the_class(photos, tmp_path):
     assert [p.name for p in tmp_path.rglob("*.safetensors") if "_runs" not in p.parts] == ["AC_DC_dog.safetensors"]
 
 
+def test_a_folder_that_is_not_there_yet_is_one_by_its_slash(photos, tmp_path):
+    steps = ("--embedding-steps", "1", "--strategy", "embedding_only")
+    assert personalize(photos, f"{tmp_path}/new/subjects/", *steps) == 0
+    assert [p.name for p in (tmp_path / "new/subjects").glob("*.safetensors")] == ["dog.safetensors"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names have other limits there")
+def test_what_cannot_be_written_is_said_before_the_training(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ar_core.commands.personalize.prepare_subject", lambda *_, **__: pytest.fail("began"))
+    assert personalize(photos, tmp_path / ("x" * 250)) == 1  # with .safetensors too long
+    said = capsys.readouterr().err
+    assert "cannot be written (File name too long). Choose another name" in said and said.strip().count("\n") == 0
+    (tmp_path / "file").touch()
+    assert personalize(photos, tmp_path / "file/x") == 1
+    assert "file cannot be made (" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_name_that_the_system_cannot_take_is_one_sentence(capsys):
+    assert cli.main(["info", "--model", "x" * 5000]) == 1
+    said = capsys.readouterr().err
+    assert "Errno" not in said and said.startswith("error: ") and said.strip().count("\n") == 0
+
+
+def test_all_prompts_are_checked_before_the_first_is_drawn(tmp_path, capsys):
+    prompts = ["--prompt", "a red dog", "--prompt", "a [X] dog"]
+    assert cli.main(["sample", *prompts, "--out", str(tmp_path / "drawn")]) == 1
+    assert "[X], which names nothing" in capsys.readouterr().err and not (tmp_path / "drawn").exists()
+
+
 def test_one_picture_of_a_batch_can_be_drawn_alone(subject, tmp_path):
     window = ("--window", "4", "--personalization", str(subject))
     assert sample(tmp_path / "batch", "--n", "3", *window) == 0

@@ -68,6 +68,40 @@ def test_a_reader_that_has_gone_stops_nothing(tmp_path):
     assert "rror" not in errors and (tmp_path / "00_0_00.png").is_file()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")
+def test_output_that_could_not_be_written_is_a_failure_after_the_work(tmp_path):
+    for arguments in (("info",), ("sample", "--prompt", "a photo of a red dog", "--out", tmp_path)):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "ar_core", *map(str, arguments)], cwd=PACK, stdout=full, stderr=subprocess.PIPE
+            )
+        errors = done.stderr.decode()
+        assert done.returncode == 1 and "could be written (No space left on device)" in errors, errors
+        assert errors.strip().count("\n") == 0
+    assert (tmp_path / "00_0_00.png").is_file()
+
+
+SLOW = """
+import builtins, os, signal, sys
+original = builtins.__import__
+def importing(name, *more, **options):
+    if name == "torch":
+        os.kill(os.getpid(), signal.SIGINT)
+    return original(name, *more, **options)
+builtins.__import__ = importing
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signal")
+@pytest.mark.parametrize(
+    "begin", ["import runpy; runpy.run_module('ar_core', run_name='__main__')", "from ar_core.__main__ import start"]
+)
+def test_ctrl_c_while_torch_is_imported_ends_quietly(begin):
+    code = f"{SLOW}\n{begin}\nsys.exit(start())"
+    done = subprocess.run([sys.executable, "-c", code, "info"], cwd=PACK, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without telling it")
 def test_sigterm_keeps_every_step_like_ctrl_c(photos, tmp_path):
     """`docker stop` and job schedulers send it."""

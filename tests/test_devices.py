@@ -54,6 +54,18 @@ def test_the_command_line_refuses_it_too(capsys):
     assert "DirectML" in capsys.readouterr().err
 
 
+def test_a_device_that_only_describes_tensors_is_refused_in_a_sentence(capsys, monkeypatch):
+    assert main(["info", "--device", "meta"]) == 1
+    assert capsys.readouterr().err == (
+        "error: Models cannot run on meta: it knows the shapes of tensors and computes no numbers: leave --device "
+        "out.\n"
+    )
+    monkeypatch.delitem(devices.SUPPORT, "meta")  # as another kind that nobody has heard of
+    assert main(["info", "--device", "meta"]) == 1
+    said = capsys.readouterr().err
+    assert 'There is no device "meta" here' in said and said.strip().count("\n") == 0
+
+
 def test_a_refused_card_is_not_chosen(monkeypatch):
     monkeypatch.setattr(torch, "accelerator", accelerator("privateuseone"), raising=False)
     assert devices.default_device() == "cpu"

@@ -235,6 +235,24 @@ def test_padding_changes_no_sentence(encoders):
     assert torch.allclose(together[:1], encoders.embed_texts(["a dog"]), atol=1e-5)
 
 
+def test_a_prompt_that_is_longer_than_what_is_read_is_said(encoders, tmp_path, capsys):
+    words = "a cup " * 30  # the small vocabulary has a token for each letter
+    assert encoders.longest_text == 77
+    assert encoders.describe_cut(["a cup", "a dog"]) == ""
+    said = encoders.describe_cut([words, words, "a cup"])
+    assert said.startswith(
+        'CLIP-T reads 77 tokens of a prompt, and compares 1 of 2 prompts by their beginning alone, such as "a'
+    )
+    assert encoders.embed_texts([words, "a cup"]).shape == (2, 12)
+    assert torch.allclose(encoders.embed_texts([words]), encoders.embed_texts([words + " and more"]), atol=1e-6)
+    photo(tmp_path / "photos" / "0.png", 1)
+    photo(tmp_path / "photos" / "1.png", 2)
+    photo(tmp_path / "made" / f"{words.strip().replace(' ', '_')}__0.png", 30)
+    command = ["score", "--images", str(tmp_path / "made"), "--photos", str(tmp_path / "photos")]
+    assert cli.main([*command, "--encoders", "miniature", "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.count("prompts by their beginning alone") == 1
+
+
 def test_names_hold_a_revision_and_missing_files_are_named(encoders, folders, tmp_path):
     assert encoders.names["DINO"].startswith("dino@weights ") and encoders.names["CLIP-I and CLIP-T"].startswith(
         "clip@weights "
@@ -620,6 +638,7 @@ def test_a_plan_that_cannot_be_meant_is_refused(data, tmp_path, capsys):
         (["--strategies", "two"], 'no strategy "two". Choose from: two_stage'),
         (["--seeds", "x"], '--seeds is "x"'),
         (["--images-per-prompt", "0"], "must be at least 1"),
+        (["--subjects", "cup,dog9,cup"], '--subjects names "cup" twice; name each once.'),
     ):
         assert cli.main(bench(data, tmp_path / "out", "--dry-run", *more)) == 1 and said in capsys.readouterr().err
 
@@ -666,6 +685,8 @@ def test_a_damaged_record_counts_as_not_done(content, data, tmp_path, caplog):
     unit = bench.units(subjects.subjects)[0]
     before = bench.unfinished()
     bench._record(unit, "", 1.0)
+    for path in bench._picture_paths(unit):
+        photo(path, 1)
     assert bench.unfinished() == before - 1
     bench._record_path(unit).write_text(content, encoding="utf-8")
     assert bench.unfinished() == before and bench.finished(unit) is None
@@ -682,3 +703,31 @@ def test_a_strategy_or_seed_that_is_named_twice_is_refused():
         Plan(("base",), seeds=(0, 1, 0))
     with pytest.raises(ValueError, match='--strategies names "base" twice'):
         Plan(("base", "base"))
+
+
+def gone(path):
+    path.unlink()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [gone, cut, flipped])
+def test_a_unit_that_lost_a_picture_is_drawn_again(damage, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--no-scores", "--strategies", "base"]
+    assert cli.main(bench(data, out, *options)) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*.png")}
+    damage(out / "base" / "cup" / "01_0_00.png")
+    assert cli.main(bench(data, out, *options, "--dry-run")) == 0
+    assert "1 units are finished" in capsys.readouterr().out
+    assert cli.main(bench(data, out, *options)) == 0
+    assert capsys.readouterr().out.count("finished before") == 1
+    assert {path: path.read_bytes() for path in out.rglob("*.png")} == before

@@ -2,11 +2,12 @@
 
 import os
 import time
+from pathlib import PureWindowsPath
 
 import pytest
 
 from ar_core import listing
-from ar_core.listing import files_below, named_inside
+from ar_core.listing import files_below, leads_out, named_inside
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +101,14 @@ def test_a_name_that_leads_out_of_the_folder_names_nothing(tmp_path, name):
     put(tmp_path / "secret")
     put(tmp_path / "base/a/b")
     assert named_inside(tmp_path / "base", name) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["\\Users\\x", "/Users/x", "C:x", "C:\\x", "C:", "\\\\host\\share\\x", "//host/share", "..\\x", "a/../../x"]
+)
+def test_on_windows_too_a_name_that_leads_out_of_the_folder_is_known(name):
+    assert leads_out(PureWindowsPath(name))
+    assert not leads_out(PureWindowsPath("a\\b.safetensors"))
 
 
 def test_a_name_below_the_folder_names_what_is_there(tmp_path):

@@ -12,8 +12,10 @@ from toy import FAMILY, learned, toy_model
 
 from ar_core.adapters import LowRankAdapter, attach_adapter, merge_adapters, target_shapes
 from ar_core.files import MACHINE
+from ar_core.model import ARModel
 from ar_core.personalization import Personalization, PersonalizationError
 from ar_core.sampling import SamplingSettings
+from ar_core.shipped import learned_subjects
 
 SETTINGS = SamplingSettings.resolve(FAMILY, seed=3)
 
@@ -30,6 +32,13 @@ def test_a_reloaded_file_gives_the_same_images(tmp_path, method):
     assert reloaded.recipe == {"steps": 3} and reloaded.class_name == "dog"
     assert torch.equal(codes(model.personalized(original)), codes(model.personalized(reloaded)))
     assert [p.name for p in tmp_path.iterdir()] == ["Dog ü 狗.safetensors"]
+
+
+def test_a_folder_in_place_of_a_file_is_called_one(tmp_path):
+    with pytest.raises(PersonalizationError, match="is a folder. Give the .safetensors file"):
+        Personalization.load(tmp_path)
+    with pytest.raises(PersonalizationError, match="does not exist. Give the .safetensors file"):
+        Personalization.load(tmp_path / "absent.safetensors")
 
 
 def test_applying_never_changes_the_base():
@@ -153,8 +162,11 @@ def test_a_damaged_file_is_one_sentence_that_names_it(tmp_path, damage):
         metadata.pop(key)  # as somebody else's program writes
     DAMAGE[damage](tensors, metadata)
     save_file(tensors, path, metadata)
-    with pytest.raises(PersonalizationError, match=r"dog.safetensors is damaged or was changed .*\. Copy or train"):
+    with pytest.raises(
+        PersonalizationError, match=r"dog.safetensors is damaged or was changed .*\. Copy or train"
+    ) as said:
         Personalization.load(path)
+    assert "StopIteration" not in str(said.value)
 
 
 def test_a_file_that_holds_the_same_subject_is_recognised(tmp_path):
@@ -237,3 +249,23 @@ def test_saving_again_removes_what_a_killed_process_left_when_it_had_just_named_
     left = tmp_path / f"dog.safetensors.ar-{MACHINE}-{ended.pid}-01234567.partial"
     left.write_bytes(path.read_bytes())
     assert subject.save_beside(tmp_path / "dog") == (path, False) and not left.exists()
+
+
+@pytest.mark.parametrize("window", [1, 4])
+@pytest.mark.parametrize("alpha", [1e20, 1e30])  # logits that are all the same, and that are no numbers
+def test_a_subject_with_which_the_models_numbers_overflow_is_named_in_place_of_noise(alpha, window):
+    model = ARModel.load()
+    healthy = Personalization.load(learned_subjects() / "lilac_dog.safetensors")
+    broken = Personalization.load(learned_subjects() / "lilac_dog.safetensors")
+    broken.adapter.alpha = alpha
+    both = model.personalized(healthy).personalized(broken, name="[W]")
+    settings = SamplingSettings.resolve(model.family, window=window)
+    with pytest.raises(PersonalizationError, match=r'With "\[W\] dog" the model gives no numbers to draw from.* 1e\+'):
+        both.generate("a photo of [V] and [W]", settings)
+
+
+def test_a_model_whose_numbers_overflow_draws_no_noise():
+    model = toy_model()
+    model.base.image_head.weight.data.fill_(torch.inf)
+    with pytest.raises(ValueError, match="The model gives no numbers to draw from"):
+        codes(model, "a photo of a dog")

@@ -91,6 +91,50 @@ def test_a_missing_class_word_is_put_in_as_it_is_written(noun, following):
     assert resolve_prompt(f"[V] {following}", (identifier,)) == f"[V] {noun} {following}"
 
 
+@pytest.mark.parametrize(
+    "text, final",
+    [
+        ("[V]'s dog on the beach", "[V] dog on the beach"),
+        ("[V]\u2019s Dog on the beach", "[V] Dog on the beach"),
+        ("[V]'S DOG", "[V] DOG"),
+        ("[V]'s dog's bowl", "[V] dog's bowl"),
+        ("[V]'s bowl", "[V] dog's bowl"),
+        ("[V]'s doghouse", "[V] dog's doghouse"),
+        ("[V]'s", "[V] dog's"),
+        ("[V]'spare dog", "[V] dog'spare dog"),
+        ("[W]'s red hat and [V]'s dog", "[W] red hat and [V] dog"),
+    ],
+)
+def test_a_possessive_before_the_class_word_means_the_subject_itself(text, final):
+    assert resolve_prompt(text, (V, W)) == final
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\ufeff", "\u200e", "\u2060", "\u00ad", "\u200d"])
+def test_letters_that_nobody_sees_are_no_part_of_names(unseen):
+    assert check_class_name(f"{unseen}d{unseen}og{unseen}") == "dog"
+    assert check_identifier_name(f"{unseen}[V{unseen}]{unseen}") == check_identifier_name(f"V{unseen}") == "[V]"
+    for prompt in (f"[V{unseen}] on the beach", f"[{unseen}V] on the beach"):
+        assert resolve_prompt(prompt, (V,)) == "[V] dog on the beach"
+    for following in (f" {unseen}dog", f"{unseen} dog", f" d{unseen}og"):
+        assert resolve_prompt(f"[V]{following} runs", (V,)) == f"[V]{following} runs"
+    with pytest.raises(TextError, match="empty"):
+        check_class_name(unseen)
+
+
+@pytest.mark.parametrize("word", ["\u0646\u06cc\u0645\u200c\u0641\u0627\u0635\u0644\u0647", "\u0915\u094d\u200d\u0937"])
+def test_joiners_stay_in_scripts_that_spell_with_them(word):
+    assert check_class_name(word) == word
+    identifier = Identifier("[V]", word, 1040, 1)
+    assert resolve_prompt(f"[V] {word}", (identifier,)) == f"[V] {word}"
+    assert resolve_prompt(f"[V] {word.replace(chr(0x200C), '')}", (identifier,)).startswith("[V] ")
+
+
+def test_a_dropped_identifier_takes_its_possessive_along():
+    dropped = Identifier("[V]", "dog", 1040, 2, dropped=True)
+    assert resolve_prompt("a photo of [V]'s dog on the beach", (dropped,)) == "a photo of dog on the beach"
+    assert resolve_prompt("[V]'s bowl", (dropped,)) == "dog's bowl"
+
+
 def test_an_unknown_bracketed_word_lists_those_available():
     with pytest.raises(TextError, match=r"\[X\], .*available: \[V\], \[W\]"):
         resolve_prompt("a photo of [X] dog", (V, W))

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from ..control import Cancel, Progress
-from ..dreambench.benchmark import Benchmark, Plan
+from ..dreambench.benchmark import Benchmark, Plan, check_named_once
 from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import EncoderError
 from ..dreambench.estimate import check_memory, estimate_dreambench
@@ -107,7 +107,9 @@ def run_benchmark(
     plan = chosen_plan(options, suite)
     data = whole
     if options.subjects:
-        data = replace(whole, subjects=tuple(whole.subject(name) for name in options.subjects.split(",")))
+        names = options.subjects.split(",")
+        check_named_once("subjects", names)
+        data = replace(whole, subjects=tuple(whole.subject(name) for name in names))
     if options.dry_run:
         print(f"recipe: {options.recipe}")
         print(estimate_dreambench(model, data, plan, options.out))
@@ -133,7 +135,9 @@ def run_benchmark(
     for variant in plan.variants:
         pictures = bench.pictures(variant)
         if pictures:
-            scored[variant] = score_all(encoders, pictures, whole, variant, options.out / "scores" / variant)
+            scored[variant] = score_all(
+                encoders, pictures, whole, variant, options.out / "scores" / variant, replace=True
+            )
         else:
             print(f"{variant} is left out of the scores: no subject was learned and drawn.")
     if not scored:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 from ..families.miniature import MINIATURE
-from ..files import ensure_folder
 from ..photos import read_photos
 from ..training import StageResult, TrainingSettings, personalize, prepare_subject
 from ..training.loop import mean_of_last_losses
 from .interruption import Interruption
 from .options import add_settings, chosen_settings, image_size
+from .output import FileOrFolder, subject_file, try_writing
 from .shared import Bar, load_model_from_options, model_options, print_option_values
 
 
@@ -25,9 +24,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--identifier", default="[V]", help="name of the subject in prompts (default: %(default)s)")
     command.add_argument(
         "--out",
-        type=Path,
+        action=FileOrFolder,
         required=True,
-        help="the .safetensors file to write, or an existing folder; nothing is overwritten, others get a number",
+        help="the .safetensors file to write, or a folder (one that is not there yet: subjects/); nothing is "
+        "overwritten, others get a number",
     )
     command.add_argument("--runs", type=Path, help="where trainings are remembered (default: _runs beside --out)")
     command.add_argument(
@@ -55,8 +55,8 @@ def run(options: argparse.Namespace) -> None:
     size = None
     if options.size:
         size = model.family.snap(*options.size)
-    out = subject_file(options.out, options.class_name)
-    ensure_folder(out.parent)  # what cannot be made is said before hours of training
+    out = subject_file(options.out, options.out_is_folder, options.class_name)
+    try_writing(out)  # what cannot be written is said before hours of training
     runs = options.runs or out.parent / "_runs"
     bar = Bar()
     cancel = Interruption()
@@ -69,13 +69,6 @@ def run(options: argparse.Namespace) -> None:
     if written:
         done = f"wrote {path} ({path.stat().st_size / 2**20:.2f} MiB)."
     print(f"{done} Trainings are remembered in {runs}.")
-
-
-def subject_file(out: Path, class_name: str) -> Path:
-    """The file that `--out` means: in an existing folder one that is called like the class."""
-    if not out.is_dir():
-        return out
-    return out / (re.sub(r"[^\w]+", "_", class_name).strip("_") or "subject")
 
 
 def describe_stage(result: StageResult) -> str:

@@ -83,6 +83,7 @@ def run(options: argparse.Namespace) -> None:
     model = apply_files(load_model_from_options(options), options.personalization, options.identifier, options.strength)
     settings = SamplingSettings.resolve(model.family, **chosen_settings(options, SamplingSettings))
     print_option_values("sampling", settings.describe())
+    read = [model.check_prompt(prompt, settings.size) for prompt in options.prompt]  # all, before the first is drawn
     ensure_folder(options.out)
     steps = StepOptions(graphs=options.cuda_graphs, compiled=options.compile, attention=options.attention)
     steps.check(model.device, model.base.dtype)
@@ -94,7 +95,7 @@ def run(options: argparse.Namespace) -> None:
         unknown = model.text.unknown_words(prompt)
         if unknown:
             print(f"note: the model was not trained on these words: {', '.join(unknown)}")
-        print(f"prompt: {model.check_prompt(prompt, settings.size)}")
+        print(f"prompt: {read[number]}")
         k = options.first_image
         for images in draw_in_batches(
             model,

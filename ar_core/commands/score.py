@@ -11,8 +11,6 @@ from ..devices import default_device
 from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import PAPER_ENCODERS
 from ..dreambench.pictures import PicturesError, find_pictures_to_score
-from ..dreambench.report import SCORES
-from ..files import free_path
 from ..photos import read_photos
 from .scoring import chosen_suite, encoder_options, load_encoders, read_suite, score_all, suite_options
 
@@ -53,8 +51,4 @@ def run(options: argparse.Namespace) -> None:
     class_images: list[Image.Image] = []
     if options.class_images:
         class_images = [photo.image for photo in read_photos(options.class_images)[0]]
-    out = options.out
-    if (out / SCORES).exists():
-        out = free_path(out)  # those of an earlier call stay
-        print(f"note: {options.out} holds a report already; this one goes to {out}.")
-    score_all(load_encoders(options, encoders), pictures, source, options.method, out, class_images)
+    score_all(load_encoders(options, encoders), pictures, source, options.method, options.out, class_images)

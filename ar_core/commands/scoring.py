@@ -12,7 +12,7 @@ from PIL import Image
 from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import MINIATURE_ENCODERS, PAPER_ENCODERS, EncoderChoice, Encoders
 from ..dreambench.pictures import Picture
-from ..dreambench.report import scores_as_markdown, write_report
+from ..dreambench.report import scores_as_markdown, write_new_report, write_report
 from ..dreambench.scoring import SubjectScores, score_subject, score_table
 from ..dreambench.sheet import score_sheet
 from ..dreambench.suites import DRAWINGS, Suite, choose_suite
@@ -103,16 +103,21 @@ def score_all(
     title: str,
     out: Path,
     class_images: Sequence[Image.Image] = (),
+    *,
+    replace: bool = False,
 ) -> list[SubjectScores]:
     """Score every subject among `pictures` and write the report; stopped early, of the subjects that are scored.
 
     `source`: where photos are, a data set or the folder of the only subject. `title`: what the table calls the
-    pictures.
+    pictures. `replace`: `out` is a folder of our own, whose reports are made anew; elsewhere what is there stays.
     """
     found: list[SubjectScores] = []
     sheets: dict[str, Image.Image] = {}
     opened = {str(picture.path): picture for picture in pictures}
     names = sorted({picture.subject for picture in pictures})
+    cut = encoders.describe_cut([picture.prompt for picture in pictures])
+    if cut:
+        print(f"note: {cut}")
     try:
         for name in names:
             reference = Reference.of(source, name)
@@ -133,7 +138,11 @@ def score_all(
         if len(found) < len(names):
             print(f"Stopped: {len(found)} of {len(names)} subjects are scored.")
         if found:
-            paths = write_report(out, found, encoders.names, title, sheets)
+            write = write_report if replace else write_new_report
+            paths = write(out, found, encoders.names, title, sheets)
             print(scores_as_markdown(found, score_table(found, title), encoders.names))
-            print(f"wrote {', '.join(path.name for path in paths)} in {out}")
+            folder = paths[0].parent
+            if folder != out:
+                print(f"note: {out} holds files of such names already, which stay; this report is in {folder}.")
+            print(f"wrote {', '.join(path.name for path in paths)} in {folder}")
     return found

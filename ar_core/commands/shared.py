@@ -68,7 +68,7 @@ def checked_device(name: str) -> torch.device:
     try:
         device = own_card(torch.device(name))
         check_support(device)
-        torch.empty(1, dtype=torch.float32, device=device)
+        (torch.ones(1, dtype=torch.float32, device=device) + 1).item()  # some kinds only describe tensors
     except (RuntimeError, AssertionError, ImportError) as error:  # without CUDA torch asserts, without HPU it imports
         if device is not None and device != torch.device(name):
             raise ValueError(

@@ -31,12 +31,19 @@ from ..sampling import SamplingSettings
 from ..training import TrainingSettings, prepare_subject
 from ..training.subject import source_fields, view_fields
 from .dataset import BenchSubject, DataSet
-from .pictures import Picture
+from .pictures import Picture, WholePictures
 from .variants import VARIANTS
 
 RUNS = "_runs"
 
 log = logging.getLogger(__name__)
+
+
+def check_named_once(option: str, values: Sequence[object]) -> None:
+    """Raise ValueError where a list of the command line names something twice."""
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"--{option} names {quoted(value)} twice; name each once.")
 
 
 @dataclass(frozen=True)
@@ -52,10 +59,8 @@ class Plan:
         for name in self.variants:
             if name not in VARIANTS:
                 raise ValueError(f"There is no strategy {quoted(name)}. Choose from: {', '.join(VARIANTS)}.")
-        for option, values in (("strategies", self.variants), ("seeds", self.seeds)):
-            twice = {value for value in values if values.count(value) > 1}
-            if twice:
-                raise ValueError(f"--{option} names {quoted(twice.pop())} twice; name each once.")
+        check_named_once("strategies", self.variants)
+        check_named_once("seeds", self.seeds)
         if self.images_per_prompt < 1:
             raise ValueError(f"images-per-prompt is {self.images_per_prompt}; it must be at least 1.")
 
@@ -70,11 +75,6 @@ class Unit:
 
     def __str__(self) -> str:
         return f"{self.subject.name}, {self.variant}, seed {self.seed}"
-
-
-def succeeded(record: dict[str, Any] | None) -> bool:
-    """Whether a unit with this record is done; one that failed is tried again."""
-    return record is not None and not record["failed"]
 
 
 class OtherPlan(ValueError):
@@ -102,6 +102,7 @@ class Benchmark:
         self.cancel = cancel
         self.training: dict[tuple[str, int], TrainingSettings | None] = {}  # by variant and seed
         self.sampling: dict[int, SamplingSettings] = {}  # by seed
+        self._whole = WholePictures()
         self._photo_hashes: dict[tuple[tuple[Path, int, int], ...], str] = {}  # by the files' times and sizes
         for seed in plan.seeds:
             self.sampling[seed] = SamplingSettings.resolve(model.family, seed=seed)
@@ -128,7 +129,7 @@ class Benchmark:
         seconds: list[float] = []
         for number, (unit, record) in enumerate(zip(units, records, strict=True), 1):
             label = f"[{number}/{len(units)}] {unit}"
-            if succeeded(record):
+            if self.is_done(unit, record):
                 say(f"{label}: finished before")
                 continue
             start = time.monotonic()
@@ -157,14 +158,20 @@ class Benchmark:
         """The pictures of all units of a variant that are done, with the sentences that CLIP-T compares them with."""
         found = []
         for unit in self.units(self.data.subjects):
-            if unit.variant != variant or not succeeded(self.finished(unit)):
+            if unit.variant != variant or not self.is_done(unit, self.finished(unit)):
                 continue
-            for number, prompt in enumerate(self.data.prompts(unit.subject)):
-                sentence = prompt.plain(unit.subject.class_name)
-                for copy in range(self.plan.images_per_prompt):
-                    path = self._picture_path(unit, number, copy)
-                    found.append(Picture(path, unit.subject.name, sentence))
+            sentences = [prompt.plain(unit.subject.class_name) for prompt in self.data.prompts(unit.subject)]
+            for number, path in enumerate(self._picture_paths(unit)):
+                sentence = sentences[number // self.plan.images_per_prompt]
+                found.append(Picture(path, unit.subject.name, sentence))
         return found
+
+    def _picture_paths(self, unit: Unit) -> list[Path]:
+        """The copies of the first prompt, then those of the next, and so on."""
+        prompts = range(len(self.data.prompts(unit.subject)))
+        return [
+            self._picture_path(unit, prompt, copy) for prompt in prompts for copy in range(self.plan.images_per_prompt)
+        ]
 
     def _picture_path(self, unit: Unit, prompt: int, copy: int) -> Path:
         return self.folder(unit) / f"{prompt:02d}_{unit.seed}_{copy:02d}.png"
@@ -204,7 +211,16 @@ class Benchmark:
 
     def unfinished(self) -> int:
         """Units of the whole data set that are still to be done, whichever process does them."""
-        return sum(not succeeded(self._recorded(unit)) for unit in self.units(self.data.subjects))
+        return sum(not self.is_done(unit, self._recorded(unit)) for unit in self.units(self.data.subjects))
+
+    def is_done(self, unit: Unit, record: dict[str, Any] | None) -> bool:
+        """Whether a unit with this record is done: one that failed, or of which a picture is missing, is done again."""
+        if record is None or record["failed"]:
+            return False
+        lost = [path for path in self._picture_paths(unit) if path not in self._whole]
+        if lost:
+            log.warning("%s is missing or damaged: %s is drawn again", lost[0], unit)
+        return not lost
 
     def _recorded(self, unit: Unit) -> dict[str, Any] | None:
         path = self._record_path(unit)

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..files import weights_hash
+from ..quoting import quoted
 
 OLDEST_TRANSFORMERS = "4.37.2"  # the oldest that ComfyUI 0.3.64 allows; with it the scorers give the same vectors
 BATCH = 32
@@ -166,9 +167,28 @@ class Encoders:
     @float32_by_default()
     def embed_texts(self, sentences: Sequence[str]) -> Tensor:
         """CLIP's unit vectors of sentences (n, d), on the CPU."""
-        words = self.tokenizer(list(sentences), padding=True, truncation=True, return_tensors="pt").to(self.clip.device)
+        words = self.tokenizer(
+            list(sentences), padding=True, truncation=True, max_length=self.longest_text, return_tensors="pt"
+        ).to(self.clip.device)
         output = self.clip.text_model(input_ids=words["input_ids"], attention_mask=words["attention_mask"])
         return _unit(self.clip.text_projection(output.pooler_output))
+
+    @property
+    def longest_text(self) -> int:
+        """How many tokens of a sentence are read, with those at its ends."""
+        return min(self.tokenizer.model_max_length, self.clip.config.text_config.max_position_embeddings)
+
+    def describe_cut(self, sentences: Sequence[str]) -> str:
+        """A line about sentences of which the end is not read; "" where there are none."""
+        whole = list(dict.fromkeys(sentences))
+        lengths = [len(ids) for ids in self.tokenizer(whole, verbose=False)["input_ids"]]
+        cut = [sentence for sentence, length in zip(whole, lengths, strict=True) if length > self.longest_text]
+        if not cut:
+            return ""
+        return (
+            f"{self.choice.measures[2]} reads {self.longest_text} tokens of a prompt, and compares {len(cut)} of "
+            f"{len(whole)} prompts by their beginning alone, such as {quoted(cut[0])}."
+        )
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from ..model import ARModel
 from ..training.passes import fitting_passes
 from ..training.settings import LAYERS, STAGES, TrainingSettings
 from ..training.stages import KEEP_EVERY
-from .benchmark import Benchmark, Plan, succeeded
+from .benchmark import Benchmark, Plan
 from .dataset import DataSet
 
 
@@ -31,7 +31,8 @@ def estimate_dreambench(model: ARModel, data: DataSet, plan: Plan, out: Path) ->
     """
     bench = Benchmark(model, data, plan, out)
     units = bench.units(data.subjects)
-    done = [record for record in map(bench.finished, units) if record is not None and succeeded(record)]
+    records = zip(units, map(bench.finished, units), strict=True)
+    done = [record for unit, record in records if record is not None and bench.is_done(unit, record)]
     pictures = sum(len(data.prompts(unit.subject)) * plan.images_per_prompt for unit in units)
     disk = pictures * png_bytes(bench.sampling[plan.seeds[0]].size) + len(units) * _unit_bytes(model, bench)
     time = "unknown before the first unit; run one subject with --subjects to learn it"

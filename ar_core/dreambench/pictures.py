@@ -45,6 +45,25 @@ class Picture:
             raise PicturesError(f"{self.path} is damaged or no picture ({error}). Remove it.") from error
 
 
+class WholePictures:
+    """Which PNG files are there and undamaged, by the checksums inside; a file is read again when it has changed."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, tuple[int, int]] = {}  # time of change and size of those that were whole
+
+    def __contains__(self, path: Path) -> bool:
+        try:
+            state = path.stat()
+            known = (state.st_mtime_ns, state.st_size)
+            if self._read.get(path) != known:
+                with Image.open(path) as image:
+                    image.verify()
+                self._read[path] = known
+        except Exception:  # it has gone, or as above
+            return False
+        return True
+
+
 def find_pictures_to_score(folder: Path | str, table: Path | None = None, subject: str = "") -> list[Picture]:
     """Every picture below `folder`, with subject and prompt from the first source that knows them:
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from ..files import ensure_folder, json_value, write_image, write_json, write_text
+from ..files import (
+    ensure_folder,
+    json_value,
+    numbered_paths,
+    write_image,
+    write_json,
+    write_numbered,
+    write_text,
+)
 from ..tables import markdown_row, markdown_table
 from .encoders import PAPER_ENCODERS
 from .published import PUBLISHED
@@ -27,27 +37,59 @@ from .scoring import (
 from .statistics import Interval, number_text
 
 SCORES = "scores.json"
+TABLES = ("scores.md", "scores.csv")  # for people, for programs
 
 Scored = Mapping[str, Sequence[SubjectScores]]  # by variant
 
 
 def write_report(
-    out: Path, subjects: Sequence[SubjectScores], names: dict[str, str], title: str, sheets: Mapping[str, Image.Image]
+    out: Path,
+    subjects: Sequence[SubjectScores],
+    names: dict[str, str],
+    title: str,
+    sheets: Mapping[str, Image.Image],
+    *,
+    replace: bool = True,
 ) -> list[Path]:
-    """scores.json, scores.csv, scores.md and one sheet per subject in `out`; returns their paths. Raises OSError.
+    """scores.json, scores.md, scores.csv and one sheet per subject in `out`; returns their paths. Raises OSError.
 
-    `names`: of the encoders. `title`: what the table calls the pictures. `sheets`: by subject.
+    `names`: of the encoders. `title`: what the table calls the pictures. `sheets`: by subject. Without `replace`
+    raises FileExistsError where there is a scores.json by then, whoever made it; the others are numbered on.
     """
     ensure_folder(out)
     rows = score_table(subjects, title)
-    paths = [
-        write_json(out / SCORES, scores_as_json(subjects, rows, names)),
-        write_text(out / "scores.md", scores_as_markdown(subjects, rows, names)),
-        write_text(out / "scores.csv", scores_as_csv(subjects)),
-    ]
-    for name, picture in sheets.items():
-        paths.append(write_image(out / f"{name}.png", picture))
+    texts = (scores_as_markdown(subjects, rows, names), scores_as_csv(subjects))
+    writers: dict[str, Callable[..., Path]] = {}
+    for name, text in zip(TABLES, texts, strict=True):
+        writers[name] = partial(write_text, text=text)
+    for subject, picture in sheets.items():
+        writers[f"{subject}.png"] = partial(write_image, image=picture)
+    paths = [write_json(out / SCORES, scores_as_json(subjects, rows, names), replace=replace)]
+    for name, write in writers.items():
+        if replace:
+            paths.append(write(out / name))
+        else:
+            paths.append(write_numbered(out / name, partial(write, replace=False)))
     return paths
+
+
+def write_new_report(
+    out: Path, subjects: Sequence[SubjectScores], names: dict[str, str], title: str, sheets: Mapping[str, Image.Image]
+) -> list[Path]:
+    """As `write_report`, in `out` or, where a file would be overwritten, in the first of its `numbered_paths` without.
+
+    Several processes may do so at once: scores.json, which is written first, belongs to one of them.
+    """
+    wanted = [SCORES, *TABLES, *(f"{subject}.png" for subject in sheets)]
+    for folder in numbered_paths(out):
+        is_other = folder != out and os.path.lexists(folder) and not os.path.isdir(folder)
+        if is_other or any(os.path.lexists(folder / name) for name in wanted):
+            continue
+        try:
+            return write_report(folder, subjects, names, title, sheets, replace=False)
+        except FileExistsError:
+            continue  # another process was quicker
+    raise AssertionError("there is always another number")
 
 
 def write_benchmark_tables(out: Path, scored: Scored, names: dict[str, str]) -> list[Path]:

@@ -14,6 +14,10 @@ from ..transformer import Transformer
 from .steps import ALIGNED, KeptSteps, StepOptions, Steps, next_multiple
 
 
+class NothingToDraw(ValueError):
+    """The model's numbers for what comes next are not finite, or all the same: pictures would be noise."""
+
+
 class Engine:
     """Feeds tokens to the transformer and returns guided logits for what comes next."""
 
@@ -53,14 +57,24 @@ class Engine:
             self.steps = kept.get(*shape)
 
     def prefill(self) -> Tensor:
-        """Start (over): read prompts and headers; returns the guided logits (images, codes) of the first code."""
+        """Start (over): read prompts and headers; returns the guided logits (images, codes) of the first code.
+
+        Raises NothingToDraw. That is looked for here alone: the host waits for the device once per batch of pictures.
+        """
         count = len(self.sequences)
         self.lengths = torch.tensor([len(s) for s in self.sequences], device=self.device)  # (sequences,)
         self.longest = max(map(len, self.sequences))
         padded = [s + [0] * (self.longest - len(s)) for s in self.sequences]
         ids = torch.tensor(padded, device=self.device)  # (sequences, longest)
         positions = torch.arange(self.longest, device=self.device).expand(count, -1)
-        return self.steps.read(ids, positions, self.lengths, self.vectors, self.protocol.identifier_base)
+        logits = self.steps.read(ids, positions, self.lengths, self.vectors, self.protocol.identifier_base)
+        spread = logits.amax(-1) - logits.amin(-1)  # NaN where a number is not finite
+        if not (spread.isfinite() & (spread > 0)).all():
+            raise NothingToDraw(
+                "The model gives no numbers to draw from: they are not finite, or all the same. Load it in bf16 or "
+                "fp32, or copy its files again."
+            )
+        return logits
 
     def advance(self, tokens: Tensor) -> Tensor:
         """Append tokens (images, T) to every image; returns guided logits (images, T, codes) after each of them."""

@@ -59,6 +59,11 @@ def event_loop() -> asyncio.AbstractEventLoop | None:
     return getattr(getattr(PromptServer, "instance", None), "loop", None)
 
 
+def loop_handler(loop: asyncio.AbstractEventLoop, number: int) -> object | None:
+    """What the loop calls when the signal comes; None where it does not say."""
+    return getattr(loop, "_signal_handlers", {}).get(number)
+
+
 def reserved_bytes() -> int:
     """Memory of the card that ComfyUI keeps free of models; 0 where it does not say."""
     reserved = getattr(memory, "extra_reserved_memory", None)

@@ -244,7 +244,7 @@ def test_a_full_disk_names_the_file(comfy, pack, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pack("ar_core.files").os, "replace", full)
+    monkeypatch.setattr(pack("ar_core.files").os, "fsync", full)
     nodes = {
         "file": node("LoadPersonalization", file="example: lilac_dog"),
         "save": node("SavePersonalization", personalization=["file", 0], name="full", consent="my pet"),

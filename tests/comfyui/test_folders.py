@@ -11,7 +11,7 @@ import time
 from urllib.request import urlopen
 
 import pytest
-from graphs import PACK, graph, node
+from graphs import PACK, graph, node, sampled
 from real_server import Server, run
 
 SHIPPED = PACK / "learned_subjects" / "lilac_dog.safetensors"
@@ -150,3 +150,20 @@ def test_a_server_that_is_told_to_end_saves_the_training_first(tmp_path):
 
     with safe_open(states[0], "pt") as file:
         assert int(file.metadata()["step"]) % 50  # not only a step that is kept anyway
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without telling it")
+def test_a_server_that_is_told_to_end_saves_the_finished_pictures_first(tmp_path):
+    lines = "\n".join(["a photo of a red dog"] * 200)
+    nodes = {"model": graph()["model"], "lines": node("Prompts", lines=lines)}
+    with Server(tmp_path) as server:
+
+        def ends(seen) -> bool:
+            if "prompt 3 of 200" in seen.said("draw"):
+                server.process.send_signal(signal.SIGTERM)
+            return False
+
+        with pytest.raises((AssertionError, OSError)):  # the server goes away
+            go(server, sampled(nodes, ["model", 0], prompt=["lines", 0]), interrupt_when=ends)
+        server.process.wait(30)
+    assert len(list(tmp_path.glob("output/lumina_mgpt/stopped*.png"))) >= 2, server.log[-2000:]

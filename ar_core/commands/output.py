@@ -1,0 +1,60 @@
+"""Where a command writes its file: what `--out` means, and whether it can be written, tried before hours of work."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..files import UnwritableFile, atomic_write, ensure_folder, write_numbered
+from ..personalization import with_suffix
+from ..text import check_class_name
+
+SEPARATORS = tuple(separator for separator in (os.sep, os.altsep) if separator)
+
+
+class FileOrFolder(argparse.Action):
+    """Stores a Path, and as `<option>_is_folder` whether it ended as a folder's does ("new/"), which Path drops."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, Path(str(values)))
+        setattr(namespace, f"{self.dest}_is_folder", str(values).endswith(SEPARATORS))
+
+
+def subject_file(out: Path, is_folder: bool, class_name: str) -> Path:
+    """The file that `--out` means: in a folder, there or to be made, one that is called like the class.
+
+    `is_folder`: whether it was written as one. Raises TextError for a class name that cannot be one.
+    """
+    if is_folder or os.path.isdir(out):
+        out = out / (re.sub(r"[^\w]+", "_", check_class_name(class_name)).strip("_") or "subject")
+    return with_suffix(out)
+
+
+def try_writing(path: Path) -> None:
+    """Make the folder of `path`, and a file in it of that name, or of its next number, which is taken away at once.
+
+    Raises UnwritableFile where that cannot be done.
+    """
+    ensure_folder(path.parent)
+    try:
+        tried = write_numbered(path, write_nothing)
+    except UnwritableFile as error:
+        reason = getattr(error.__cause__, "strerror", None) or error
+        raise UnwritableFile(f"{path} cannot be written ({reason}). Choose another name, or another folder.") from error
+    tried.unlink()
+
+
+def write_nothing(path: Path) -> None:
+    """Make an empty file. Raises FileExistsError, UnwritableFile."""
+    with atomic_write(path, replace=False):
+        pass
