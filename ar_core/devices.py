@@ -21,7 +21,7 @@ class Support:
 NOBODY = "nobody has reported a run there yet: if something fails, please open an issue with the error"
 SUPPORT = {
     "cpu": Support("tested", "every test runs there"),
-    "cuda": Support("untested", NOBODY),
+    "cuda": Support("tested", "the miniature, and random weights of the 7B's size, ran on an H200 (docs/card)"),
     "rocm": Support("untested", NOBODY),
     "xpu": Support("untested", NOBODY),
     "mps": Support("untested", NOBODY),

@@ -196,12 +196,13 @@ def passes_text(passes: Passes | None) -> str:
 
 PAGE = """# Hardware
 
-**Nobody has run the 7B on a card with this code yet.** What follows is arithmetic, written by `python -m
+**Nobody has run the 7B's own weights on a card with this code yet**; random weights of its size ran on an H200:
+[card/h200.md](card/h200.md). What follows is arithmetic, written by `python -m
 benchmarks.hardware --page docs/hardware.md`: the data sheet of a card, of which 85 % of the bandwidth and 65 % of the
 arithmetic are assumed to be reached (80 and 55 % on an H100), and the bytes and operations of the model's shapes.
 Windows of several codes are counted with the rates of acceptance published for this model: 2.2 codes per step for a
 window of 16 (speculative Jacobi decoding, Teng et al. 2024, arXiv 2410.01699) and 4.2 for one of 64 (its coupled form),
-interpolated between. Tables of measured cards will lie in `docs/card/`.
+interpolated between.
 
 ## Time
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from ar_core.architecture import TransformerConfig
 from benchmarks import decode, full_size, hardware, launches, memory, precision, random_checkpoint
 from benchmarks.common import plot
+from benchmarks.common.machine import limit_memory
 from benchmarks.common.timing import Stopwatch
 
 MEASURED = {"sequential_over_naive": 2.0, "best_exact_over_naive": 3.0, "jacobi_by_window": {16: 0.5}}
@@ -139,3 +141,15 @@ def test_the_recipe_for_artists_is_quick_enough_by_arithmetic():
 def test_the_page_of_hardware_is_what_the_benchmark_writes():
     written = (Path(__file__).parents[1] / "docs" / "hardware.md").read_text(encoding="utf-8")
     assert written == hardware.page()
+
+
+@pytest.mark.parametrize("device, number", [("cuda", 2), ("cuda:1", 1)])
+def test_memory_is_limited_on_a_card_with_a_number(device, number, monkeypatch):
+    """torch 2.11 refuses a device without one."""
+    limited = []
+    card = types.SimpleNamespace(total_memory=24e9)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *arguments: limited.append(arguments))
+    limit_memory(torch.device(device), 12)
+    assert limited == [(0.5, number)]

@@ -33,13 +33,14 @@ def test_older_torch_is_asked_for_cuda_and_mps(cuda, mps, expected, monkeypatch)
 
 
 def test_only_what_was_run_is_called_tested():
-    assert devices.device_support(torch.device("cpu")).status == "tested"
-    for kind in ("cuda", "xpu", "mps", "hpu"):
+    for kind in ("cpu", "cuda"):
+        assert devices.device_support(torch.device(kind)).status == "tested"
+    for kind in ("xpu", "mps", "hpu"):
         assert devices.device_support(torch.device(kind)).status == "untested"
 
 
 def test_an_amd_card_is_told_apart_from_nvidia(monkeypatch):
-    assert devices.describe_support(torch.device("cuda")).startswith("NVIDIA card: untested (")
+    assert devices.describe_support(torch.device("cuda")) == "NVIDIA card"
     monkeypatch.setattr(torch.version, "hip", "6.2")
     assert devices.describe_support(torch.device("cuda")).startswith("AMD card: untested (")
 

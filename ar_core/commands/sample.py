@@ -56,14 +56,15 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, default=Path("output"), help="folder for the PNGs (default: %(default)s)")
     command.add_argument(
         "--cuda-graphs",
-        action="store_true",
-        help="replay recorded steps on an NVIDIA card (experimental: not yet measured)",
+        action=argparse.BooleanOptionalAction,
+        help="replay recorded steps on an NVIDIA card: the same codes, twice as fast or more on an H200 (default: yes, "
+        "there)",
     )
     command.add_argument(
         "--compile",
         action="store_true",
         help="run steps through torch.compile: a minute at first "
-        "(for graphics cards, not yet measured; slower on a CPU)",
+        "(for graphics cards, where sampling was not yet measured with it; slower on a CPU)",
     )
     command.add_argument(
         "--attention",
@@ -85,9 +86,9 @@ def run(options: argparse.Namespace) -> None:
     print_option_values("sampling", settings.describe())
     read = [model.check_prompt(prompt, settings.size) for prompt in options.prompt]  # all, before the first is drawn
     ensure_folder(options.out)
-    steps = StepOptions(graphs=options.cuda_graphs, compiled=options.compile, attention=options.attention)
+    steps = StepOptions(graphs=options.cuda_graphs is not False, compiled=options.compile, attention=options.attention)
     steps.check(model.device, model.base.dtype)
-    if steps.graphs and model.device.type != "cuda":
+    if options.cuda_graphs and model.device.type != "cuda":
         print("note: steps are recorded on NVIDIA cards alone; --cuda-graphs changes nothing here.")
     bar = Bar()
     cancel = Interruption()

@@ -1,8 +1,7 @@
 """CUDA graphs: a decoding step recorded once and replayed without Python, one recording per shape.
 
 A step with few rows is many short kernels, and starting them takes a CPU longer than a large card takes to run them.
-Off by default: it has not been run on a graphics card yet (docs/performance.md). `python -m benchmarks.card`
-compares it with plain steps there.
+On an H200 recorded steps draw the same codes 2.4 to 2.9 times as fast as plain ones (docs/card/h200.md).
 """
 
 from __future__ import annotations

@@ -30,12 +30,13 @@ ATTENTION = ("masked", "lengths")
 
 @dataclass(frozen=True)
 class StepOptions:
-    """How steps are run. What is off by default has not been run on a graphics card yet (docs/performance.md).
+    """How steps are run.
 
-    graphs: replay recorded steps on CUDA; elsewhere it changes nothing
+    graphs: replay recorded steps on CUDA; elsewhere it changes nothing. The same codes, faster (docs/card); off where
+        nothing else is said, since a host such as ComfyUI moves weights, which no card report has covered yet
     compiled: through torch.compile, whose first steps of a shape take long
     attention: "masked", torch's with a mask over the cache's slots; "lengths", a kernel that is told how many slots
-        each sequence has: no mask, one shape for a whole picture; CUDA alone
+        each sequence has: no mask, one shape for a whole picture; CUDA alone, and never run there yet
     """
 
     graphs: bool = False

@@ -32,7 +32,7 @@ class Section:
 
 SECTIONS = {
     "comfyui": Section("does ComfyUI load and draw the miniature, with DynamicVRAM off and on?", "comfyui", 65),
-    "correct": Section("are logits, pictures and gradients those of a CPU?", "correctness", 60),
+    "correct": Section("are logits, pictures and gradients those of a CPU?", "correctness", 75),
     "steps bf16": Section("how fast is a step?", "steps", 50, "bf16"),
     "attention and graphs": Section("do attention by lengths and recorded steps draw the same, faster?", "kernels", 50),
     "training": Section("what does a pair take in each stage?", "training", 50),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,14 +45,8 @@ def run() -> None:
     if is_rehearsal():
         precisions = ["bf16", "int8"]
         windows = [64]
-    on_cpu = {window: draw(cpu, replace(settings, window=window)) for window in windows}
-    for name in precisions:
-        precision = PRECISIONS[name]
-        try:
-            model = ARModel.load("miniature", device, precision.dtype, quantized=precision.quantized)
-        except QuantizationError as error:
-            row(precision=name, missing=str(error))
-            continue
+    models = dict(loaded(precisions, device))
+    for name, model in models.items():
         there = forced_logits(model, batch)
         row(
             precision=name,
@@ -60,6 +55,10 @@ def run() -> None:
             gradient_cosine=float(F.cosine_similarity(gradients(model, batch), gradient, dim=0)),
             pixels_differ_by=float((model.decode(codes[:1]) - cpu.decode(codes[:1])).abs().max()),
         )
+    row(chi_squared_of_draws=chi_squared(device), expected="39 +- 9")
+    train(cpu, ARModel.load("miniature", device, torch.float32))
+    on_cpu = {window: draw(cpu, replace(settings, window=window)) for window in windows}
+    for name, model in models.items():
         for window in windows:
             drawn = [draw(model, replace(settings, window=window)) for _ in range(2)]
             row(
@@ -68,8 +67,16 @@ def run() -> None:
                 same_seed_same_picture=torch.equal(*drawn),
                 codes_as_on_the_cpu=float((drawn[0] == on_cpu[window]).float().mean()),
             )
-    row(chi_squared_of_draws=chi_squared(device), expected="39 +- 9")
-    train(cpu, ARModel.load("miniature", device, torch.float32))
+
+
+def loaded(precisions: Iterable[str], device: torch.device) -> Iterator[tuple[str, ARModel]]:
+    """The miniature in each of these precisions; a row for each that this machine lacks."""
+    for name in precisions:
+        precision = PRECISIONS[name]
+        try:
+            yield name, ARModel.load("miniature", device, precision.dtype, quantized=precision.quantized)
+        except QuantizationError as error:
+            row(precision=name, missing=str(error))
 
 
 def draw(model: ARModel, settings: SamplingSettings) -> Tensor:

@@ -20,14 +20,17 @@ CASES = ((768, 1, 1), (768, 1, 4), (768, 1, 16), (768, 1, 64), (768, 4, 1), (512
 
 
 def run(precision: str) -> None:
-    device = default_device()
-    speed = bandwidth(device)
-    scheme = PRECISIONS[precision].quantized
     try:
-        model = random_transformer(scheme)
+        measure(precision)
     except QuantizationError as error:
         row(missing=str(error))
-        return
+
+
+def measure(precision: str) -> None:
+    """Raises QuantizationError, while loading or at the first step, where a package is missing."""
+    device = default_device()
+    speed = bandwidth(device)
+    model = random_transformer(PRECISIONS[precision].quantized)
     read = bytes_read(model)
     row(bandwidth_tb_s=speed / 1e12, weights_gib=read / 2**30, floor_ms=1e3 * read / speed)
     for pixels, images, window in CASES:

@@ -95,5 +95,8 @@ def limit_memory(device: torch.device, gigabytes: float) -> None:
     """Let torch have no more than this of the card, as if it were a smaller one."""
     if device.type != "cuda":
         raise SystemExit("--memory-cap needs CUDA: only there torch can be held to a part of the memory.")
-    total = torch.cuda.get_device_properties(device).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1.0, gigabytes * 1e9 / total), device)
+    number = device.index
+    if number is None:  # torch 2.11 wants one here
+        number = torch.cuda.current_device()
+    total = torch.cuda.get_device_properties(number).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, gigabytes * 1e9 / total), number)
