@@ -51,7 +51,7 @@ class Plan:
 # On a card small steps cost as much as large ones: starting the kernels takes the time. On a CPU they cost in
 # proportion, and many small ones teach more.
 PLANS = {
-    "card": Plan(256_000, Lessons(5_500, 128, 2e-3), Lessons(6_000, 256, 3e-3), save_seconds=60),
+    "card": Plan(256_000, Lessons(5_500, 128, 2e-3), Lessons(8_600, 256, 3e-3), save_seconds=60),
     "cores": Plan(160_000, Lessons(15_000, 16, 1e-3), Lessons(25_000, 16, 2e-3), save_seconds=300),
     "trial": Plan(64, Lessons(3, 4, 1e-3), Lessons(3, 4, 2e-3), save_seconds=1),
 }
