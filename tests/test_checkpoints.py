@@ -523,7 +523,10 @@ def test_derived_values_in_a_file_are_ignored(tmp_path, complete):
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.uint32, torch.complex64])
 def test_weights_that_are_no_floating_point_numbers_are_refused(dtype, tmp_path):
     folder = write_lumina(tmp_path / "model")
-    change(folder, "model.norm.weight", lambda value: value.to(torch.int64).to(dtype))
+    try:
+        change(folder, "model.norm.weight", lambda value: value.to(torch.int64).to(dtype))
+    except KeyError:
+        pytest.skip(f"this version of safetensors writes no {dtype}")
     with pytest.raises(CheckpointError, match=rf"holds model\.norm\.weight as {dtype}; weights are floating-point"):
         ARModel.load(folder)
 

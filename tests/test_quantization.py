@@ -59,6 +59,8 @@ def test_every_layout_loads_under_the_same_fingerprint(write, scheme, tmp_path):
 
 @every_scheme
 def test_a_defect_is_found_all_the_same(scheme, tmp_path):
+    if scheme == "4-bit":
+        pytest.importorskip("bitsandbytes")
     folder = write_lumina(tmp_path / "model")
     tensors = load_file(folder / "model.safetensors")
     del tensors["model.layers.1.mlp.up_proj.weight"]
