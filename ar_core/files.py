@@ -318,15 +318,15 @@ def read_tensors(path: Path, only: Collection[str] | None = None) -> TensorFile:
     try:
         return _read_tensors(path, only)
     except ValueError as error:
-        raise UnreadableFile(f"{path} is damaged or not a safetensors file ({error}).") from error
+        raise UnreadableFile(f"{shown_path(path)} is damaged or not a safetensors file ({error}).") from error
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingFile(f"There is no file {path}.") from error
+        raise MissingFile(f"There is no file {shown_path(path)}.") from error
     except OSError as error:
         if os.path.isdir(path):
-            raise UnreadableFile(f"{path} is a folder, not a safetensors file.") from error
+            raise UnreadableFile(f"{shown_path(path)} is a folder, not a safetensors file.") from error
         raise UnavailableFile(
-            f"{path} cannot be read now ({error.strerror or error}). It was left as it is: try again when its disk or "
-            "share answers and you may read it."
+            f"{shown_path(path)} cannot be read now ({error.strerror or error}). It was left as it is: try again when "
+            "its disk or share answers and you may read it."
         ) from error
 
 
@@ -367,8 +367,9 @@ def checksum_of(tensors: Mapping[str, Tensor]) -> str:
 
 
 def shown_path(path: Path) -> str:
-    """A path for a message, cut where nobody would read on."""
-    return str(path)[:1000]
+    """A path for a message: on one line, and cut where nobody would read on."""
+    letters = (letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(path))
+    return "".join(letters)[:1000]
 
 
 def read_text(path: Path) -> str:

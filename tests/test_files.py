@@ -38,6 +38,7 @@ from ar_core.files import (
     json_value,
     read_json,
     read_tensors,
+    shown_path,
     tensor_hash,
     weights_hash,
     write_image,
@@ -501,3 +502,8 @@ def test_where_there_are_no_links_a_rename_that_fails_leaves_no_empty_file(tmp_p
 def save_new(text, path):
     with atomic_write(path, replace=False) as file:
         file.write(text.encode())
+
+
+@pytest.mark.parametrize("name, shown", [("a\nb", r"a\nb"), ("Łódź 🐶.png", "Łódź 🐶.png"), ("a\udc80", r"a\udc80")])
+def test_a_path_is_shown_on_one_line_that_every_console_can_print(name, shown):
+    assert shown_path(Path(name)) == shown
