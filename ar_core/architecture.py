@@ -24,6 +24,9 @@ class TransformerConfig:
     rope_theta: float = 10000.0
     head_first: int = 4  # the output head's rows: vocabulary ids head_first .. head_first + head_size - 1
     head_size: int = 8192
+    head_hidden: int = 0  # channels between the head's two layers; 0: one layer without bias
+    qk_norm: bool = True  # whether queries and keys are normed
+    folded_codes: bool = False  # the table's rows from head_first on were computed from smaller weights (Janus-Pro)
 
     @property
     def head_dim(self) -> int:
@@ -43,6 +46,7 @@ class ImageTokenizerConfig:
     n_embed: int = 8192
     patch: int = 1  # pixels folded into channels before the first convolution
     norm_groups: int = 32
+    low_attention: bool = False  # self-attention behind every block of the lowest level, not of the middle alone
 
     @property
     def factor(self) -> int:

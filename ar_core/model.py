@@ -157,7 +157,7 @@ class ARModel:
             log.info("%s", choice.question)
         files = find_parts(folder, choice.family.sources, vq, tokenizer)
         text = TextTokenizer.load(files.tokenizer, folder.known_words())
-        protocol = choice.family.bind(text)
+        protocol = choice.family.bind(text, folder)
         log.info("Read the text tokenizer from %s", files.tokenizer)
         device = torch.device(device)
         transformer, fingerprint = load_transformer(

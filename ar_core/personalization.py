@@ -39,6 +39,7 @@ from .files import (
 from .text import check_class_name, check_identifier_name
 
 FORMAT = "ar-personalization/1"
+ARCHITECTURE = "/personalization"  # behind the base's, in `modelspec.architecture`
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class Personalization:
     base_fingerprint: str
     recipe: dict[str, Any] = field(default_factory=dict)  # how it was trained
     title: str = ""
+    spec: str = "lumina-mgpt"  # what `modelspec.architecture` calls the base
+    licence: str = ""  # what whoever passes the file on has to know
 
     @property
     def method(self) -> str:
@@ -125,10 +128,14 @@ class Personalization:
         return tensors
 
     def _metadata(self) -> dict[str, str]:
+        licence = {}
+        if self.licence:
+            licence["modelspec.license"] = self.licence
         return {
+            **licence,
             "format": FORMAT,
             "modelspec.sai_model_spec": "1.0.1",
-            "modelspec.architecture": "lumina-mgpt/personalization",
+            "modelspec.architecture": f"{self.spec}{ARCHITECTURE}",
             "modelspec.title": self.title or f"{self.identifier} {self.class_name}",
             "modelspec.trigger_phrase": f"{self.identifier} {self.class_name}",
             "modelspec.usage_hint": f'Write "{self.identifier} {self.class_name}" in the prompt.',
@@ -174,6 +181,8 @@ class Personalization:
                 metadata["base_fingerprint"],
                 json.loads(metadata["recipe"]),
                 metadata["modelspec.title"],
+                metadata.get("modelspec.architecture", cls.spec).removesuffix(ARCHITECTURE),
+                metadata.get("modelspec.license", ""),
             )
             loaded._check()
         except PersonalizationError:

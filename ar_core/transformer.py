@@ -1,8 +1,9 @@
-"""The Chameleon decoder: one forward pass for training and for decoding.
+"""The decoder: one forward pass for training and for decoding.
 
-Architecture: Llama with a LayerNorm on every query and key (Chameleon Team 2024, arXiv 2405.09818). Module
-names are the checkpoint's key names, but for `image_head`: the output head covers the image codes alone. Nothing
-else is ever sampled or scored, and 57,344 of 65,536 rows would be computed for nothing.
+Architecture: Llama, in Chameleon with a LayerNorm on every query and key (Chameleon Team 2024, arXiv 2405.09818), in
+Janus-Pro with two layers in the output head (Chen et al. 2025, arXiv 2501.17811). Module names are the checkpoint's key
+names, but for `image_head`: the output head covers the image codes alone. Nothing else is ever sampled or scored, and
+in Lumina-mGPT 57,344 of 65,536 rows would be computed for nothing.
 
 Layers come from an injected `operations` namespace with torch.nn's signatures, so a host can stream, cast or
 patch them. For the same reason nothing here owns a buffer, and modules that read their own parameters cast
@@ -40,7 +41,11 @@ class Transformer(nn.Module):
         self.operations = operations
         to = {"device": device, "dtype": dtype}
         self.model = Body(config, operations, to)
-        self.image_head = operations.Linear(config.hidden_size, config.head_size, bias=False, **to)
+        self.image_head: nn.Module
+        if config.head_hidden:
+            self.image_head = TwoLayerHead(config, operations, to)
+        else:
+            self.image_head = operations.Linear(config.hidden_size, config.head_size, bias=False, **to)
         self.gradient_checkpointing = False
         self.quantized: str | None = None  # how the layers' projections are held, written by `quantization.quantize`
         self._host_device: torch.device | None = None
@@ -114,6 +119,18 @@ class Body(nn.Module):
         self.norm = operations.RMSNorm(config.hidden_size, eps=config.rms_norm_eps, **to)
 
 
+class TwoLayerHead(nn.Module):
+    """Janus-Pro's output head: output(gelu(hidden(x))), both with biases."""
+
+    def __init__(self, config: TransformerConfig, operations: Any, to: dict[str, Any]):
+        super().__init__()
+        self.hidden = operations.Linear(config.hidden_size, config.head_hidden, bias=True, **to)
+        self.output = operations.Linear(config.head_hidden, config.head_size, bias=True, **to)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(F.gelu(self.hidden(x)))
+
+
 class Layer(nn.Module):
     """Attention, then a feed-forward network, each behind a norm and added to the stream."""
 
@@ -131,7 +148,7 @@ class Layer(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Projections to queries, keys and values, a norm on every query and key, and the projection back."""
+    """Projections to queries, keys and values, a norm on queries and keys where there is one, the projection back."""
 
     def __init__(self, config: TransformerConfig, operations: Any, to: dict[str, Any]):
         super().__init__()
@@ -144,8 +161,11 @@ class SelfAttention(nn.Module):
         self.k_proj = operations.Linear(config.hidden_size, kv_width, bias=False, **to)
         self.v_proj = operations.Linear(config.hidden_size, kv_width, bias=False, **to)
         self.o_proj = operations.Linear(width, config.hidden_size, bias=False, **to)
-        self.q_norm = HeadNorm(config.qk_norm_groups, self.head_dim, to)
-        self.k_norm = HeadNorm(min(config.qk_norm_groups, self.kv_heads), self.head_dim, to)
+        self.q_norm: nn.Module = nn.Identity()
+        self.k_norm: nn.Module = nn.Identity()
+        if config.qk_norm:
+            self.q_norm = HeadNorm(config.qk_norm_groups, self.head_dim, to)
+            self.k_norm = HeadNorm(min(config.qk_norm_groups, self.kv_heads), self.head_dim, to)
 
     def forward(self, x: Tensor, index: int, rotary: Rotary, attention: Attention) -> Tensor:
         """x (B, T, hidden) -> (B, T, hidden)"""

@@ -1,15 +1,16 @@
-"""Random weights in the exact layout of Lumina-mGPT's files: what can be tried without the real ones.
+"""Random weights in the exact layouts of published files: what can be tried without the real ones.
 
-    python -m benchmarks.random_checkpoint FOLDER
+    python -m benchmarks.random_checkpoint FOLDER [--family NAME] [--layout NAME]
 
-writes a model of the 7B's dimensions (14 GB, a few minutes). It draws noise, and needs as much memory and time as the
-real one.
+writes a model of the published dimensions: Lumina-mGPT 7B (14 GB, a few minutes), Janus-Pro 1B or 7B in deepseek-ai's
+layout or transformers' (3 and 14 GB, held in memory while they are written). It draws noise, and needs as much memory
+and time as the real one.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,14 @@ from torch import Tensor
 
 from ar_core.architecture import ImageTokenizerConfig
 from ar_core.families.family import Family
+from ar_core.families.janus_pro import JanusFamily
 from ar_core.families.lumina_mgpt import LUMINA_768, code_name, reserved_name
 from ar_core.families.protocol import Protocol
 from ar_core.files import write_json, write_tensors, write_text
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
 from ar_core.text import TextTokenizer
+
+from .common import janus_files
 
 CONTROL_TOKENS = 16384  # ids that are not text in Chameleon's tokenizer
 # Tokens of Chameleon's that are called by another name than their number.
@@ -118,7 +122,9 @@ def tokenizer_text() -> str:
 
 @functools.cache
 def protocol_of(family: Family) -> Protocol:
-    """The protocol of a Lumina-mGPT without its tokenizer's file: all ids are those of the real one, but the text's."""
+    """A family's protocol without its tokenizer's file: all ids are those of the real one, but the text's."""
+    if isinstance(family, JanusFamily):
+        return janus_files.janus_protocol(family)
     return family.bind(TextTokenizer(Tokenizer.from_str(tokenizer_text())))
 
 
@@ -143,7 +149,18 @@ def write_checkpoint(folder: Path, size: Dimensions = SEVEN_B, vq: ImageTokenize
     write_json(folder / "config.json", checkpoint_config(size))
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--family", choices=(LUMINA_768.name, *janus_files.FAMILIES), default=LUMINA_768.name)
+    parser.add_argument("--layout", choices=janus_files.LAYOUTS, default="deepseek-ai", help="of Janus-Pro's files")
+    chosen = parser.parse_args()
+    if chosen.family == LUMINA_768.name:
+        write_checkpoint(chosen.folder)
+        return
+    layout = janus_files.LAYOUTS[chosen.layout]
+    janus_files.write_janus(chosen.folder, janus_files.FAMILIES[chosen.family], layout)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
-    write_checkpoint(Path(sys.argv[1]))
+    main()

@@ -156,20 +156,17 @@ def test_a_prompt_is_upstreams_turn_and_the_header(family, begin, turn_end, rese
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 def test_the_kinds_of_token_do_not_overlap(family):
     protocol = bound(family)
-    sides = {side // protocol.size_unit for size in family.sizes for side in size}
-    kinds = [
-        {protocol.begin},
-        {protocol.turn_end},
-        {protocol.image_start},
-        {protocol.image_end},
-        {protocol.row_end},
-        {protocol.size_base + side for side in sides},
-        set(range(protocol.code_base, protocol.code_base + protocol.codes)),
-        set(range(protocol.identifier_base, protocol.identifier_base + protocol.identifiers)),
-    ]
+    named = [protocol.begin, protocol.turn_end, protocol.image_start, protocol.image_end, protocol.row_end]
+    kinds = [{token} for token in named if token is not None]
+    if protocol.size_base is not None:
+        kinds.append({protocol.size_base + side // protocol.size_unit for size in family.sizes for side in size})
     every = set().union(*kinds)
-    assert len(every) == sum(map(len, kinds))
+    codes = set(range(protocol.code_base, protocol.code_base + protocol.codes))
+    identifiers = set(range(protocol.identifier_base, protocol.identifier_base + protocol.identifiers))
+    assert len(every | codes | identifiers) == sum(map(len, (*kinds, codes, identifiers)))
     assert all(protocol.is_control(token) for token in every)
+    largest = protocol.text.largest_id()
+    assert all(protocol.is_control(token) for token in codes | identifiers if token <= largest)
     assert not any(protocol.is_control(token) for token in protocol.encode("a photo of a dog"))
     assert family.recipe.size in family.sizes
     assert 1 <= family.recipe.top_k <= protocol.codes

@@ -12,6 +12,7 @@ from ..files import UnreadableFile, read_json
 from .errors import CheckpointError
 from .reader import stored_keys
 
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # names of weight files, the best first
 DECODER = "decoder.conv_in.weight"  # how the key of the decoder's first layer ends, wherever an image tokenizer lies
 
 
@@ -125,26 +126,36 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
-    index = folder / "model.safetensors.index.json"
-    names = ["model.safetensors"]
-    lister = f"there is no {index.name} either"
-    if index.exists():
-        names = _listed(index)
-        lister = f"{index.name} lists it"
+    for whole in WEIGHTS:
+        index = folder / f"{whole}.index.json"
+        if index.exists():
+            return _existing(folder, _listed(index), f"{index.name} lists it")
+        if os.path.isfile(folder / whole):
+            return (folder / whole,)
+    whole = WEIGHTS[0]
+    return _existing(folder, [whole], f"there is no {whole}.index.json either")
+
+
+def _existing(folder: Path, names: list[str], lister: str) -> tuple[Path, ...]:
+    """The files of these names. Raises CheckpointError for a missing one; `lister` says why it should be there."""
     for name in names:
         if not os.path.isfile(folder / name):
             raise CheckpointError(
-                f"{folder / name} is missing ({lister}). Copy the model's .safetensors files into {folder}."
+                f"{folder / name} is missing ({lister}). Copy the model's {Path(name).suffix} files into {folder}."
             )
     return tuple(folder / name for name in names)
 
 
 def _listed(index: Path) -> list[str]:
-    """The files that an index names. Raises CheckpointError for one that names none."""
+    """The files beside an index that it names. Raises CheckpointError for one that names none, or others."""
     weight_map = _read_json(index).get("weight_map") or {}
-    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+    if not isinstance(weight_map, dict) or not all(map(_is_file_name, weight_map.values())):
         raise CheckpointError(f"{index} has no weight_map from tensors to files. Copy it from the model's repository.")
     return sorted(set(weight_map.values()))
+
+
+def _is_file_name(name: object) -> bool:
+    return isinstance(name, str) and name == Path(name).name
 
 
 def _is_among_weights(folder: ModelFolder) -> bool:

@@ -15,7 +15,7 @@ from ..families.protocol import Protocol
 from ..image_tokenizer.vqgan import ImageTokenizer
 from ..quantization import quantize
 from ..transformer import Transformer
-from . import anole, chameleon_hf, lumina, meta
+from . import anole, chameleon_hf, janus, lumina, meta
 from .errors import CheckpointError
 from .find import Files
 from .fingerprint import Fingerprint
@@ -25,8 +25,13 @@ from .reader import Entry, fill_module, report_progress
 log = logging.getLogger(__name__)
 
 # The first that is found in a model's files is taken.
-TRANSFORMERS = (chameleon_hf.TRANSFORMER, lumina.TRANSFORMER)
-IMAGE_TOKENIZERS = (chameleon_hf.IMAGE_TOKENIZER_AMONG_WEIGHTS, meta.IMAGE_TOKENIZER, anole.IMAGE_TOKENIZER)
+TRANSFORMERS = (*janus.JANUS_TRANSFORMERS, chameleon_hf.TRANSFORMER, lumina.TRANSFORMER)
+IMAGE_TOKENIZERS = (
+    *janus.JANUS_IMAGE_TOKENIZERS,
+    chameleon_hf.IMAGE_TOKENIZER_AMONG_WEIGHTS,
+    meta.IMAGE_TOKENIZER,
+    anole.IMAGE_TOKENIZER,
+)
 
 Format = TypeVar("Format", TransformerFormat, ImageTokenizerFormat)
 

@@ -5,13 +5,12 @@ The keys are our names. There is one group of q/k norms for all heads, the whole
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from ..architecture import TransformerConfig
 from ..families.family import Family
 from ..families.protocol import Protocol
+from .dimensions import decoder_dimensions
 from .errors import CheckpointError
 from .find import Files
 from .formats import TransformerFormat
@@ -21,42 +20,12 @@ DERIVED = ("rotary_emb.inv_freq", "position_ids")  # values that follow from the
 TABLE = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
 FIRST_NORM = "model.layers.0.self_attn.q_norm.weight"
-# Each with a number far beyond any model: a damaged one must not be built.
-DIMENSIONS = {
-    "vocab_size": 2**22,
-    "hidden_size": 2**17,
-    "intermediate_size": 2**19,
-    "num_hidden_layers": 1000,
-    "num_attention_heads": 2**12,
-}
-# What config.json may say about things that are fixed in our transformer.
-FIXED = {
-    "swin_norm": False,
-    "attention_bias": False,
-    "mlp_bias": False,
-    "hidden_act": "silu",
-    "rope_scaling": None,
-    "rope_type": "default",
-}
+ADVICE = "Use Lumina-mGPT 7B or another Chameleon model."
 
 
 def transformer_config(files: Files, family: Family, protocol: Protocol) -> TransformerConfig:
     """The dimensions in config.json. Raises CheckpointError for a missing one and for another architecture."""
-    config = {**files.config, **files.table("rope_parameters")}  # nested since transformers 5
-    for name, ours in FIXED.items():
-        if (config.get(name) or ours) != ours:
-            raise CheckpointError(
-                f"{files.config_path} sets {name} to {config[name]}, which this transformer does not have. "
-                "Use Lumina-mGPT 7B or another Chameleon model."
-            )
-    values: dict[str, Any] = dict(family.architecture)
-    for name in DIMENSIONS:
-        if type(config.get(name)) is not int or not 1 <= config[name] <= DIMENSIONS[name]:
-            raise CheckpointError(
-                f"{files.config_path} has no usable number {name} ({config.get(name)!r:.60}). Copy it again from the "
-                "model's repository."
-            )
-        values[name] = config[name]
+    values = decoder_dimensions(files.config_path, files.config, family.architecture, ADVICE)
     last = protocol.code_base + protocol.codes - 1
     if values["vocab_size"] <= last:
         raise CheckpointError(
@@ -69,22 +38,6 @@ def transformer_config(files: Files, family: Family, protocol: Protocol) -> Tran
             f"{files.tokenizer} has the id {largest}, but {files.config_path} a vocab_size of {values['vocab_size']}: "
             "they belong to different models. Put the model's own tokenizer file there."
         )
-    values["num_key_value_heads"] = config.get("num_key_value_heads") or values["num_attention_heads"]
-    heads = values["num_key_value_heads"]
-    if type(heads) is not int or not 1 <= heads <= values["num_attention_heads"]:
-        raise CheckpointError(
-            f"{files.config_path} has no usable number num_key_value_heads ({heads!r:.60}). Copy it again from the "
-            "model's repository."
-        )
-    for name in ("rms_norm_eps", "rope_theta"):
-        number = config.get(name)
-        if number and not (isinstance(number, int | float) and 0 < number < math.inf):
-            raise CheckpointError(
-                f"{files.config_path} has no usable number {name} ({number!r:.60}). Copy it again from the model's "
-                "repository."
-            )
-        if number:
-            values[name] = float(number)
     return TransformerConfig(
         **values, qk_norm_groups=_norm_groups(files), head_first=protocol.code_base, head_size=protocol.codes
     )

@@ -17,7 +17,7 @@ from .vqgan import build_vqgan, vqgan_tensors
 def image_tokenizer_tensors(files: Files) -> dict[str, Tensor]:
     """The image tokenizer's tensors by our names. Raises CheckpointError."""
     assert files.image_tokenizer is not None
-    return vqgan_tensors(read_pickle(files.image_tokenizer), files)
+    return vqgan_tensors(read_pickle(files.image_tokenizer, "state_dict"), files)
 
 
 IMAGE_TOKENIZER = ImageTokenizerFormat(

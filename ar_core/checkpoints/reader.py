@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from ..devices import is_out_of_memory
 from ..quantization import QuantizedLinear
 from .errors import CheckpointError
 
+PICKLES = (".bin",)  # suffixes of weight files that are pickles
 ModuleType = TypeVar("ModuleType", bound=nn.Module)
 
 
@@ -31,27 +34,58 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A tensor in an open safetensors file, of which nothing has been read yet."""
+class Stored(ABC):
+    """A tensor in a weight file, of which nothing has been read yet. Its methods raise CheckpointError."""
 
     path: Path
     key: str
+
+    @abstractmethod
+    def shape(self) -> list[int]:
+        """Known without reading the values."""
+
+    @abstractmethod
+    def read(self) -> Tensor:
+        """The whole tensor: a view of the file, whose pages are read when they are used."""
+
+    @abstractmethod
+    def read_rows(self, first: int, last: int) -> Tensor:
+        """Rows `first` .. `last` - 1 alone."""
+
+
+@dataclass(frozen=True)
+class StoredSafely(Stored):
+    """A tensor in an open safetensors file."""
+
     file: safe_open
 
     def shape(self) -> list[int]:
-        """Known without reading the values."""
         with _named(self.path):
             return self.file.get_slice(self.key).get_shape()
 
     def read(self) -> Tensor:
-        """The whole tensor: a view of the file, whose pages are read when they are used. Raises CheckpointError."""
         with _named(self.path):
             return self.file.get_tensor(self.key)
 
     def read_rows(self, first: int, last: int) -> Tensor:
-        """Rows `first` .. `last` - 1 alone. Raises CheckpointError."""
         with _named(self.path):
             return self.file.get_slice(self.key)[first:last]
+
+
+@dataclass(frozen=True)
+class Pickled(Stored):
+    """A tensor of a pickle, mapped from the file."""
+
+    value: Tensor
+
+    def shape(self) -> list[int]:
+        return list(self.value.shape)
+
+    def read(self) -> Tensor:
+        return self.value
+
+    def read_rows(self, first: int, last: int) -> Tensor:
+        return self.value[first:last]
 
 
 @contextmanager
@@ -67,26 +101,32 @@ def _named(path: Path) -> Iterator[None]:
 
 def stored_keys(path: Path) -> list[str]:
     """The names of a file's tensors. Raises CheckpointError."""
+    if path.suffix in PICKLES:
+        return list(read_pickle(path))
     with _named(path), safe_open(path, "pt") as file:
         return list(file.keys())
 
 
 def stored_tensors(paths: Iterable[Path]) -> Iterator[Stored]:
-    """Every tensor of safetensors files, one file open at a time. Raises CheckpointError."""
+    """Every tensor of weight files, one file open at a time. Raises CheckpointError."""
     for path in paths:
+        if path.suffix in PICKLES:
+            for key, value in read_pickle(path).items():
+                yield Pickled(path, key, value)
+            continue
         keys = stored_keys(path)
         with safe_open(path, "pt") as file:
             for key in keys:
-                yield Stored(path, key, file)
+                yield StoredSafely(path, key, file)
 
 
-def read_pickle(path: Path) -> dict[str, Tensor]:
-    """A state dict in a pickle, below "state_dict" as Meta's vqgan.ckpt has it. Only plain tensors are ever unpickled.
+def read_pickle(path: Path, table: str | None = None) -> dict[str, Tensor]:
+    """The tensors of a pickle by their names, below the name `table` where given. Only plain ones are ever unpickled.
 
-    Raises CheckpointError.
+    They are mapped from the file where its format allows: nothing is read before it is used. Raises CheckpointError.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except OSError as error:
         raise CheckpointError(
             f"{path} cannot be read ({error.strerror or error}). Check its disk and whether you may read it."
@@ -97,15 +137,21 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path} is damaged or holds more than tensors ({_reason(error)}). Copy {path.name} again."
         ) from error
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
-        raise CheckpointError(f'{path} has no "state_dict". Give the vqgan.ckpt of Meta\'s Chameleon download.')
-    for key, value in content["state_dict"].items():
+    tensors = content
+    if table is not None and isinstance(content, dict):
+        tensors = content.get(table)
+    if not isinstance(tensors, dict):
+        lacking = "holds no tensors by their names"
+        if table is not None:
+            lacking = f'has no "{table}"'
+        raise CheckpointError(f"{path} {lacking}. Copy {path.name} again from where the model was published.")
+    for key, value in tensors.items():
         if not isinstance(key, str) or not isinstance(value, Tensor) or not _is_plain(value):
             raise CheckpointError(
                 f"{path} holds {key!r:.60} as {type(value).__name__}, expected a tensor of numbers under a name. "
                 f"Copy {path.name} again."
             )
-    return content["state_dict"]
+    return tensors
 
 
 def _reason(error: Exception) -> str:

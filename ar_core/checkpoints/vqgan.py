@@ -61,6 +61,7 @@ def vqgan_config(tensors: Mapping[str, Tensor], saved: Mapping[str, int]) -> Ima
         n_embed=n_embed,
         patch=math.isqrt(channels // 3),
         norm_groups=groups,
+        low_attention=f"encoder.down.{len(levels) - 1}.attn.0.q.weight" in tensors,
     )
 
 

@@ -79,6 +79,9 @@ class Family(ABC):
     architecture: Mapping[str, Any] = field(default_factory=dict)
     # Ours, for who cannot wait as long as the family's own recipe takes; None: that one is quick enough.
     artist_recipe: Recipe | None = None
+    # The licence as files of what was learned say it, where it asks that its terms be passed on.
+    passed_on: str = ""
+    spec: str = "lumina-mgpt"  # what files of what was learned call the architecture
     # One sentence for the user where the family was recognised by its files alone, which cannot tell everything.
     question: str = ""
 
@@ -87,8 +90,11 @@ class Family(ABC):
         """Whether what `folder` contains can be a model of this family. The folder's own name says nothing."""
 
     @abstractmethod
-    def bind(self, text: TextTokenizer) -> Protocol:
-        """The protocol, with ids as `text` has them. Raises CheckpointError for a tokenizer that lacks one."""
+    def bind(self, text: TextTokenizer, folder: ModelFolder | None = None) -> Protocol:
+        """The protocol, with ids as `text` has them. Raises CheckpointError for a tokenizer that lacks one.
+
+        `folder`: for families whose ids depend on config.json.
+        """
 
     def snap(self, width: int, height: int) -> Size:
         """The size nearest to the wish that this family draws: first in aspect ratio, then in area."""

@@ -52,7 +52,7 @@ class LuminaFamily(Family):
     def detect(self, folder: ModelFolder) -> bool:
         return folder.config.get("model_type") == "chameleon"
 
-    def bind(self, text: TextTokenizer) -> Protocol:
+    def bind(self, text: TextTokenizer, folder: ModelFolder | None = None) -> Protocol:
         tokens = self.tokens
         named = [tokens.begin, tokens.turn_end, tokens.image_start, tokens.image_end, tokens.row_end]
         largest = max(max(size) for size in self.sizes) // SIZE_UNIT

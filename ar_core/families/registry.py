@@ -8,11 +8,14 @@ from ..checkpoints.errors import CheckpointError
 from ..checkpoints.find import ModelFolder
 from ..quoting import quoted
 from .family import Family
+from .janus_pro import JANUS_PRO_1B, JANUS_PRO_7B
 from .lumina_mgpt import LUMINA_512, LUMINA_768, LUMINA_1024
 from .miniature import MINIATURE
 
 # Where the files fit several, the first is taken.
-FAMILIES: dict[str, Family] = {family.name: family for family in (LUMINA_768, LUMINA_512, LUMINA_1024, MINIATURE)}
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (LUMINA_768, LUMINA_512, LUMINA_1024, MINIATURE, JANUS_PRO_1B, JANUS_PRO_7B)
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,8 @@
 
 Chameleon's image tokenizer (Chameleon Team 2024; Esser et al. 2021), with its checkpoint's key names. Every
 image becomes a grid of codebook indices, one per `config.factor` x `config.factor` pixels. The miniature uses
-the same code with pixels folded into patches first and fewer norm groups.
+the same code with pixels folded into patches first and fewer norm groups; Janus-Pro's (LlamaGen's, Sun et al. 2024,
+arXiv 2406.06525) has more attention, and codebook rows of length 1.
 """
 
 from __future__ import annotations
@@ -192,15 +193,19 @@ class Upsample(nn.Module):
 class Level(nn.Module):
     """The residual blocks of one resolution and the change to the next (named as in the checkpoints)."""
 
-    def __init__(self, channels: int, out: int, blocks: int, groups: int, to: dict[str, Any]):
+    def __init__(self, channels: int, out: int, blocks: int, groups: int, attentive: bool, to: dict[str, Any]):
+        """`attentive`: with attention behind every block."""
         super().__init__()
         self.block = nn.ModuleList(ResBlock(channels if i == 0 else out, out, groups, to) for i in range(blocks))
+        self.attn = nn.ModuleList(Attention(out, groups, to) for _ in range(blocks if attentive else 0))
         self.downsample: nn.Module | None = None
         self.upsample: nn.Module | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        for block in self.block:
+        for index, block in enumerate(self.block):
             x = block(x)
+            if self.attn:
+                x = self.attn[index](x)
         if self.downsample is not None:
             x = self.downsample(x)
         if self.upsample is not None:
@@ -219,9 +224,10 @@ class Encoder(nn.Module):
         inputs = [config.ch, *widths[:-1]]  # a level receives what the level above it gives
         self.conv_in = nn.Conv2d(3 * config.patch**2, config.ch, 3, padding=1, **to)
         self.down = nn.ModuleList()
+        lowest = len(widths) - 1
         for i, (channels, out) in enumerate(zip(inputs, widths, strict=True)):
-            level = Level(channels, out, config.num_res_blocks, groups, to)
-            if i < len(config.ch_mult) - 1:
+            level = Level(channels, out, config.num_res_blocks, groups, config.low_attention and i == lowest, to)
+            if i < lowest:
                 level.downsample = Downsample(out, to)
             self.down.append(level)
         self.mid = Middle(widths[-1], groups, to)
@@ -247,8 +253,9 @@ class Decoder(nn.Module):
         self.conv_in = nn.Conv2d(config.z_channels, widths[-1], 3, padding=1, **to)
         self.mid = Middle(widths[-1], groups, to)
         self.up = nn.ModuleList()
+        lowest = len(widths) - 1
         for i, (channels, out) in enumerate(zip(inputs, widths, strict=True)):
-            level = Level(channels, out, config.num_res_blocks + 1, groups, to)
+            level = Level(channels, out, config.num_res_blocks + 1, groups, config.low_attention and i == lowest, to)
             if i > 0:
                 level.upsample = Upsample(out, to)
             self.up.append(level)

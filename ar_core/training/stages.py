@@ -391,6 +391,8 @@ class Stage:
             adapter,
             self.model.fingerprint,
             recipe,
+            spec=self.model.family.spec,
+            licence=self.model.family.passed_on,
         )
 
     def _stage_one(self) -> dict[str, object]:

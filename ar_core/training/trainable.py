@@ -42,9 +42,12 @@ def initial_vectors(
     `initialisation`: "class" or "random". Vectors after the first get a little noise, so that they can part.
     """
     table = transformer.model.embed_tokens.weight
+    words = table
+    if transformer.config.folded_codes:
+        words = table[: transformer.config.head_first]
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(count, table.shape[1], generator=generator, dtype=torch.float32, device="cpu")
-    noise = noise / noise.norm(dim=1, keepdim=True) * median_norm(table)
+    noise = noise / noise.norm(dim=1, keepdim=True) * median_norm(words)
     if initialisation == "random":
         return noise.to(table.device)
     ids = torch.tensor(protocol.encode(f" {word}"), device=table.device)

@@ -78,4 +78,4 @@ def random_values(name: str, like: Tensor, device: torch.device) -> Tensor:
 
 def bytes_read(model: Transformer) -> int:
     """What one step must read of the weights: the layers and the image codes' head."""
-    return sum(p.nbytes for p in (*model.model.layers.parameters(), model.image_head.weight))
+    return sum(p.nbytes for p in (*model.model.layers.parameters(), *model.image_head.parameters()))

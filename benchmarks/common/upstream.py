@@ -44,7 +44,8 @@ class Model:
         torch.manual_seed(seed)
         transformer = Transformer(CONFIG, operations=layers, device=device).requires_grad_(False).eval()
         head = nn.Linear(CONFIG.hidden_size, CONFIG.vocab_size, bias=False, device=device).requires_grad_(False)
-        head.weight[CONFIG.head_first : CONFIG.head_first + CONFIG.head_size] = transformer.image_head.weight
+        (codes,) = transformer.image_head.parameters()
+        head.weight[CONFIG.head_first : CONFIG.head_first + CONFIG.head_size] = codes
         family = replace(LUMINA_512, sizes=size_frontier(pixels))
         settings = SamplingSettings.resolve(family, size=(pixels, pixels), seed=seed)
         return cls(transformer, head, settings)
@@ -81,7 +82,8 @@ class Model:
     @property
     def bytes_per_step(self) -> int:
         """What no exact decoder can avoid reading for one code: the layers and the image codes' head."""
-        return sum(p.nbytes for p in (*self.transformer.model.layers.parameters(), self.transformer.image_head.weight))
+        read = (self.transformer.model.layers, self.transformer.image_head)
+        return sum(parameter.nbytes for module in read for parameter in module.parameters())
 
 
 class GrowingCache(Attention):

@@ -1,0 +1,150 @@
+"""Janus-Pro 1B and 7B (Chen et al. 2025, arXiv 2501.17811): their tokens, and a recipe of ours.
+
+A picture is 576 codes, 24 rows of 24, without row ends, sizes or an end; it stops by count. The protocol was read in
+deepseek-ai's `conversation.py` and `app_januspro.py`. Ids differ between the two sizes, so each is looked up by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..checkpoints.errors import CheckpointError
+from ..checkpoints.find import ModelFolder, Sources
+from ..text import TextTokenizer
+from .family import Family
+from .lumina_mgpt import ARTIST_RECIPE
+from .protocol import Protocol
+
+BEGIN = "<｜begin▁of▁sentence｜>"
+END = "<｜end▁of▁sentence｜>"
+PAD = "<｜▁pad▁｜>"
+IMAGE_START = "<begin_of_image>"
+PLACEHOLDER = "<image_placeholder>"
+USER = "<|User|>"
+ASSISTANT = "<|Assistant|>"
+# Control tokens, whether a file marks them or not. Ordinary letters lie among them, so no number separates the two.
+CONTROL = re.compile(r"<\|/?\w+\|>|<｜[^<>]*｜>|<(begin|end)_of_image>|<(image|patch)_placeholder>")
+WIDTH_7B = 4096  # channels; transformers' LlamaConfig has the same where config.json leaves it out
+VOCABULARY = 102400  # rows of the published models' tables
+PLACEHOLDER_1B = 100581  # its id in the 1B's config and tokenizer; in the 7B's it is another
+
+
+@dataclass(frozen=True, eq=False)
+class JanusProtocol(Protocol):
+    """A prompt's unguided row is as long as the prompt, and its pads are attended to: the model was trained so."""
+
+    pad: int
+
+    def unguided(self, prompt: Sequence[int]) -> list[int]:
+        """The prompt with everything but its first and its last token padded away, an identifier like the rest."""
+        return [prompt[0], *[self.pad] * (len(prompt) - 2), prompt[-1]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JanusFamily(Family):
+    """A Llama with a table of codes and a head of its own, in deepseek-ai's or transformers' layout."""
+
+    wide: bool  # the 7B
+
+    def detect(self, folder: ModelFolder) -> bool:
+        config = language_config(folder)
+        return config is not None and (config.get("hidden_size", WIDTH_7B) == WIDTH_7B) == self.wide
+
+    def bind(self, text: TextTokenizer, folder: ModelFolder | None = None) -> Protocol:
+        assert folder is not None  # codes and identifiers lie where the table of text ends
+        rows = text_rows(folder)
+        self._check_tokenizer(text, folder, rows)
+        named = [text.id_of(name) for name in (BEGIN, END, PAD, IMAGE_START, PLACEHOLDER, USER, ASSISTANT)]
+        return JanusProtocol(
+            text=text,
+            instruction=f"{USER}: {{prompt}}\n\n{ASSISTANT}:",
+            begin=text.id_of(BEGIN),
+            turn_end=None,
+            image_start=text.id_of(IMAGE_START),
+            image_end=None,
+            row_end=None,
+            size_base=None,
+            size_unit=self.factor,
+            code_base=rows,
+            codes=self.codes,
+            factor=self.factor,
+            identifier_base=rows - self.identifiers,
+            identifiers=self.identifiers,
+            control=text.special_ids() | text.ids_matching(CONTROL) | set(named),
+            pad=text.id_of(PAD),
+        )
+
+    def _check_tokenizer(self, text: TextTokenizer, folder: ModelFolder, rows: int) -> None:
+        """Raise CheckpointError for the tokenizer of another model, whose pad or start is an ordinary row here."""
+        belongs_to_1b = text.id_of(PLACEHOLDER) == PLACEHOLDER_1B
+        if rows == VOCABULARY and belongs_to_1b == self.wide:
+            raise CheckpointError(
+                f"{text.source} is not the tokenizer of {self.title}, which {folder.config_path} describes: "
+                f"{PLACEHOLDER} has the id {text.id_of(PLACEHOLDER)}. The 1B's and the 7B's tokenizers differ; put the "
+                "model's own tokenizer.json there."
+            )
+        if text.largest_id() >= rows - self.identifiers:
+            raise CheckpointError(
+                f"{text.source} has the id {text.largest_id()}, but {folder.config_path} only {rows} rows, of which "
+                f"the last {self.identifiers} must be free. Put the model's own tokenizer file there."
+            )
+
+
+def language_config(folder: ModelFolder) -> Mapping[str, Any] | None:
+    """The table of the language model in config.json, None where it is no Janus-Pro. Raises CheckpointError."""
+    match folder.config.get("model_type"):
+        case "multi_modality":
+            return folder.table("language_config")
+        case "janus":
+            return folder.table("text_config")
+    return None
+
+
+def text_rows(folder: ModelFolder) -> int:
+    """Rows of the table of text. Raises CheckpointError."""
+    rows = (language_config(folder) or {}).get("vocab_size")
+    if type(rows) is not int or not 0 < rows <= 2**22:
+        raise CheckpointError(
+            f"{folder.config_path} has no usable number vocab_size of the language model ({rows!r:.60}). Copy it again "
+            "from the model's repository."
+        )
+    return rows
+
+
+# Ours: the artist's recipe for Lumina-mGPT at this family's size and with its own sampling. Not tried on the published
+# weights yet: no personalization of Janus-Pro from a few photos was found anywhere.
+RECIPE = replace(
+    ARTIST_RECIPE,
+    cfg=5.0,
+    top_k=16384,
+    size=(384, 384),
+    training_size=None,
+)
+
+SOURCES = Sources(
+    image_tokenizer=(),  # it lies among the weights
+    image_tokenizer_advice="all weight files of deepseek-ai/Janus-Pro or deepseek-community/Janus-Pro",
+    tokenizer=("tokenizer.json",),
+    tokenizer_advice="tokenizer.json of the model's own repository",
+    places=(".",),
+)
+
+JANUS_PRO_1B = JanusFamily(
+    name="janus-pro-1b",
+    title="Janus-Pro 1B, 384 px",
+    licence="DeepSeek Licence Agreement 1.0 (commercial use allowed, with use restrictions)",
+    passed_on="DeepSeek Licence Agreement 1.0: whoever passes this file on passes on its use restrictions (Attachment "
+    "A) and a copy of the licence, and says what was changed.",
+    spec="janus-pro",
+    recipe=RECIPE,
+    sizes=((384, 384),),
+    codes=16384,
+    factor=16,
+    identifiers=256,
+    sources=SOURCES,
+    wide=False,
+)
+JANUS_PRO_7B = replace(JANUS_PRO_1B, name="janus-pro-7b", title="Janus-Pro 7B, 384 px", wide=True)

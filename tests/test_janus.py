@@ -1,0 +1,405 @@
+"""Janus-Pro: both layouts load to one model that computes what transformers' does, and everything works on it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_janus import (
+    ROWS,
+    SIZE,
+    config,
+    deepseek_weights,
+    reference,
+    small,
+    write_deepseek,
+    write_transformers,
+)
+from tokenizers import Tokenizer
+from torch.nn import functional as F
+
+from ar_core import ARModel
+from ar_core.architecture import ImageTokenizerConfig
+from ar_core.checkpoints.errors import CheckpointError
+from ar_core.checkpoints.find import ModelFolder, open_folder
+from ar_core.checkpoints.janus import TRANSFORMERS
+from ar_core.families.janus_pro import JANUS_PRO_1B, JANUS_PRO_7B
+from ar_core.families.registry import choose_family
+from ar_core.personalization import Personalization
+from ar_core.sampling import SamplingSettings
+from ar_core.sampling.engine import Engine
+from ar_core.text import TextError, TextTokenizer
+from ar_core.training import Subject, TrainingSettings, personalize
+from ar_core.training.trainable import initial_vectors, median_norm
+from benchmarks.common.janus_files import (
+    LAYOUTS,
+    JanusDimensions,
+    checkpoint_config,
+    dimensions_of,
+    janus_tokenizer_text,
+    write_janus,
+)
+from benchmarks.random_checkpoint import tokenizer_text as lumina_tokenizer_text
+
+PROMPTS = ("a dog", "ș, a dog and a dog on the beach")
+CFG = 5.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """deepseek-ai's layout."""
+    return write_deepseek(tmp_path_factory.mktemp("deepseek"))
+
+
+@pytest.fixture(scope="module")
+def model(folder) -> ARModel:
+    return small(ARModel.load(folder, dtype=torch.float32))
+
+
+def some_codes(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(0, 16384, (count, 16), generator=torch.Generator().manual_seed(seed))
+
+
+def test_every_layout_holds_the_same_model(folder, model, tmp_path):
+    others = {
+        "transformers": write_transformers(tmp_path / "transformers"),
+        "two pickles and their index": write_deepseek(tmp_path / "shards", shards=2),
+        "a copy as safetensors": write_deepseek(tmp_path / "copy", pickled=False),
+    }
+    for name, other in others.items():
+        loaded = ARModel.load(other, dtype=torch.float32)
+        assert loaded.fingerprint == model.fingerprint, name
+        for ours, theirs in zip(loaded.transformer.parameters(), model.transformer.parameters(), strict=True):
+            assert torch.equal(ours, theirs), name
+        for ours, theirs in zip(loaded.image_tokenizer.parameters(), model.image_tokenizer.parameters(), strict=True):
+            assert torch.equal(ours, theirs), name
+
+
+def test_the_model_is_named_alike_in_every_precision(folder, model):
+    assert ARModel.load(folder, dtype=torch.bfloat16).fingerprint == model.fingerprint
+    assert ARModel.load(folder, quantized="int8").fingerprint == model.fingerprint
+
+
+def test_another_table_of_codes_is_another_model(model, tmp_path):
+    changed = {"model.generation_head.vision_head.weight": torch.ones(16384, 64, dtype=torch.bfloat16)}
+    other = ARModel.load(write_transformers(tmp_path / "m", changed))
+    assert other.fingerprint != model.fingerprint
+
+
+@torch.no_grad()
+def reference_logits(rows: list[list[int]], codes: torch.Tensor) -> torch.Tensor:
+    """transformers' logits (rows, 16, codes) of each picture's codes behind its row of ids, without any padding."""
+    oracle = reference()
+    found = []
+    for ids, picture in zip(rows, codes, strict=True):
+        words = oracle.get_input_embeddings()(torch.tensor([ids]))
+        drawn = oracle.prepare_embeddings_for_image_generation(picture[None, :-1])
+        hidden = oracle.model.language_model(inputs_embeds=torch.cat([words, drawn], 1)).last_hidden_state
+        found.append(oracle.model.generation_head(hidden[:, len(ids) - 1 :]))
+    return torch.cat(found)
+
+
+def padded_away(ids: list[int], pad: int) -> list[int]:
+    """As deepseek-ai's generation_inference.py fills its unguided rows."""
+    row = list(ids)
+    row[1:-1] = [pad] * len(row[1:-1])
+    return row
+
+
+@torch.inference_mode()
+def engine_logits(model: ARModel, codes: torch.Tensor, cfg: float) -> torch.Tensor:
+    """Guided logits (images, 16, codes) of a batch of prompts, fed the codes one after the other."""
+    ids = [model.protocol.prompt(prompt, SIZE) for prompt in PROMPTS]
+    engine = Engine(model.transformer, model.protocol, ids, SIZE, cfg)
+    found = [engine.prefill()]
+    for index in range(15):
+        found.append(engine.advance(codes[:, index : index + 1] + model.protocol.code_base)[:, 0])
+    return torch.stack(found, 1)
+
+
+@pytest.mark.parametrize("cfg", [1.0, CFG])
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)])
+def test_logits_of_a_batch_agree_with_transformers_at_every_position(folder, dtype, limit, cfg):
+    model = small(ARModel.load(folder, dtype=dtype))
+    codes = some_codes(2)
+    ids = [model.protocol.prompt(prompt, SIZE) for prompt in PROMPTS]
+    assert len(ids[0]) != len(ids[1])
+    guided = reference_logits(ids, codes)
+    pad = model.text.id_of("<｜▁pad▁｜>")
+    unguided = reference_logits([padded_away(row, pad) for row in ids], codes)
+    expected = unguided + cfg * (guided - unguided)
+    difference = (engine_logits(model, codes, cfg) - expected).abs().max()
+    assert difference < limit * (2 * cfg - 1 if dtype == torch.bfloat16 else 1)  # guidance multiplies rounding
+    assert (guided - unguided).abs().max() > 0.5  # what the limits are to be seen against
+
+
+def test_prompts_are_what_deepseeks_template_makes(model):
+    ids = model.protocol.prompt("a dog", SIZE)
+    expected = "<｜begin▁of▁sentence｜><|User|>: a dog\n\n<|Assistant|>:<begin_of_image>"
+    assert ids == model.text.tokenizer.encode(expected, add_special_tokens=False).ids
+    assert model.protocol.unguided(ids) == padded_away(ids, model.text.id_of("<｜▁pad▁｜>"))
+
+
+def test_pictures_and_codes_agree_with_transformers(model):
+    codes = some_codes(2)
+    vq = reference().model.vqmodel
+    with torch.no_grad():
+        pictures = (vq.decode(codes).movedim(1, -1) / 2 + 0.5).clamp(0, 1)
+        if pictures.shape[-1] != 3:
+            pictures = (vq.decode(codes) / 2 + 0.5).clamp(0, 1)
+        ours = model.image_tokenizer.decode(codes.view(2, 4, 4))
+        assert (ours - pictures).abs().max() < 1e-4
+
+        images = torch.rand(2, *SIZE, 3, generator=torch.Generator().manual_seed(1))
+        latents = vq.quant_conv(vq.encoder(images.movedim(-1, 1) * 2 - 1))
+        unit = F.normalize(latents.movedim(1, -1), dim=-1)
+        rows = F.normalize(vq.quantize.embedding.weight, dim=-1)
+        assert torch.equal(model.encode(images), (unit @ rows.T).argmax(-1))
+
+
+def test_text_is_never_mistaken_for_control_tokens(model):
+    for name in ("<|User|>", "<begin_of_image>", "<｜▁pad▁｜>", "<|ref|>"):
+        with pytest.raises(TextError, match="control token"):
+            model.check_prompt(f"a dog {name}", SIZE)
+    assert model.check_prompt("ș", SIZE)  # an ordinary letter among them
+
+
+def test_identifiers_lie_on_rows_that_no_token_has_and_are_padded_away(model):
+    protocol = model.protocol
+    assert protocol.identifier_base > model.text.largest_id()
+    assert protocol.identifier_base + protocol.identifiers == protocol.code_base == ROWS
+    personalized = model.personalized(subject_of(model))
+    ids = personalized.protocol.prompt("a [V] dog", SIZE, personalized.identifiers)
+    assert protocol.identifier_base in ids and protocol.identifier_base not in protocol.unguided(ids)
+
+
+def test_vectors_start_at_the_length_of_words_not_of_codes(model):
+    transformer = model.transformer
+    table = transformer.model.embed_tokens.weight
+    assert median_norm(table) > 1.2 * median_norm(table[:ROWS])  # so that it makes a difference
+    vectors = initial_vectors(transformer, model.protocol, "dog", 1, "random", 0)
+    assert vectors.norm().item() == pytest.approx(median_norm(table[:ROWS]), rel=1e-4)
+
+
+def test_the_likeliest_codes_are_the_same_with_any_window(model):
+    settings = SamplingSettings.resolve(model.family, top_k=1, seed=3)
+    pictures = [
+        torch.cat([image.codes for image in model.generate(list(PROMPTS), replace(settings, window=window))])
+        for window in (1, 4, 16)
+    ]
+    assert torch.equal(pictures[0], pictures[1]) and torch.equal(pictures[0], pictures[2])
+
+
+# ---------------------------------------------------------------- training
+
+
+def subject_for(model: ARModel) -> Subject:
+    """Random codes instead of photos."""
+    return Subject("dog", SIZE, some_codes(4).view(4, 4, 4), (0, 0, 1, 1), "some pixels")
+
+
+def settings_for(model: ARModel, **changes) -> TrainingSettings:
+    values = {"embedding_steps": 4, "layer_steps": 4, "batch_size": 2, "micro_batch": 1, "rank": 2, **changes}
+    return TrainingSettings.resolve(model.family, **values)
+
+
+def subject_of(model: ARModel) -> Personalization:
+    return Personalization("[V]", "dog", torch.zeros(1, 64), None, model.fingerprint)
+
+
+@pytest.mark.parametrize("changes", [{}, {"method": "full"}, {"strategy": "joint"}, {"strategy": "embedding_only"}])
+def test_a_training_that_goes_on_ends_as_one_without_a_stop(model, tmp_path, changes):
+    strategy = changes.get("strategy", "two_stage")
+    whole = personalize(model, subject_for(model), settings_for(model, **changes), tmp_path / "whole")
+    half = {"embedding_steps": 2} if strategy == "embedding_only" else {"layer_steps": 2}
+    personalize(model, subject_for(model), settings_for(model, **changes, **half), tmp_path / "half")
+    resumed = personalize(model, subject_for(model), settings_for(model, **changes), tmp_path / "half")
+    expected, found = whole[-1].personalization, resumed[-1].personalization
+    assert torch.equal(expected.vectors, found.vectors)
+    if expected.adapter is not None:
+        ours, theirs = expected.adapter.file_tensors(), found.adapter.file_tensors()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.fixture(scope="module")
+def learned(model, tmp_path_factory) -> Personalization:
+    settings = settings_for(model, layer_learning_rate=0.05)
+    results = personalize(model, subject_for(model), settings, tmp_path_factory.mktemp("runs"))
+    return results[-1].personalization
+
+
+def test_what_is_learned_lowers_the_loss_and_reaches_the_picture(model, learned):
+    settings = SamplingSettings.resolve(model.family, seed=1)
+    before = model.personalized(learned, strength=0).generate("a [V] dog", settings)[0].codes
+    after = model.personalized(learned).generate("a [V] dog", settings)[0].codes
+    plain = model.generate("a dog", settings)[0].codes
+    assert torch.equal(before, plain) and not torch.equal(before, after)
+
+
+def test_quantised_weights_take_the_change_beside_them(folder, model, learned):
+    quantized = small(ARModel.load(folder, dtype=torch.float32, quantized="int8"))
+    personalized = quantized.personalized(learned)
+    merged = model.personalized(learned)
+    ids = torch.tensor([merged.protocol.prompt("a [V] dog", SIZE, merged.identifiers)])
+    with torch.no_grad(), personalized.personalizing():
+        found = [
+            m.transformer.image_logits(m.transformer(m.transformer.embed(ids, m.vectors, m.protocol.identifier_base)))
+            for m in (personalized, merged)
+        ]
+    assert (found[0] - found[1]).abs().max() < 0.1 * found[1].abs().max()
+
+
+def test_a_learned_file_carries_the_licences_duty_and_the_bases_name(learned, tmp_path):
+    path = learned.save(tmp_path / "dog")
+    metadata = json.loads(path.read_bytes()[8 : 8 + int.from_bytes(path.read_bytes()[:8], "little")])["__metadata__"]
+    assert "use restrictions" in metadata["modelspec.license"]
+    assert metadata["modelspec.architecture"] == "janus-pro/personalization"
+    loaded = Personalization.load(path)
+    assert loaded.licence == learned.licence and loaded.is_in(path)
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def test_the_family_is_told_by_the_dimensions(tmp_path):
+    def family_of(model_type, table, **dimensions):
+        (tmp_path / "config.json").write_text(
+            json.dumps({"model_type": model_type, table: {"vocab_size": 102400, **dimensions}}), encoding="utf-8"
+        )
+        (tmp_path / "pytorch_model.bin").touch()
+        return choose_family(open_folder(tmp_path)).family
+
+    assert family_of("multi_modality", "language_config", hidden_size=2048) is JANUS_PRO_1B
+    assert family_of("multi_modality", "language_config") is JANUS_PRO_7B  # LlamaConfig's own width
+    assert family_of("janus", "text_config", hidden_size=4096) is JANUS_PRO_7B
+
+
+@pytest.mark.parametrize("family", [JANUS_PRO_1B, JANUS_PRO_7B], ids=lambda family: family.name)
+def test_the_tokenizer_of_the_other_size_is_refused(family, tmp_path):
+    """Its pad and its begin of an image would be ordinary rows: wrong pictures without an error."""
+    for owner in (JANUS_PRO_1B, JANUS_PRO_7B):
+        text = TextTokenizer(Tokenizer.from_str(janus_tokenizer_text(owner)), source="tokenizer.json")
+        config = checkpoint_config(TRANSFORMERS, dimensions_of(family))
+        folder = ModelFolder(tmp_path, config, ())
+        if owner is family:
+            protocol = family.bind(text, folder)
+            assert protocol.begin == 100000 and protocol.identifier_base == 102144 and protocol.code_base == 102400
+        else:
+            with pytest.raises(CheckpointError, match=f"tokenizer.json is not the tokenizer of {family.title}"):
+                family.bind(text, folder)
+
+
+def test_random_weights_of_both_layouts_are_the_same_model(tmp_path):
+    """`benchmarks.random_checkpoint`, with small dimensions."""
+    vq = ImageTokenizerConfig(
+        ch=32, ch_mult=(1, 1, 1, 1, 2), num_res_blocks=1, z_channels=32, embed_dim=8, n_embed=16384, low_attention=True
+    )
+    size = JanusDimensions(64, 2, 4, 96, shards=2, vq=vq)
+    loaded = []
+    for name, layout in LAYOUTS.items():
+        write_janus(tmp_path / name, JANUS_PRO_1B, layout, size)
+        loaded.append(ARModel.load(tmp_path / name, dtype=torch.float32))
+    assert loaded[0].fingerprint == loaded[1].fingerprint
+    codes = some_codes(1).view(1, 4, 4)
+    assert torch.equal(loaded[0].decode(codes), loaded[1].decode(codes))
+
+
+def edited_config(folder, **changes):
+    path = folder / "config.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["language_config"].update(changes)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def edited_weights(folder, change):
+    tensors = deepseek_weights()
+    change(tensors)
+    torch.save(tensors, folder / "pytorch_model.bin")
+
+
+def with_lumina_tokenizer(folder):
+    (folder / "tokenizer.json").write_text(lumina_tokenizer_text(), encoding="utf-8")
+
+
+def without_shard(folder):
+    (folder / "pytorch_model.bin").unlink()
+    write_deepseek(folder, shards=2)
+    (folder / "pytorch_model-00002-of-00002.bin").unlink()
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("unpickled",)
+
+
+def pop(name):
+    return lambda tensors: tensors.pop(name)
+
+
+BAD = {
+    "no config": (lambda f: (f / "config.json").unlink(), r"config.json is missing"),
+    "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), r"text tokenizer is missing: put tokenizer.json of"),
+    "no weights": (lambda f: (f / "pytorch_model.bin").unlink(), r"model.safetensors is missing"),
+    "a shard is missing": (without_shard, r"00002-of-00002.bin is missing .*index.json lists it.*\.bin files"),
+    "Lumina's tokenizer": (with_lumina_tokenizer, r"tokenizer.json has no token <image_placeholder>"),
+    "a larger vocabulary": (lambda f: edited_config(f, vocab_size=2048), r"language_model.*\(1024, 64\), expected"),
+    "a smaller vocabulary": (lambda f: edited_config(f, vocab_size=300), r"must be free"),
+    "no vocabulary": (lambda f: edited_config(f, vocab_size="many"), r"no usable number vocab_size"),
+    "another architecture": (lambda f: edited_config(f, attention_bias=True), r"attention_bias"),
+    "another head": (lambda f: edited_config(f, head_dim=8), r"head_dim"),
+    "a tensor is missing": (lambda f: edited_weights(f, pop("gen_aligner.layers.2.bias")), r"lacks gen_aligner"),
+    "no head": (lambda f: edited_weights(f, pop("gen_head.output_mlp_projector.weight")), r"gen_head.*none of"),
+    "no decoder": (lambda f: edited_weights(f, pop("gen_vision_model.decoder.conv_in.weight")), r"image tokenizer"),
+    "codes of another width": (
+        lambda f: edited_weights(f, lambda t: t.update({"gen_embed.weight": torch.zeros(16384, 4).bfloat16()})),
+        r"do not fit together",
+    ),
+    "another codebook": (
+        lambda f: edited_weights(
+            f, lambda t: t.update({"gen_vision_model.quantize.embedding.weight": torch.ones(512, 8).bfloat16()})
+        ),
+        r"has 512 codes, Janus-Pro 1B, 384 px needs 16384",
+    ),
+    "more than tensors": (lambda f: torch.save({"a": Evil()}, f / "pytorch_model.bin"), r"damaged or holds more than"),
+    "no table": (lambda f: torch.save([1], f / "pytorch_model.bin"), r"holds no tensors"),
+    "truncated": (
+        lambda f: (f / "pytorch_model.bin").write_bytes((f / "pytorch_model.bin").read_bytes()[:100000]),
+        r"pytorch_model.bin is damaged",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_refused_in_one_sentence_that_names_them(name, tmp_path, capsys):
+    spoil, message = BAD[name]
+    folder = write_deepseek(tmp_path / "model")
+    spoil(folder)
+    with pytest.raises(CheckpointError, match=message) as raised:
+        ARModel.load(folder)
+    assert str(folder) in str(raised.value) and "\n" not in str(raised.value)
+    assert "unpickled" not in capsys.readouterr().out
+
+
+def test_an_index_names_files_beside_itself_alone(tmp_path):
+    folder = write_deepseek(tmp_path / "model", shards=2)
+    index = folder / "pytorch_model.bin.index.json"
+    index.write_text(index.read_text(encoding="utf-8").replace("pytorch_model-00001", "../pytorch_model-00001"))
+    with pytest.raises(CheckpointError, match="weight_map"):
+        ARModel.load(folder)
+
+
+def test_what_reads_pictures_and_writes_text_is_not_needed(folder, model, tmp_path):
+    other = write_transformers(tmp_path / "m")
+    tensors = load_file(other / "model.safetensors")
+    kept = {
+        key: value
+        for key, value in tensors.items()
+        if not key.startswith(("lm_head", "model.vision_model", "model.aligner"))
+    }
+    assert len(kept) < len(tensors)
+    save_file(kept, other / "model.safetensors")
+    assert ARModel.load(other).fingerprint == model.fingerprint
+    assert config().tie_word_embeddings is False
