@@ -7,6 +7,7 @@ from .dreambench_score import DreamBenchScore
 from .fine_tune import FineTuneTransformer
 from .host.folders import register_folders
 from .learn_identifier import LearnIdentifier
+from .load_janus_pro import LoadJanusPro
 from .load_model import LoadModel
 from .load_personalization import LoadPersonalization
 from .prompts import Prompts
@@ -17,6 +18,7 @@ from .subject_photos import SubjectPhotos
 
 NODES = [
     LoadModel,
+    LoadJanusPro,
     SubjectPhotos,
     LearnIdentifier,
     FineTuneTransformer,

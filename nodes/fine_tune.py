@@ -33,7 +33,9 @@ class FineTuneTransformer(io.ComfyNode):
             description="Stage 2: trains the layers, so that [V] becomes exactly this subject. Without stage 1, "
             "embedding and layers are learned together.",
             inputs=[
-                ARModelSocket.Input("ar_model", tooltip="The model from Load Lumina-mGPT, with no subject applied."),
+                ARModelSocket.Input(
+                    "ar_model", tooltip="The model from Load Lumina-mGPT or Load Janus-Pro, with no subject applied."
+                ),
                 SubjectSocket.Input("subject", tooltip="The same Subject Photos as in stage 1."),
                 PersonalizationSocket.Input(
                     "identifier_embedding",

@@ -23,7 +23,9 @@ class LearnIdentifier(io.ComfyNode):
             description="Stage 1: learns a new word for the subject, [V]. Connect the result to Fine-tune Transformer, "
             "or to Apply Personalization as it is.",
             inputs=[
-                ARModelSocket.Input("ar_model", tooltip="The model from Load Lumina-mGPT, with no subject applied."),
+                ARModelSocket.Input(
+                    "ar_model", tooltip="The model from Load Lumina-mGPT or Load Janus-Pro, with no subject applied."
+                ),
                 SubjectSocket.Input("subject", tooltip="From Subject Photos."),
                 training_view.STEPS,
                 training_view.LEARNING_RATE,

@@ -51,7 +51,9 @@ class Sampler(io.ComfyNode):
             is_input_list=True,
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
             inputs=[
-                ARModelSocket.Input("ar_model", tooltip="From Load Lumina-mGPT or Apply Personalization."),
+                ARModelSocket.Input(
+                    "ar_model", tooltip="From Load Lumina-mGPT, Load Janus-Pro or Apply Personalization."
+                ),
                 io.String.Input(
                     "prompt",
                     multiline=True,

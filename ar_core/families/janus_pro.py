@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ..checkpoints.errors import CheckpointError
 from ..checkpoints.find import ModelFolder, Sources
+from ..files import UnreadableFile, read_json
 from ..text import TextTokenizer
 from .family import Family
 from .lumina_mgpt import ARTIST_RECIPE
@@ -27,6 +29,8 @@ USER = "<|User|>"
 ASSISTANT = "<|Assistant|>"
 # Control tokens, whether a file marks them or not. Ordinary letters lie among them, so no number separates the two.
 CONTROL = re.compile(r"<\|/?\w+\|>|<｜[^<>]*｜>|<(begin|end)_of_image>|<(image|patch)_placeholder>")
+# By the model's type in config.json, the table of its language model: deepseek-ai's layout and transformers'.
+LANGUAGE_TABLES = {"multi_modality": "language_config", "janus": "text_config"}
 WIDTH_7B = 4096  # channels; transformers' LlamaConfig has the same where config.json leaves it out
 VOCABULARY = 102400  # rows of the published models' tables
 PLACEHOLDER_1B = 100581  # its id in the 1B's config and tokenizer; in the 7B's it is another
@@ -95,12 +99,19 @@ class JanusFamily(Family):
 
 def language_config(folder: ModelFolder) -> Mapping[str, Any] | None:
     """The table of the language model in config.json, None where it is no Janus-Pro. Raises CheckpointError."""
-    match folder.config.get("model_type"):
-        case "multi_modality":
-            return folder.table("language_config")
-        case "janus":
-            return folder.table("text_config")
-    return None
+    kind = folder.config.get("model_type")
+    if not isinstance(kind, str) or kind not in LANGUAGE_TABLES:
+        return None
+    return folder.table(LANGUAGE_TABLES[kind])
+
+
+def is_janus_pro(path: Path) -> bool:
+    """Whether the folder's config.json describes one, whatever else is there."""
+    try:
+        config = read_json(path / "config.json")
+    except (UnreadableFile, OSError):
+        return False
+    return isinstance(config, dict) and config.get("model_type") in LANGUAGE_TABLES
 
 
 def text_rows(folder: ModelFolder) -> int:

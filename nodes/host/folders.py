@@ -9,12 +9,14 @@ from pathlib import Path, PurePosixPath
 
 import folder_paths
 
+from ...ar_core.families.janus_pro import is_janus_pro
 from ...ar_core.files import UnwritableFile, ensure_folder
 from ...ar_core.listing import files_below, named_inside
 from ...ar_core.quoting import quoted
 from ...ar_core.training.remembered import adopt_runs
 
 MODELS = "lumina_mgpt"
+JANUS = "Janus-Pro"  # as the pack that was there first calls it, so that its users need no second copy
 SUBJECTS = "lumina_mgpt_subjects"
 SCORERS = "lumina_mgpt_scorers"
 RUNS = "lumina_mgpt_runs"  # beside SUBJECTS and not registered: ComfyUI would list what is in it as models
@@ -30,7 +32,7 @@ def register_folders() -> None:
 
     One that cannot be made does not matter before somebody needs it.
     """
-    for name in (MODELS, SUBJECTS, SCORERS):
+    for name in (MODELS, JANUS, SUBJECTS, SCORERS):
         folder = own_folder(name)
         try:
             ensure_folder(folder)
@@ -71,10 +73,10 @@ def output_folder() -> Path:
     return Path(folder_paths.get_output_directory())
 
 
-def model_entries() -> list[str]:
-    """What could be a model below `models/lumina_mgpt`: complete or not, so that the loader can say what is missing."""
+def model_entries(kind: str = MODELS) -> list[str]:
+    """What could be a model in folders of `kind`: complete or not, so that the loader can say what is missing."""
     found = set()
-    for base in model_folders(MODELS):
+    for base in model_folders(kind):
         files = [PurePosixPath(name) for name in files_below(base)]
         complete = {file.parent for file in files if file.name == "config.json"}
         begun = {file.parts[0] for file in files if len(file.parts) > 1 and file.suffix in MODEL_FILES}
@@ -90,11 +92,25 @@ def _is_model_itself(base: Path) -> bool:
     return any("/" not in name and name.endswith(MODEL_FILES) for name in files_below(base))
 
 
-def model_path(entry: str) -> Path:
+def model_path(entry: str, kind: str = MODELS) -> Path:
     """The folder behind an entry of the list. Raises ValueError for anything else."""
     if entry == HERE:
-        return next(filter(_is_model_itself, model_folders(MODELS)), own_folder(MODELS))
-    return path_inside(entry, MODELS)
+        return next(filter(_is_model_itself, model_folders(kind)), own_folder(kind))
+    return path_inside(entry, kind)
+
+
+def janus_entries() -> list[str]:
+    """What could be a Janus-Pro: everything in its own folders, and what is one among the other models."""
+    others = [f"{MODELS}/{entry}" for entry in model_entries() if is_janus_pro(model_path(entry))]
+    return [*model_entries(JANUS), *others]
+
+
+def janus_path(entry: str) -> Path:
+    """The folder behind an entry of `janus_entries`. Raises ValueError for anything else."""
+    kind, _, other = entry.partition("/")
+    if kind == MODELS and entry not in model_entries(JANUS):
+        return model_path(other)
+    return model_path(entry, JANUS)
 
 
 def path_inside(name: str, kind: str) -> Path:

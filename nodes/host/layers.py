@@ -33,7 +33,10 @@ class Layers(comfy.ops.disable_weight_init):
             may come before backward reads it: wrong gradients without an error.
             """
             if is_cast(self) and torch.is_grad_enabled():
-                return FrozenProduct.apply(x, self)
+                product = FrozenProduct.apply(x, self)
+                if self.bias is not None:
+                    product = product + self.bias.to(product)
+                return product
             return super().forward(x)
 
         def fetched_weight(self, device: torch.device, dtype: torch.dtype | None = None) -> AbstractContextManager:

@@ -22,8 +22,8 @@ from .termination import saved_on_termination
 Interrupted = memory.InterruptProcessingException
 PREVIEW = 512  # pixels of the longer side
 OUT_OF_MEMORY = (
-    "{device} ran out of memory while {doing}. {remedy}, choose int8 or 4-bit in Load Lumina-mGPT, or close other "
-    "programs."
+    "{device} ran out of memory while {doing}. {remedy}, choose int8 or 4-bit in the node that loads the model, or "
+    "close other programs."
 )
 STOPPED = "Stopped at your request; what was finished is kept."
 ENDS = (".", "!", "?", ":", ";")

@@ -169,11 +169,11 @@ def test_files_directly_in_the_models_folder_are_a_model_too(comfy, pack, models
 
 
 def test_the_loader_says_whether_anybody_ran_it_on_this_device(comfy, pack, monkeypatch):
-    loader = pack("nodes.load_model")
+    loader, loading = pack("nodes.load_model"), pack("nodes.loading")
     assert "Runs on: CPU." in loader.LoadModel.execute("miniature (built in)", "auto").args[1]
-    monkeypatch.setattr(loader, "computing_device", lambda: torch.device("mps"))
+    monkeypatch.setattr(loading, "computing_device", lambda: torch.device("mps"))
     assert "Apple graphics: untested" in loader.LoadModel.execute("miniature (built in)", "auto").args[1]
-    monkeypatch.setattr(loader, "computing_device", lambda: torch.device("privateuseone"))
+    monkeypatch.setattr(loading, "computing_device", lambda: torch.device("privateuseone"))
     with pytest.raises(ValueError, match="DirectML"):
         loader.LoadModel.execute("miniature (built in)", "auto")
 

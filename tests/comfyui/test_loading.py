@@ -50,3 +50,28 @@ def test_a_checkpoint_that_is_wrong_is_named_in_both(management, base, pack):
     )
     with pytest.raises(pack("ar_core.checkpoints.reader").CheckpointError, match="does not have"):
         pack("nodes.load_model").LoadModel.execute(f"other-{management}", "auto")
+
+
+@pytest.mark.parametrize("place", ["Janus-Pro/any name", "lumina_mgpt/among others"])
+def test_a_janus_pro_is_listed_wherever_it_lies_and_draws(place, base, pack):
+    tiny_janus = pytest.importorskip("tiny_janus", reason="this transformers has no Janus, so it is NOT tested here")
+    folders = pack("nodes.host.folders")
+    tiny_janus.write_deepseek(base / "models" / place)
+    entry = place if place.startswith(folders.MODELS) else place.partition("/")[2]
+    assert entry in folders.janus_entries()
+    with torch.inference_mode():
+        loaded = pack("nodes.load_janus_pro").LoadJanusPro.execute(entry, "fp32")
+        ar = loaded.args[0]
+        images = (
+            pack("nodes.sampler")
+            .Sampler.execute([ar], ["a dog"], ["16:9"], [0.0], [0], [1.0], [1], [1], ["auto"])
+            .args[0]
+        )
+    assert "commercial use allowed" in loaded.args[1]
+    assert images[0].shape == (1, 384, 384, 3) and torch.isfinite(images[0]).all()
+
+
+def test_without_a_janus_pro_the_loader_says_where_one_goes(pack):
+    node = pack("nodes.load_janus_pro")
+    with pytest.raises(ValueError, match=r"no Janus-Pro in .*Janus-Pro yet.*press R"):
+        node.LoadJanusPro.execute(node.NOTHING, "auto")

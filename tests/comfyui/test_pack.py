@@ -8,6 +8,7 @@ from graphs import PACK, TEMPLATES, WORKFLOWS, workflow
 
 IDS = {
     "LuminaMGPTLoadModel",
+    "LuminaMGPTLoadJanusPro",
     "LuminaMGPTSubjectPhotos",
     "LuminaMGPTLearnIdentifier",
     "LuminaMGPTFineTuneTransformer",

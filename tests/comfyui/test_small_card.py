@@ -15,7 +15,7 @@ def card(pack, monkeypatch):
     """Lets the pack believe in a card of so many bytes."""
 
     def believe(size):
-        for module in ("nodes.host.memory", "nodes.load_model"):
+        for module in ("nodes.host.memory", "nodes.loading"):
             monkeypatch.setattr(pack(module), "card_bytes", lambda: size)
 
     return believe
@@ -23,7 +23,7 @@ def card(pack, monkeypatch):
 
 def test_the_loader_says_what_is_streamed_and_what_would_fit(comfy, pack, card):
     ar = comfy.run(LOADED).outputs["model"][0][0]
-    loader, core = pack("nodes.load_model"), pack("ar_core.memory")
+    loader, core = pack("nodes.loading"), pack("ar_core.memory")
 
     def about(size):
         card(size)

@@ -1,0 +1,55 @@
+"""Load Janus-Pro: a folder of weights in either layout in which it is published, as an AR_MODEL."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from .host.folders import JANUS, files_fingerprint, janus_entries, janus_path, own_folder
+from .host.progress import explain_on_node
+from .host.schema import node_schema
+from .loading import load_for_node, loader_outputs, precision_input
+from .sockets import CATEGORY
+
+NOTHING = "(no folder in models/Janus-Pro yet)"
+
+
+class LoadJanusPro(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return node_schema(
+            node_id="LuminaMGPTLoadJanusPro",
+            display_name="Load Janus-Pro",
+            category=CATEGORY,
+            search_aliases=("checkpoint", "load model", "deepseek", "janus pro", "model loader", "text to image"),
+            description="Loads Janus-Pro 1B or 7B, which draw pictures of 384 px, from models/Janus-Pro. Works "
+            "wherever Load Lumina-mGPT does.",
+            inputs=[
+                io.Combo.Input(
+                    "model_name",
+                    options=janus_entries() or [NOTHING],
+                    tooltip="The folders in models/Janus-Pro, and those in models/lumina_mgpt that hold a Janus-Pro; "
+                    "the help page lists the files that belong in one.",
+                ),
+                precision_input(),
+            ],
+            outputs=loader_outputs(),
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, model_name: str | None = None, precision: str | None = None) -> str | None:
+        if model_name is None:
+            return None
+        try:
+            return files_fingerprint(janus_path(model_name))
+        except ValueError:
+            return model_name  # execute says what is wrong
+
+    @classmethod
+    @explain_on_node
+    def execute(cls, model_name: str, precision: str) -> io.NodeOutput:
+        if model_name == NOTHING:
+            raise ValueError(
+                f"There is no Janus-Pro in {own_folder(JANUS)} yet. Copy the model's files into a folder there (the "
+                "node's help lists them) and press R."
+            )
+        return load_for_node(janus_path(model_name), precision)
