@@ -36,12 +36,18 @@ def for_artists(family: Family) -> Family:
 
 
 def fitted(recipe: Recipe, family: Family) -> Recipe:
-    """`recipe` with the sizes that `family` draws; pictures to learn from are never larger than those."""
+    """`recipe` with the sizes that `family` draws, and drawn as this family is: guidance belongs to a model.
+
+    Pictures to learn from are never larger than those.
+    """
     size = family.snap(*recipe.size)
     training_size = recipe.training_size
     if training_size is not None and area(training_size) >= area(size):
         training_size = None
-    return replace(recipe, size=size, training_size=training_size)
+    own = family.recipe
+    return replace(
+        recipe, size=size, training_size=training_size, cfg=own.cfg, top_k=own.top_k, temperature=own.temperature
+    )
 
 
 def area(size: tuple[int, int]) -> int:
