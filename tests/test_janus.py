@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_janus import (
     ROWS,
@@ -21,7 +22,7 @@ from tiny_janus import (
 from tokenizers import Tokenizer
 from torch.nn import functional as F
 
-from ar_core import ARModel
+from ar_core import ARModel, cli
 from ar_core.architecture import ImageTokenizerConfig
 from ar_core.checkpoints.errors import CheckpointError
 from ar_core.checkpoints.find import ModelFolder, open_folder
@@ -403,3 +404,13 @@ def test_what_reads_pictures_and_writes_text_is_not_needed(folder, model, tmp_pa
     save_file(kept, other / "model.safetensors")
     assert ARModel.load(other).fingerprint == model.fingerprint
     assert config().tie_word_embeddings is False
+
+
+def test_the_command_line_says_that_another_size_is_drawn(folder, tmp_path, capsys):
+    """At its one real size: 576 codes, in the order of a window."""
+    options = ["--model", str(folder), "--prompt", "a dog", "--size", "512x768", "--out", str(tmp_path / "out")]
+    assert cli.main(["sample", *options, "--window", "64", "--top-k", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "does not draw 512x768; 384x384 is the nearest" in said
+    (picture,) = (tmp_path / "out").iterdir()
+    assert Image.open(picture).size == (384, 384)

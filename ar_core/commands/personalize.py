@@ -12,7 +12,7 @@ from ..training.loop import mean_of_last_losses
 from .interruption import Interruption
 from .options import add_settings, chosen_settings, image_size
 from .output import FileOrFolder, subject_file, try_writing
-from .shared import Bar, load_model_from_options, model_options, print_option_values
+from .shared import Bar, load_model_from_options, model_options, note_size, print_option_values
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> None:
     size = None
     if options.size:
         size = model.family.snap(*options.size)
+        note_size(model.family, options.size)
     out = subject_file(options.out, options.out_is_folder, options.class_name)
     try_writing(out)  # what cannot be written is said before hours of training
     runs = options.runs or out.parent / "_runs"

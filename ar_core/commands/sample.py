@@ -16,7 +16,7 @@ from ..sampling import SamplingSettings
 from ..sampling.steps import ATTENTION, StepOptions
 from .interruption import Interruption
 from .options import add_settings, chosen_settings
-from .shared import Bar, load_model_from_options, model_options, print_option_values
+from .shared import Bar, load_model_from_options, model_options, note_size, print_option_values
 
 MOST = 100_000  # pictures of one prompt
 
@@ -84,6 +84,7 @@ def run(options: argparse.Namespace) -> None:
     model = apply_files(load_model_from_options(options), options.personalization, options.identifier, options.strength)
     settings = SamplingSettings.resolve(model.family, **chosen_settings(options, SamplingSettings))
     print_option_values("sampling", settings.describe())
+    note_size(model.family, options.size)
     read = [model.check_prompt(prompt, settings.size) for prompt in options.prompt]  # all, before the first is drawn
     ensure_folder(options.out)
     steps = StepOptions(graphs=options.cuda_graphs is not False, compiled=options.compile, attention=options.attention)

@@ -20,7 +20,9 @@ from ..devices import (
     is_out_of_memory,
     own_card,
 )
+from ..families.family import Family
 from ..families.miniature import MINIATURE
+from ..families.protocol import Size
 from ..families.recipes import AUTO, RECIPES, with_recipe
 from ..families.registry import FAMILIES
 from ..memory import NotEnough
@@ -120,6 +122,16 @@ def load_model_from_options(options: argparse.Namespace) -> ARModel:
     if recipe != AUTO and model.family.name == MINIATURE.name:
         print(f"note: the recipe {recipe} is made for the 7B; the miniature's own is {AUTO}.")
     return replace(model, family=with_recipe(model.family, recipe))
+
+
+def note_size(family: Family, asked: Size | None) -> None:
+    """Say so where pictures of another size than was asked for come out."""
+    if not asked or not any(asked):
+        return
+    width, height = family.snap(*asked)
+    if (width, height) != tuple(asked):
+        wish = f"{asked[0]}x{asked[1]}"
+        print(f"note: {family.title} does not draw {wish}; {width}x{height} is the nearest that it does.")
 
 
 class Bar:
