@@ -39,6 +39,7 @@ from ar_core.commands import info, personalize, sample, score
 from ar_core.dreambench.dataset import read_dataset
 from ar_core.dreambench.encoders import PAPER_ENCODERS, EncoderError, Encoders
 from ar_core.dreambench.pictures import find_pictures_to_score, without_identifier
+from ar_core.families.janus_pro import JANUS_PRO_1B
 from ar_core.listing import named_inside
 from ar_core.personalization import Personalization
 from ar_core.photos import find_files, read_photos
@@ -54,6 +55,7 @@ from ar_core.training.remembered import forget_runs, remembered_runs
 from ar_core.training.settings import JOINT
 from ar_core.training.stages import Stage
 from ar_core.words import begins_with_noun
+from benchmarks.common.janus_files import LAYOUTS, SMALL, write_janus
 
 ROOT = Path(__file__).resolve().parents[1]
 WANTED = int(os.environ.get("AR_FUZZ") or 0)
@@ -569,6 +571,8 @@ def checkpoints() -> tempfile.TemporaryDirectory:
     meta = write_lumina(Path(base.name, "meta"))
     (meta / "vqgan.safetensors").unlink()
     write_meta(meta / "chameleon" / "tokenizer")
+    for name, layout in LAYOUTS.items():
+        write_janus(Path(base.name, f"janus {name}"), JANUS_PRO_1B, layout, SMALL)
     return base
 
 
@@ -581,6 +585,12 @@ FILES = {
     "chameleon/config.json": JSON_FILES,
     "chameleon/model.safetensors": TENSORS,
     "meta/chameleon/tokenizer/vqgan.ckpt": PICKLES,
+    "janus deepseek-ai/config.json": JSON_FILES,
+    "janus deepseek-ai/pytorch_model.bin.index.json": JSON_FILES,
+    "janus deepseek-ai/pytorch_model-00001-of-00002.bin": PICKLES,
+    "janus deepseek-ai/tokenizer.json": JSON_FILES,
+    "janus transformers/config.json": JSON_FILES,
+    "janus transformers/model.safetensors": TENSORS,
 }
 
 
@@ -604,7 +614,7 @@ def test_pickles(damage):
     source = Path(checkpoints().name, "meta", "chameleon", "tokenizer", "vqgan.ckpt")
     with a_folder() as folder:
         path = put(folder / "vqgan.ckpt", damaged(damage, source.read_bytes()))
-        values = outcome(lambda: read_pickle(path), path)
+        values = outcome(lambda: read_pickle(path, "state_dict"), path)
         for name, value in (values or {}).items():
             assert isinstance(name, str) and value.tolist() is not None
 

@@ -23,7 +23,6 @@ from tokenizers import Tokenizer
 from torch.nn import functional as F
 
 from ar_core import ARModel, cli
-from ar_core.architecture import ImageTokenizerConfig
 from ar_core.checkpoints.errors import CheckpointError
 from ar_core.checkpoints.find import ModelFolder, open_folder
 from ar_core.checkpoints.janus import TRANSFORMERS
@@ -37,7 +36,7 @@ from ar_core.training import Subject, TrainingSettings, personalize
 from ar_core.training.trainable import initial_vectors, median_norm
 from benchmarks.common.janus_files import (
     LAYOUTS,
-    JanusDimensions,
+    SMALL,
     checkpoint_config,
     dimensions_of,
     janus_tokenizer_text,
@@ -295,13 +294,9 @@ def test_the_tokenizer_of_the_other_size_is_refused(family, tmp_path):
 
 def test_random_weights_of_both_layouts_are_the_same_model(tmp_path):
     """`benchmarks.random_checkpoint`, with small dimensions."""
-    vq = ImageTokenizerConfig(
-        ch=32, ch_mult=(1, 1, 1, 1, 2), num_res_blocks=1, z_channels=32, embed_dim=8, n_embed=16384, low_attention=True
-    )
-    size = JanusDimensions(64, 2, 4, 96, shards=2, vq=vq)
     loaded = []
     for name, layout in LAYOUTS.items():
-        write_janus(tmp_path / name, JANUS_PRO_1B, layout, size)
+        write_janus(tmp_path / name, JANUS_PRO_1B, layout, SMALL)
         loaded.append(ARModel.load(tmp_path / name, dtype=torch.float32))
     assert loaded[0].fingerprint == loaded[1].fingerprint
     codes = some_codes(1).view(1, 4, 4)

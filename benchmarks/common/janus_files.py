@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -54,6 +54,8 @@ class JanusDimensions:
     vq: ImageTokenizerConfig = VQ
 
 
+SMALL_VQ = replace(VQ, ch=32, ch_mult=(1, 1, 1, 1, 2), num_res_blocks=1, z_channels=32)
+SMALL = JanusDimensions(64, 2, 4, 96, shards=2, vq=SMALL_VQ)  # for tests
 ONE_B = JanusDimensions(2048, 24, 16, 5632)
 SEVEN_B = JanusDimensions(4096, 30, 32, 11008, shards=2)
 
