@@ -20,7 +20,7 @@ OLDEST = os.environ.get("AR_OLDEST") == "1"  # `make test-oldest` says so: where
 TOO_OLD = {
     "No module named 'bitsandbytes'": "bitsandbytes is not installed",
     "cannot import name 'Chameleon": "this transformers has no Chameleon (4.44 has)",
-    "cannot import name 'Janus": "this transformers has no Janus (4.54 has)",
+    "cannot import name 'Janus": "this transformers has no Janus (4.57 has)",
     "is trained with torch.optim.Muon": "this torch has no Muon (2.9 has)",
     "has no attribute '_ensureCUDADeviceGuardSet'": "this torch takes no pretended card",
     "has no attribute '_linear_pointwise'": "this torch has no such product",

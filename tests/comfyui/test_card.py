@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from graphs import applied, graph, pictures, sampled
+from graphs import applied, graph, node, pictures, sampled
 from in_process import Comfy
 from pretend_card import Card, CardTensor
 from pretend_comfyui_card import Vbar, pretend
@@ -146,4 +146,25 @@ def test_dynamic_vram(precision, share, comfy, pack, runs, card, on_a_large_card
     assert type(got.outputs["model"][0][0].transformer).__mro__[1] is patchers.ModelPatcherDynamic
     assert sum(Vbar.evicted.values()) > 0
     assert not any(count for vbar in Vbar.all for count in vbar.pinned.values())  # everything was given back
+    assert not pretended.races, pretended.races
+
+
+def test_a_janus_pro_whose_head_is_streamed(base, comfy, pack, runs, card, same_window, needs_little):
+    """Its head has biases, which streamed layers of the other models have not."""
+    tiny_janus = pytest.importorskip("tiny_janus")
+    tiny_janus.write_deepseek(base / "models" / "Janus-Pro" / "tiny")
+    nodes = whole_graph("fp32")
+    nodes["model"] = node("LoadJanusPro", model_name="tiny", precision="fp32")
+    runs("large card, janus")
+    card(8 * 2**30)
+    wanted = Comfy(comfy.base).run(nodes)
+    assert wanted.ok, wanted.traceback or wanted.refused
+    transformer, tokenizer = sizes(pack, wanted)
+    runs("card, janus")
+    held = int(0.4 * transformer)
+    pretended = card(held + tokenizer + 32 * MIB, most=held)
+    got = Comfy(comfy.base).run(nodes)
+    check_equal(got, wanted)
+    model = got.outputs["model"][0][0].model
+    assert model.transformer.model_lowvram and model.transformer.image_head.output.bias is not None
     assert not pretended.races, pretended.races
