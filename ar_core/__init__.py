@@ -1,4 +1,4 @@
-"""Personalize the auto-regressive text-to-image model Lumina-mGPT: learn a subject, sample it.
+"""Personalize auto-regressive text-to-image models (Lumina-mGPT, Janus-Pro): learn a subject, sample it.
 
 This is the engine; it works without ComfyUI. `ar-personalize --help` shows its command line.
 """

@@ -110,7 +110,8 @@ def sentence(error: Exception) -> str:
 def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
     """The parser of all commands; the parsed options carry the chosen command's `run`."""
     root = argparse.ArgumentParser(
-        prog=program, description="Teach the auto-regressive image model Lumina-mGPT one subject, and draw it."
+        prog=program,
+        description="Teach an auto-regressive image model (Lumina-mGPT, Janus-Pro) one subject, and draw it.",
     )
     commands = root.add_subparsers(required=True, metavar="command")
     for command in COMMANDS:

@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from PIL import Image
 
 from ..ar_core import Personalization, StageResult, TrainingSettings, prepare_subject
-from ..ar_core.families.recipes import for_artists
+from ..ar_core.families.recipes import for_artists, of_paper
 from ..ar_core.memory import sample_bytes
 from ..ar_core.photos import stack, unstack
 from ..ar_core.sheets import loss_curves, picture_grid
@@ -60,7 +60,7 @@ TRAINING_SEED = advanced(
     max=2**31 - 1,
     tooltip="Another seed is another training; both are remembered.",
 )
-RECIPES = {"artist (ours)": for_artists, "paper": lambda family: family}  # how a model's family gets its recipe
+RECIPES = {"artist (ours)": for_artists, "paper": of_paper}  # how a model's family gets its recipe
 PAPER = "paper"
 RECIPE = io.Combo.Input(
     "recipe",

@@ -9,9 +9,10 @@ import torch
 from toy import FAMILY, toy_model, toy_subject
 
 from ar_core import cli
+from ar_core.families.janus_pro import JANUS_PRO_1B
 from ar_core.families.lumina_mgpt import ARTIST_RECIPE, LUMINA_512, LUMINA_768, LUMINA_1024, PAPER_RECIPE
 from ar_core.families.miniature import MINIATURE
-from ar_core.families.recipes import for_artists, with_recipe
+from ar_core.families.recipes import for_artists, of_paper, with_recipe
 from ar_core.photos import read_photos
 from ar_core.shipped import example_subjects
 from ar_core.training import TrainingSettings, personalize, prepare_subject
@@ -38,10 +39,21 @@ def test_a_family_without_one_keeps_its_own():
     assert for_artists(MINIATURE).recipe is MINIATURE.recipe
 
 
+def test_a_graphs_word_paper_means_the_familys_own_recipe_or_else_the_papers():
+    """The first for graphs that were saved before there was a choice."""
+    assert of_paper(LUMINA_512).recipe is LUMINA_512.recipe and of_paper(MINIATURE).recipe is MINIATURE.recipe
+    recipe = of_paper(JANUS_PRO_1B).recipe
+    assert recipe.embedding_steps == PAPER_RECIPE.embedding_steps != JANUS_PRO_1B.recipe.embedding_steps
+    assert (recipe.cfg, recipe.top_k, recipe.size) == (5.0, 16384, (384, 384))
+    assert for_artists(JANUS_PRO_1B).recipe == JANUS_PRO_1B.recipe
+
+
 @pytest.mark.parametrize("name, recipe", [("paper", PAPER_RECIPE), ("artist", ARTIST_RECIPE)])
 def test_a_recipe_by_name_takes_a_size_that_the_family_draws(name, recipe):
     chosen = with_recipe(MINIATURE, name).recipe
-    assert chosen == replace(recipe, size=(96, 96), training_size=None)
+    own = MINIATURE.recipe
+    drawn = {"cfg": own.cfg, "top_k": own.top_k, "temperature": own.temperature}  # how to draw belongs to a model
+    assert chosen == replace(recipe, size=(96, 96), training_size=None, **drawn)
     assert with_recipe(LUMINA_768, name).recipe == recipe
     assert with_recipe(MINIATURE, "auto") is MINIATURE
     with pytest.raises(ValueError, match='no recipe "mine". Choose one of: auto, paper, artist'):

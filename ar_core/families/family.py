@@ -79,6 +79,8 @@ class Family(ABC):
     architecture: Mapping[str, Any] = field(default_factory=dict)
     # Ours, for who cannot wait as long as the family's own recipe takes; None: that one is quick enough.
     artist_recipe: Recipe | None = None
+    # Whether a graph's "paper" means `recipe`, as graphs that were saved before there were others have it.
+    recipe_of_paper: bool = True
     # The licence as files of what was learned say it, where it asks that its terms be passed on.
     passed_on: str = ""
     spec: str = "lumina-mgpt"  # what files of what was learned call the architecture

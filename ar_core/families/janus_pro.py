@@ -151,6 +151,7 @@ JANUS_PRO_1B = JanusFamily(
     "A) and a copy of the licence, and says what was changed.",
     spec="janus-pro",
     recipe=RECIPE,
+    recipe_of_paper=False,
     sizes=((384, 384),),
     codes=16384,
     factor=16,

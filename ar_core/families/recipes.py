@@ -35,6 +35,13 @@ def for_artists(family: Family) -> Family:
     return replace(family, recipe=fitted(family.artist_recipe, family))
 
 
+def of_paper(family: Family) -> Family:
+    """`family` with what a graph calls the paper's recipe."""
+    if family.recipe_of_paper:
+        return family
+    return with_recipe(family, PAPER)
+
+
 def fitted(recipe: Recipe, family: Family) -> Recipe:
     """`recipe` with the sizes that `family` draws, and drawn as this family is: guidance belongs to a model.
 
