@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 from torch.nn import functional as F
 
 from ar_core import ARModel, cli
+from ar_core.adapters import attach_adapter, merge_adapters
 from ar_core.checkpoints.errors import CheckpointError
 from ar_core.checkpoints.find import ModelFolder, open_folder
 from ar_core.checkpoints.janus import TRANSFORMERS
@@ -250,6 +251,20 @@ def test_quantised_weights_take_the_change_beside_them(folder, model, learned):
             for m in (personalized, merged)
         ]
     assert (found[0] - found[1]).abs().max() < 0.1 * found[1].abs().max()
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_merged_into_the_weights_is_beside_them(model, tmp_path, method):
+    settings = settings_for(model, layer_learning_rate=0.05, method=method)
+    adapter = personalize(model, subject_for(model), settings, tmp_path)[-1].personalization.adapter
+    ids = torch.tensor([model.protocol.prompt("a dog", SIZE)])
+    with torch.no_grad():
+        embeddings = model.transformer.embed(ids)
+        with attach_adapter(model.transformer, adapter, 0.7):
+            beside = model.transformer(embeddings)
+        merged = merge_adapters(model.transformer, [(adapter, 0.7)])(embeddings)
+        assert not torch.allclose(beside, model.transformer(embeddings), atol=1e-2)
+    torch.testing.assert_close(beside, merged, atol=1e-4, rtol=1e-4)
 
 
 def test_a_learned_file_carries_the_licences_duty_and_the_bases_name(learned, tmp_path):
