@@ -36,6 +36,7 @@ SECTIONS = {
     "steps bf16": Section("how fast is a step?", "steps", 50, "bf16"),
     "attention and graphs": Section("do attention by lengths and recorded steps draw the same, faster?", "kernels", 50),
     "training": Section("what does a pair take in each stage?", "training", 50),
+    "janus": Section("what do Janus-Pro's steps and pairs take?", "janus", 45),
     "steps int8": Section("how fast is a step?", "steps", 35, "int8"),
     "steps 4-bit": Section("how fast is a step?", "steps", 35, "4-bit"),
     "steps int8-rotated": Section("how fast is a step?", "steps", 35, "int8-rotated"),

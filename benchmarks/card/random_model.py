@@ -50,11 +50,16 @@ def tokenizer_dimensions() -> ImageTokenizerConfig:
     return replace(whole, ch=32)
 
 
-def random_transformer(scheme: str | None = None, dtype: torch.dtype = torch.bfloat16) -> Transformer:
-    """In `dtype`, its projections in `scheme` where that is given; no other form of them is ever in memory."""
+def random_transformer(
+    scheme: str | None = None, dtype: torch.dtype = torch.bfloat16, config: TransformerConfig | None = None
+) -> Transformer:
+    """In `dtype`, its projections in `scheme` where that is given; no other form of them is ever in memory.
+
+    `config` None: `dimensions`.
+    """
     device = default_device()
     torch.manual_seed(0)
-    model = Transformer(dimensions(), operations=layers, device="meta", dtype=dtype)
+    model = Transformer(config or dimensions(), operations=layers, device="meta", dtype=dtype)
     if scheme:
         quantize(model, scheme)
     for name, parameter in list(model.named_parameters()):
