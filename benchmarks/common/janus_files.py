@@ -12,7 +12,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
-from ar_core.architecture import ImageTokenizerConfig
+from ar_core.architecture import ImageTokenizerConfig, TransformerConfig
 from ar_core.checkpoints.find import ModelFolder
 from ar_core.checkpoints.janus import DEEPSEEK, TRANSFORMERS, Layout
 from ar_core.families.janus_pro import JANUS_PRO_1B, JANUS_PRO_7B, VOCABULARY, JanusFamily
@@ -61,6 +61,25 @@ SEVEN_B = JanusDimensions(4096, 30, 32, 11008, shards=2)
 def dimensions_of(family: JanusFamily) -> JanusDimensions:
     """Those of the published model."""
     return SEVEN_B if family.wide else ONE_B
+
+
+def transformer_config(size: JanusDimensions) -> TransformerConfig:
+    """What our transformer is built with when such a checkpoint is loaded."""
+    codes = size.vq.n_embed
+    return TransformerConfig(
+        vocab_size=size.rows + codes,
+        hidden_size=size.hidden,
+        intermediate_size=size.inner,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
+        rms_norm_eps=1e-6,
+        head_first=size.rows,
+        head_size=codes,
+        head_hidden=size.hidden,
+        qk_norm=False,
+        folded_codes=True,
+    )
 
 
 def shapes_in(layout: Layout, size: JanusDimensions) -> dict[str, tuple[int, ...]]:
