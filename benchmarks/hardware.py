@@ -74,6 +74,7 @@ class Times:
     stage_one: float
     stage_two: float  # LoRA
     first_sample: float  # from the start to the first picture of what has been learned
+    samples: int  # pictures drawn on the way, in both stages
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +125,14 @@ class Held:
         started = self.steps(size) * step * self.model.transformer.num_hidden_layers / STARTED_LAYERS
         return max(started, self.picture_seconds(size))
 
+    def started_training_seconds(self, recipe: Recipe) -> float | None:
+        """Both stages where a host starts every operation of their samples; None where they do not fit."""
+        times = self.times(recipe)
+        if times is None:
+            return None
+        longer = self.started_seconds(recipe.learned_size) - self.picture_seconds(recipe.learned_size)
+        return times.stage_one + times.stage_two + times.samples * longer
+
     def pair_seconds(self, size: Size, checkpointing: bool) -> float:
         """Forward and the gradients of activations for one pair; the frozen weights have none."""
         config = self.model.transformer
@@ -168,6 +177,7 @@ class Held:
             recipe.embedding_steps * step + len(shown) * sample,
             recipe.lora_steps * step + len(shown_later) * sample,
             shown[0] * step + sample,
+            len(shown) + len(shown_later),
         )
 
     def _tokens(self, size: Size) -> int:
@@ -251,8 +261,8 @@ card a model is held in the most precise way in which pictures and both stages f
 
 Windows of several codes are counted for Lumina-mGPT with the rates of acceptance published for it: 2.2 codes per step
 for a window of 16 (speculative Jacobi decoding, Teng et al. 2024, arXiv 2410.01699) and 4.2 for one of 64 (its coupled
-form), interpolated between. **For Janus-Pro no such number is published**, so sequential decoding is counted: one code
-per step. The sampler takes windows there too; how many steps they save, and whether that pays, was not measured.
+form), interpolated between. **For Janus-Pro no published number was found**, so sequential decoding is counted: one
+code per step. The sampler takes windows there too; how many steps they save, and whether that pays, was not measured.
 
 "operations started one by one": what a picture takes at least where a step waits until its host has started every
 operation, as nodes do it. That was measured on an H200 with random weights of Lumina-mGPT 7B's size, and is counted by
@@ -266,9 +276,10 @@ on NVIDIA cards, which come closer to the row above.
 The recipe **artist** is ours (`python -m ar_core info --recipe artist` lists what differs from the paper): what a node
 takes when you place it. **paper** has the values of arXiv 2504.13162 where they are known and assumptions of ours
 elsewhere (`info --recipe paper` says which is which). It is what 0 means in workflows that were saved before there was
-a choice, and what the command line takes for Lumina-mGPT 7B unless `--recipe artist` is given. Janus-Pro has one
-recipe, ours, which nobody has tried on its weights: artist's steps at 384 px. "first sample": the first of four that a
-training node draws on the way. Pairs are counted by their arithmetic alone; a fast card waits for its host there too.
+a choice, and what the command line takes for Lumina-mGPT 7B unless `--recipe artist` is given. Janus-Pro's own recipe
+is ours and was not tried on its weights: the steps of artist, at 384 px. "first sample": the first of four that a
+training node draws on the way. Pairs and samples are counted by their arithmetic alone; a fast card waits for its host
+there too.
 
 ## Memory
 

@@ -14,7 +14,9 @@ import torch
 from ar_core import ARModel
 from ar_core.architecture import TransformerConfig
 from ar_core.families.lumina_mgpt import ARTIST_RECIPE
-from benchmarks import decode, full_size, hardware, launches, memory, precision, random_checkpoint
+from ar_core.families.miniature import MINIATURE
+from ar_core.families.registry import FAMILIES
+from benchmarks import decode, full_size, hardware, launches, memory, models, precision, random_checkpoint
 from benchmarks.common import counted, janus_files, plot
 from benchmarks.common.machine import limit_memory
 from benchmarks.common.timing import Stopwatch
@@ -192,6 +194,25 @@ def test_weights_in_4_bits_are_read_as_they_lie_for_few_rows_and_turned_for_many
 def test_the_page_of_hardware_is_what_the_benchmark_writes():
     written = (Path(__file__).parents[1] / "docs" / "hardware.md").read_text(encoding="utf-8")
     assert written == hardware.page()
+
+
+@pytest.mark.parametrize("path", models.PAGES, ids=lambda path: path.name)
+def test_the_tables_of_models_are_what_the_benchmark_writes(path):
+    written = path.read_text(encoding="utf-8")
+    assert written == models.with_table(written, models.PAGES[path]())
+
+
+def test_every_family_is_among_the_models_that_are_shown():
+    shown = {shown.licence for shown in models.SHOWN}
+    assert {family.licence for family in FAMILIES.values()} == shown
+    sizes = {size for shown in models.SHOWN if shown.counted for size in shown.counted.sizes}
+    assert {family.recipe.size for family in FAMILIES.values()} - {MINIATURE.recipe.size} == sizes
+
+
+def test_the_smallest_card_of_each_model_is_named_with_its_precision():
+    found = {shown.name: models.smallest_card(shown.counted) for shown in models.SHOWN}
+    assert found["Janus-Pro 1B"] == "8 GB (bf16)" and found["Janus-Pro 7B"] == "8 GB (4-bit)"
+    assert found["Lumina-mGPT 1.0 7B"] == "8 GB (4-bit, 768 px)" and "CPU" in found["the miniature"]
 
 
 @pytest.mark.parametrize("device, number", [("cuda", 2), ("cuda:1", 1)])
