@@ -106,6 +106,17 @@ def smallest_card(model: CountedModel | None) -> str:
     return NONE
 
 
+def cards_text(model: CountedModel | None) -> str:
+    """The smallest card for each precision."""
+    if model is None:
+        return NONE
+    found = []
+    for scheme in PRECISIONS.values():
+        boxes = [box for box, free in memory.CARDS.items() if scheme in memory.schemes_that_fit(model, free)]
+        found.append(str(min(boxes)) if boxes else NONE)
+    return f"{' / '.join(found)} GB"
+
+
 def memory_text(model: CountedModel | None, use: str, scheme: str | None) -> str:
     """For each size. `use`: how the use's name begins in `memory.bytes_by_use`."""
     if model is None:
@@ -148,6 +159,7 @@ def long_table() -> list[str]:
         ["work for money", *(shown.paid for shown in SHOWN)],
         ["pictures", *(shown.pictures for shown in SHOWN)],
         ["smallest card, computed", *(smallest_card(shown.counted) for shown in SHOWN)],
+        [f"smallest card, {' / '.join(PRECISIONS)}", *(cards_text(shown.counted) for shown in SHOWN)],
         ["files", *(shown.files for shown in SHOWN)],
         ["folder in ComfyUI", *(shown.folder for shown in SHOWN)],
         ["node", *(shown.node for shown in SHOWN)],

@@ -19,16 +19,20 @@ class CountedModel:
     """Dimensions of a published model, and what it is used for."""
 
     name: str
-    family: Family  # whose recipe says how it is drawn with, and which size is the usual one
+    family: Family  # of the usual size; its recipe says how the model is drawn with
     transformer: TransformerConfig
     image_tokenizer: ImageTokenizerConfig
-    sizes: tuple[Size, ...]  # for each of which there are weights; the dimensions are the same
+    families: tuple[Family, ...]  # one for each size of pictures, with weights of its own and the same dimensions
     recipes: tuple[tuple[str, Recipe], ...]  # those that are timed, by the name that the page gives them
     windows: bool  # whether it is published how many codes a step of several positions gives
 
     @property
     def protocol(self) -> Protocol:
         return protocol_of(self.family)
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        return tuple(family.recipe.size for family in self.families)
 
     @property
     def pixels(self) -> tuple[int, ...]:
@@ -59,7 +63,7 @@ def _janus(name: str, family: JanusFamily) -> CountedModel:
         family=family,
         transformer=janus_files.transformer_config(janus_files.dimensions_of(family)),
         image_tokenizer=janus_files.VQ,
-        sizes=family.sizes,
+        families=(family,),
         recipes=(("our recipe, 384 px", family.recipe),),
         windows=False,
     )
@@ -70,7 +74,7 @@ LUMINA_7B = CountedModel(
     family=LUMINA_768,
     transformer=TransformerConfig(),
     image_tokenizer=ImageTokenizerConfig(),
-    sizes=tuple(family.recipe.size for family in (LUMINA_512, LUMINA_768, LUMINA_1024)),
+    families=(LUMINA_512, LUMINA_768, LUMINA_1024),
     recipes=(("artist (ours), 512 px", ARTIST_RECIPE), ("paper, 768 px", PAPER_RECIPE)),
     windows=True,
 )
