@@ -8,6 +8,7 @@ from toy import FAMILY, toy_model, toy_subject
 
 from ar_core.architecture import ImageTokenizerConfig, TransformerConfig
 from ar_core.cache import KVCache
+from ar_core.families.janus_pro import JANUS_PRO_1B
 from ar_core.families.lumina_mgpt import LUMINA_768
 from ar_core.families.miniature import MINIATURE
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
@@ -31,6 +32,8 @@ from ar_core.training import TrainingSettings, personalize
 from ar_core.training.settings import EMBEDDING, LAYERS
 from ar_core.training.trainable import adapter_parameters
 from ar_core.transformer import Transformer
+from benchmarks import memory
+from benchmarks.common.counted import JANUS_1B
 from benchmarks.random_checkpoint import protocol_of
 
 PROTOCOL, SIZE = protocol_of(LUMINA_768), (768, 768)
@@ -72,6 +75,22 @@ def test_more_of_anything_needs_more():
     assert training() < training(2) and training() < training(checkpointing=False)
     assert training(count=1000) - training() == 1000 * 4 * FLOAT32
     assert image_bytes(ImageTokenizerConfig(), (512, 512)) < image_bytes(ImageTokenizerConfig(), SIZE)
+
+
+def test_the_counted_memory_of_janus_pro_1b_is_that_of_its_shapes():
+    """A picture and both stages of 576 codes without row ends, one pair at a time, checkpointed, in bfloat16."""
+    found = memory.bytes_by_use(JANUS_1B, (384, 384))
+    config, protocol = JANUS_1B.transformer, protocol_of(JANUS_PRO_1B)
+    transformer = Transformer(config, device="meta", dtype=torch.bfloat16)
+    weights = weight_bytes(transformer) + weight_bytes(ImageTokenizer(JANUS_1B.image_tokenizer, device="meta"))
+    assert found["weights"] == weights and 3.0 < weights / 2**30 < 3.2
+    picture = picture_bytes(transformer, JANUS_1B.image_tokenizer, protocol, (384, 384), 1, 5.0, previews=False)
+    assert found["one picture"] == weights + picture
+    assert KVCache.bytes(config, 2, PROMPT_TOKENS + 576, 2) < picture < 2**29
+    lora = trainable_parameters(transformer, "lora", 64)
+    assert lora == 18_874_368  # 3 projections of 24 layers, 64 x (2048 + 2048) each
+    for use, count in (("stage 1", 0), ("stage 2, LoRA rank 64", lora), ("stage 2, full q/k/v", 3 * 24 * 2048**2)):
+        assert found[use] == weights + training_bytes(config, protocol, (384, 384), 1, True, 2, count)
 
 
 @pytest.mark.parametrize("scheme, card", [("int8", 11), ("4-bit", 7.2)])

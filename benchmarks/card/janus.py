@@ -32,7 +32,7 @@ def run() -> None:
     """A row for every way to draw, and for every stage, of each size."""
     for family in FAMILIES.values():
         size = SMALL if is_rehearsal() else dimensions_of(family)
-        config = transformer_config(size, protocol_of(family))
+        config = transformer_config(size)
         model = random_transformer(config=config)
         time_drawing(family, model)
         time_training(family, model, config)

@@ -65,18 +65,19 @@ def dimensions_of(family: JanusFamily) -> JanusDimensions:
     return SEVEN_B if family.wide else ONE_B
 
 
-def transformer_config(size: JanusDimensions, protocol: Protocol) -> TransformerConfig:
-    """As the loader makes it of the files."""
+def transformer_config(size: JanusDimensions) -> TransformerConfig:
+    """What our transformer is built with when such a checkpoint is loaded."""
+    codes = size.vq.n_embed
     return TransformerConfig(
-        vocab_size=protocol.code_base + protocol.codes,
+        vocab_size=size.rows + codes,
         hidden_size=size.hidden,
         intermediate_size=size.inner,
         num_hidden_layers=size.layers,
         num_attention_heads=size.heads,
         num_key_value_heads=size.heads,
         rms_norm_eps=1e-6,
-        head_first=protocol.code_base,
-        head_size=protocol.codes,
+        head_first=size.rows,
+        head_size=codes,
         head_hidden=size.hidden,
         qk_norm=False,
         folded_codes=True,
