@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from comfy_api.latest import io
 
 from .host.folders import JANUS, files_fingerprint, janus_entries, janus_path, own_folder
@@ -45,11 +47,21 @@ class LoadJanusPro(io.ComfyNode):
             return model_name  # execute says what is wrong
 
     @classmethod
+    def validate_inputs(cls, model_name: str | None = None) -> bool:
+        """Any name passes: a workflow may ask for a model that is not there yet, and `execute` says so on the node."""
+        return True
+
+    @classmethod
     @explain_on_node
     def execute(cls, model_name: str, precision: str) -> io.NodeOutput:
-        if model_name == NOTHING:
-            raise ValueError(
-                f"There is no Janus-Pro in {own_folder(JANUS)} yet. Copy the model's files into a folder there (the "
-                "node's help lists them) and press R."
-            )
-        return load_for_node(janus_path(model_name), precision)
+        return load_for_node(chosen_path(model_name), precision)
+
+
+def chosen_path(model_name: str) -> Path:
+    """The folder behind an entry of the list. Raises ValueError for anything else."""
+    if model_name == NOTHING or not janus_entries():
+        raise ValueError(
+            f"There is no Janus-Pro in {own_folder(JANUS)} yet. Copy the model's files into a folder there (the "
+            "node's help lists them) and press R."
+        )
+    return janus_path(model_name)

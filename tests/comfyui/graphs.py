@@ -14,6 +14,7 @@ TEMPLATES = PACK / "example_workflows"
 WORKFLOWS = {path.stem: path.stem[2:].lower().replace(" ", "_") for path in sorted(TEMPLATES.glob("*.json"))}
 LEARNING = "2 Teach your own subject"
 SCORING = "6 Score a subject"
+JANUS = "8 Teach Janus-Pro and enlarge"
 CAT = "example: cream_cat"
 
 

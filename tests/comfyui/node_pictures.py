@@ -1,4 +1,4 @@
-"""Takes the pictures of nodes anew: web/docs/images, and docs/comfyui.jpg of the README.
+"""Takes the pictures of nodes anew: web/docs/images, docs/comfyui.jpg of the README, and the template of Janus-Pro.
 
     COMFYUI_PATH=~/ComfyUI ~/ComfyUI/.venv/bin/python tests/comfyui/node_pictures.py
 
@@ -12,17 +12,27 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphs import LEARNING, PACK, SCORING
+from graphs import JANUS, LEARNING, PACK, SCORING, TEMPLATES
 from PIL import Image
-from real_browser import open_comfyui, open_template, press_run, set_options, settle, started_browser
+from real_browser import (
+    LISTEN,
+    open_comfyui,
+    open_template,
+    press_run,
+    set_options,
+    settle,
+    started_browser,
+)
 from real_server import Server
+from template_models import write_janus_and_upscaler
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 IMAGES = PACK / "web" / "docs" / "images"
 README_PICTURE = PACK / "docs" / "comfyui.jpg"
 README_WIDTH = 1400  # pixels
+THUMBNAIL_WIDTH = 616
 GRAPH = {"x": 200, "y": 40, "width": 1715, "height": 935}  # where a page shows it: without tabs and side bars
 RUN_SECONDS = 1200
 OPTIONS = {
@@ -46,6 +56,15 @@ ADD_ALONE = """kind => { app.graph.clear(); const node = LiteGraph.createNode(ki
   node.pos = [100, 100]; node.setSize([560, 460]); app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0]; }"""
 ZOOM_TO = """kind => { const node = app.graph._nodes.find(node => node.type === kind); app.canvas.ds.scale = 1;
   app.canvas.ds.offset = [200 - node.pos[0], 150 - node.pos[1]]; app.canvas.setDirty(true, true); return node.id; }"""
+# Where a page shows all groups, with a little around them.
+GROUPS = """() => { const { scale, offset } = app.canvas.ds, margin = 20;
+  const boxes = app.graph._groups.map(group => [...group.pos, ...group.size]);
+  const left = Math.min(...boxes.map(box => box[0])) - margin, top = Math.min(...boxes.map(box => box[1])) - margin;
+  const right = Math.max(...boxes.map(box => box[0] + box[2])) + margin;
+  const bottom = Math.max(...boxes.map(box => box[1] + box[3])) + margin;
+  const canvas = app.canvas.canvas.getBoundingClientRect();
+  return { x: canvas.x + (left + offset[0]) * scale, y: canvas.y + (top + offset[1]) * scale,
+    width: (right - left) * scale, height: (bottom - top) * scale }; }"""
 
 
 def main() -> None:
@@ -59,6 +78,20 @@ def main() -> None:
         page.evaluate(ADD_ALONE, f"LuminaMGPT{ALONE}")
         run(page)
         take_nodes(page, (ALONE,))
+        take_janus(browser, server)
+
+
+def take_janus(browser: Browser, server: Server) -> None:
+    """The template with its photos and nothing learned: the tiny model that stands in for Janus-Pro draws noise."""
+    write_janus_and_upscaler(server.base / "models")
+    page = open_comfyui(browser, server)
+    open_template(page, JANUS)
+    page.evaluate(LISTEN)
+    page.get_by_text("show the photos as they are cropped").first.click()
+    settle(page, RUN_SECONDS)
+    page.evaluate("app.canvas.deselectAll()")
+    page.wait_for_timeout(3000)  # pictures come a moment later
+    save(page.screenshot(clip=page.evaluate(GROUPS)), TEMPLATES / f"{JANUS}.jpg", THUMBNAIL_WIDTH)
 
 
 def template_after_a_run(page: Page, name: str) -> Page:

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 import pytest
-from graphs import LEARNING, PACK, WORKFLOWS, workflow
+from graphs import JANUS, LEARNING, PACK, WORKFLOWS, workflow
 from real_browser import (
     CHROMIUM,
     LISTEN,
@@ -24,6 +24,7 @@ from real_browser import (
     started_browser,
 )
 from real_server import Server
+from template_models import write_janus_and_upscaler
 
 pytest.importorskip(
     "playwright.sync_api", reason="pip install playwright into ComfyUI's Python to run the browser tests"
@@ -107,7 +108,9 @@ def compare_with_api_form(page, name: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", WORKFLOWS)
-def test_template(name, mode, open_page, tmp_path_factory):
+def test_template(name, mode, open_page, server, tmp_path_factory):
+    if name == JANUS:
+        write_janus_and_upscaler(server.base / "models")
     page = open_page(mode)
     open_template(page, name)
     compare_with_api_form(page, name)

@@ -5,9 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from graphs import LEARNING, PACK, SCORING, WORKFLOWS, applied, changed, graph, node, pictures, sampled, workflow
+from graphs import (
+    JANUS,
+    LEARNING,
+    PACK,
+    SCORING,
+    WORKFLOWS,
+    applied,
+    changed,
+    graph,
+    node,
+    pictures,
+    sampled,
+    workflow,
+)
 from in_process import Comfy
 from PIL import Image
+from template_models import write_janus_and_upscaler
 
 # ---------------------------------------------------------------- training
 
@@ -516,8 +530,67 @@ def test_the_loader_says_which_family_it_took_and_asks_where_the_files_are_silen
 
 @pytest.mark.parametrize("name", [name for name in WORKFLOWS if name != SCORING])
 def test_workflows_run(name, comfy):
+    if name == JANUS:
+        write_janus_and_upscaler(comfy.base / "models")
     outcome = comfy.run(shortened(workflow(name)))
     assert outcome.ok, outcome.error or outcome.refused
+
+
+def test_the_pictures_of_janus_pro_are_saved_enlarged_and_without_the_two_nodes_as_drawn(comfy):
+    write_janus_and_upscaler(comfy.base / "models")
+    nodes = shortened(workflow(JANUS))
+    number = {value["class_type"]: key for key, value in nodes.items()}
+    sampler, saver = number["LuminaMGPTSampler"], number["SaveImage"]
+    enlarger = number["ImageUpscaleWithModel"]
+    outcome = comfy.run(changed(nodes, **{f"{saver}__filename_prefix": "enlarged"}))
+    drawn, enlarged = pictures(outcome, sampler), pictures(outcome, enlarger)
+    assert [picture.shape for picture in drawn] == [(1, 384, 384, 3)] * 2  # one of each prompt
+    repeated = [picture.repeat_interleave(4, 1).repeat_interleave(4, 2) for picture in drawn]
+    for one, other in zip(enlarged, repeated, strict=True):
+        assert one.shape == other.shape and (one - other).abs().max() < 1 / 255
+    assert saved_sizes(comfy, "enlarged") == [(1536, 1536)] * 2
+    del nodes[enlarger], nodes[number["UpscaleModelLoader"]]
+    links = {f"{saver}__images": [sampler, 0], f"{saver}__filename_prefix": "as drawn"}
+    assert comfy.run(changed(nodes, **links)).ok
+    assert saved_sizes(comfy, "as drawn") == [(384, 384)] * 2
+
+
+def saved_sizes(comfy, prefix: str) -> list[tuple[int, int]]:
+    return [Image.open(path).size for path in (comfy.base / "output").glob(f"{prefix}*.png")]
+
+
+@pytest.fixture
+def without_models(monkeypatch, tmp_path):
+    """Makes folders of models empty ones, below the path that it gives."""
+    import folder_paths
+
+    def empty(*kinds: str):
+        for kind in kinds:
+            (tmp_path / kind).mkdir()
+            monkeypatch.setitem(folder_paths.folder_names_and_paths, kind, ([str(tmp_path / kind)], {".pth"}))
+        return tmp_path
+
+    return empty
+
+
+def test_the_janus_pro_workflow_without_its_model_says_where_one_goes(comfy, without_models):
+    models = without_models("Janus-Pro", "lumina_mgpt")
+    (loader,) = [key for key, value in workflow(JANUS).items() if value["class_type"] == "LuminaMGPTLoadJanusPro"]
+    folder = comfy.base / "models" / "Janus-Pro"
+    outcome = comfy.run(workflow(JANUS))
+    sentence = f"There is no Janus-Pro in {folder} yet. Copy the model's files into a folder there"
+    assert outcome.error.startswith(sentence) and outcome.texts(loader)[-1].startswith(sentence)
+    (models / "Janus-Pro" / "another").mkdir()
+    (models / "Janus-Pro" / "another" / "config.json").write_text("{}", encoding="utf-8")
+    assert comfy.run(workflow(JANUS)).error.startswith(f'There is no "Janus-Pro-1B" in {folder}.')
+
+
+def test_the_janus_pro_workflow_without_its_upscale_model_names_the_file(comfy, without_models):
+    """In ComfyUI's own words, before the run or in it; the subject is learned all the same, or remembered."""
+    write_janus_and_upscaler(comfy.base / "models")
+    without_models("upscale_models")
+    outcome = comfy.run(shortened(workflow(JANUS)))
+    assert "RealESRGAN_x4plus.pth" in f"{outcome.error} {outcome.refused}"
 
 
 def test_the_score_workflow_scores_with_the_miniatures_own_scorers(trained, comfy):
