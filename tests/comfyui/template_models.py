@@ -13,14 +13,19 @@ FEATURES = 3  # one for each colour
 GROWTH = 32  # features that each convolution of a dense block adds; spandrel takes no other number
 
 
-def write_janus_and_upscaler(models: Path) -> None:
-    """A random Janus-Pro-1B, and an upscale model that repeats every pixel. Skips where transformers has no Janus."""
+def write_janus(folder: Path) -> None:
+    """A random Janus-Pro in deepseek-ai's layout. Skips where transformers, which makes it, has none."""
     transformers = pytest.importorskip("transformers")
     if not hasattr(transformers, "JanusConfig"):
-        pytest.skip("this transformers has no Janus (4.57 has), so its template is NOT run here")
+        pytest.skip("this transformers has no Janus (4.57 has), so it is NOT tested here")
     from tiny_janus import write_deepseek
 
-    write_deepseek(models / "Janus-Pro" / "Janus-Pro-1B")
+    write_deepseek(folder)
+
+
+def write_janus_and_upscaler(models: Path) -> None:
+    """A random Janus-Pro-1B, and an upscale model that repeats every pixel."""
+    write_janus(models / "Janus-Pro" / "Janus-Pro-1B")
     path = models / UPSCALE_MODEL
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"params_ema": esrgan_weights()}, path)

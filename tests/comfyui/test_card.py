@@ -8,6 +8,7 @@ from graphs import applied, graph, node, pictures, sampled
 from in_process import Comfy
 from pretend_card import Card, CardTensor
 from pretend_comfyui_card import Vbar, pretend
+from template_models import write_janus
 
 PROMPT = "a photo of [V] cat"
 MIB = 2**20
@@ -151,8 +152,7 @@ def test_dynamic_vram(precision, share, comfy, pack, runs, card, on_a_large_card
 
 def test_a_janus_pro_whose_head_is_streamed(base, comfy, pack, runs, card, same_window, needs_little):
     """Its head has biases, which streamed layers of the other models have not."""
-    tiny_janus = pytest.importorskip("tiny_janus")
-    tiny_janus.write_deepseek(base / "models" / "Janus-Pro" / "tiny")
+    write_janus(base / "models" / "Janus-Pro" / "tiny")
     nodes = whole_graph("fp32")
     nodes["model"] = node("LoadJanusPro", model_name="tiny", precision="fp32")
     runs("large card, janus")

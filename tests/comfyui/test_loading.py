@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 import torch
+from template_models import write_janus
 
 PRECISIONS = ["bf16", "fp16", "fp32", "int8"] + (["4-bit"] if importlib.util.find_spec("bitsandbytes") else [])
 
@@ -54,9 +55,8 @@ def test_a_checkpoint_that_is_wrong_is_named_in_both(management, base, pack):
 
 @pytest.mark.parametrize("place", ["Janus-Pro/any name", "lumina_mgpt/among others"])
 def test_a_janus_pro_is_listed_wherever_it_lies_and_draws(place, base, pack):
-    tiny_janus = pytest.importorskip("tiny_janus", reason="this transformers has no Janus, so it is NOT tested here")
     folders = pack("nodes.host.folders")
-    tiny_janus.write_deepseek(base / "models" / place)
+    write_janus(base / "models" / place)
     entry = place if place.startswith(folders.MODELS) else place.partition("/")[2]
     assert entry in folders.janus_entries()
     with torch.inference_mode():
