@@ -14,10 +14,10 @@ from torch import Tensor
 
 
 class FrozenLinear(Protocol):
-    """A layer without bias that can multiply both ways."""
+    """A layer that can multiply both ways."""
 
     def multiply(self, x: Tensor) -> Tensor:
-        """x (..., in) -> (..., out)"""
+        """x (..., in) -> (..., out), the bias added where there is one."""
         ...
 
     def multiply_back(self, gradient: Tensor) -> Tensor:

@@ -174,7 +174,7 @@ class ARModel:
         image_tokenizer = load_image_tokenizer(files, device=device)
         _check_image_tokenizer(image_tokenizer, files, choice.family)
         log.info("Fingerprint %s, held in %s on %s", fingerprint, transformer.precision, device)
-        notes = (choice.question,) if choice.question else ()
+        notes = tuple(note for note in (choice.question, choice.family.doubt(text, folder)) if note)
         return cls(choice.family, protocol, transformer, image_tokenizer, fingerprint, notes=notes)
 
     # ---------------------------------------------------------------- what follows from the fields

@@ -59,8 +59,8 @@ class Personalization:
     base_fingerprint: str
     recipe: dict[str, Any] = field(default_factory=dict)  # how it was trained
     title: str = ""
-    spec: str = "lumina-mgpt"  # what `modelspec.architecture` calls the base
-    licence: str = ""  # what whoever passes the file on has to know
+    architecture_name: str = "lumina-mgpt"  # of the base
+    licence_notice: str = ""  # what whoever passes the file on has to know
 
     @property
     def method(self) -> str:
@@ -129,13 +129,13 @@ class Personalization:
 
     def _metadata(self) -> dict[str, str]:
         licence = {}
-        if self.licence:
-            licence["modelspec.license"] = self.licence
+        if self.licence_notice:
+            licence["modelspec.license"] = self.licence_notice
         return {
             **licence,
             "format": FORMAT,
             "modelspec.sai_model_spec": "1.0.1",
-            "modelspec.architecture": f"{self.spec}{ARCHITECTURE}",
+            "modelspec.architecture": f"{self.architecture_name}{ARCHITECTURE}",
             "modelspec.title": self.title or f"{self.identifier} {self.class_name}",
             "modelspec.trigger_phrase": f"{self.identifier} {self.class_name}",
             "modelspec.usage_hint": f'Write "{self.identifier} {self.class_name}" in the prompt.',
@@ -181,7 +181,7 @@ class Personalization:
                 metadata["base_fingerprint"],
                 json.loads(metadata["recipe"]),
                 metadata["modelspec.title"],
-                metadata.get("modelspec.architecture", cls.spec).removesuffix(ARCHITECTURE),
+                metadata.get("modelspec.architecture", cls.architecture_name).removesuffix(ARCHITECTURE),
                 metadata.get("modelspec.license", ""),
             )
             loaded._check()

@@ -72,6 +72,8 @@ class TextTokenizer:
     ):
         """`known_words`: all that a small model was trained on; `source`: what errors call the file."""
         self.tokenizer = tokenizer
+        tokenizer.no_truncation()  # a file may have been saved with either: prompts would be cut or filled silently
+        tokenizer.no_padding()
         self.known_words: frozenset[str] | None = None
         if known_words is not None:
             self.known_words = frozenset(known_words)

@@ -26,11 +26,12 @@ from typing import Any
 
 import torch
 
+from ar_core.families.lumina_mgpt import CODES_PER_STEP
 from ar_core.files import write_image, write_json
 from ar_core.model import ARModel
 from ar_core.quantization import SCHEMES
 from ar_core.sampling import SamplingSettings
-from ar_core.sampling.settings import CODES_PER_STEP, WINDOWS
+from ar_core.sampling.settings import WINDOWS
 
 from .common.machine import bandwidth, default_device, limit_memory, machine, peak_memory
 from .common.plot import draw_ratios

@@ -17,7 +17,7 @@ from ar_core.families.protocol import Size
 from ar_core.files import write_text
 from ar_core.memory import trainable_parameters, training_bytes
 from ar_core.quantization import SCHEMES
-from ar_core.sampling.settings import CODES_PER_STEP, auto_window
+from ar_core.sampling.settings import auto_window
 from ar_core.tables import markdown_table
 from ar_core.training.passes import Passes, quickest_first
 from ar_core.training.settings import EMBEDDING, LAYERS
@@ -97,7 +97,7 @@ class Held:
 
     def steps(self, size: Size) -> float:
         """Of one picture."""
-        return self.model.protocol.layout(size).codes / CODES_PER_STEP[self.window()]
+        return self.model.protocol.layout(size).codes / self.model.family.estimated_codes_per_step(self.window())
 
     def picture_seconds(self, size: Size) -> float:
         """One picture with guidance."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from ar_core.architecture import ImageTokenizerConfig
 from ar_core.families.family import Family
 from ar_core.families.janus_pro import JanusFamily
-from ar_core.families.lumina_mgpt import LUMINA_768, code_name, reserved_name
+from ar_core.families.lumina_mgpt import LUMINA_768, LuminaFamily, code_name, reserved_name
 from ar_core.families.protocol import Protocol
 from ar_core.files import write_json, write_tensors, write_text
 from ar_core.image_tokenizer.vqgan import ImageTokenizer
@@ -125,6 +125,7 @@ def protocol_of(family: Family) -> Protocol:
     """A family's protocol without its tokenizer's file: all ids are those of the real one, but the text's."""
     if isinstance(family, JanusFamily):
         return janus_files.janus_protocol(family)
+    assert isinstance(family, LuminaFamily)
     return family.bind(TextTokenizer(Tokenizer.from_str(tokenizer_text())))
 
 

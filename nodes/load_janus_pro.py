@@ -6,7 +6,8 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from .host.folders import JANUS, files_fingerprint, janus_entries, janus_path, own_folder
+from ..ar_core.families.janus_pro import is_janus_pro
+from .host.folders import JANUS, entries_of_family, files_fingerprint, own_folder, path_of_family
 from .host.progress import explain_on_node
 from .host.schema import node_schema
 from .loading import load_for_node, loader_outputs, precision_input
@@ -28,7 +29,7 @@ class LoadJanusPro(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "model_name",
-                    options=janus_entries() or [NOTHING],
+                    options=entries_of_family(JANUS, is_janus_pro) or [NOTHING],
                     tooltip="The folders in models/Janus-Pro, and those in models/lumina_mgpt that hold a Janus-Pro; "
                     "the help page lists the files that belong in one.",
                 ),
@@ -42,7 +43,7 @@ class LoadJanusPro(io.ComfyNode):
         if model_name is None:
             return None
         try:
-            return files_fingerprint(janus_path(model_name))
+            return files_fingerprint(path_of_family(model_name, JANUS))
         except ValueError:
             return model_name  # execute says what is wrong
 
@@ -59,9 +60,9 @@ class LoadJanusPro(io.ComfyNode):
 
 def chosen_path(model_name: str) -> Path:
     """The folder behind an entry of the list. Raises ValueError for anything else."""
-    if model_name == NOTHING or not janus_entries():
+    if model_name == NOTHING or not entries_of_family(JANUS, is_janus_pro):
         raise ValueError(
             f"There is no Janus-Pro in {own_folder(JANUS)} yet. Copy the model's files into a folder there (the "
             "node's help lists them) and press R."
         )
-    return janus_path(model_name)
+    return path_of_family(model_name, JANUS)

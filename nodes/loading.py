@@ -11,7 +11,6 @@ from ..ar_core import ARModel
 from ..ar_core.devices import check_support, describe_support
 from ..ar_core.memory import drawing_bytes, size_text
 from ..ar_core.model import PRECISIONS
-from ..ar_core.sampling.settings import CODES_PER_STEP
 from .host.layers import Layers
 from .host.memory import (
     best_dtype,
@@ -96,7 +95,7 @@ def about_model(ar: HostedModel) -> str:
     need = f"A picture of {width}x{height} needs {size_text(held + drawing)}, this card has {size_text(card)}"
     if fits_on_card(ar, drawing):
         return "\n".join([*lines, f"{need}: the model stays on it."])
-    codes_per_step = CODES_PER_STEP[model.auto_window(1, computing_device())]
+    codes_per_step = model.family.estimated_codes_per_step(model.auto_window(1, computing_device()))
     steps = round(model.protocol.layout(recipe.size).codes / codes_per_step)
     seconds = transfer_seconds(ar, drawing, steps)
     lines.append(f"{need}: layers are streamed, about {duration(seconds)} of transfer per picture (estimated).")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -16,6 +18,7 @@ from tiny_janus import (
     deepseek_weights,
     reference,
     small,
+    weights,
     write_deepseek,
     write_transformers,
 )
@@ -25,9 +28,11 @@ from torch.nn import functional as F
 from ar_core import ARModel, cli
 from ar_core.adapters import attach_adapter, merge_adapters
 from ar_core.checkpoints.errors import CheckpointError
-from ar_core.checkpoints.find import ModelFolder, open_folder
-from ar_core.checkpoints.janus import TRANSFORMERS
-from ar_core.families.janus_pro import JANUS_PRO_1B, JANUS_PRO_7B
+from ar_core.checkpoints.find import ModelFolder, find_parts, open_folder
+from ar_core.checkpoints.fingerprint import fingerprint
+from ar_core.checkpoints.janus import JANUS_TRANSFORMERS, TRANSFORMERS, unit_rows
+from ar_core.checkpoints.reader import stored_tensors
+from ar_core.families.janus_pro import JANUS_PRO_1B, JANUS_PRO_7B, is_janus_pro
 from ar_core.families.registry import choose_family
 from ar_core.personalization import Personalization
 from ar_core.sampling import SamplingSettings
@@ -84,10 +89,54 @@ def test_the_model_is_named_alike_in_every_precision(folder, model):
     assert ARModel.load(folder, quantized="int8").fingerprint == model.fingerprint
 
 
-def test_another_table_of_codes_is_another_model(model, tmp_path):
-    changed = {"model.generation_head.vision_head.weight": torch.ones(16384, 64, dtype=torch.bfloat16)}
-    other = ARModel.load(write_transformers(tmp_path / "m", changed))
+@pytest.mark.parametrize(
+    "part",
+    [
+        "language_model.embed_tokens.weight",
+        "generation_embeddings.weight",
+        "generation_aligner.fc1.bias",
+        "generation_aligner.hidden_layers.0.weight",
+        "generation_head.proj_out.weight",
+        "generation_head.vision_head.weight",
+    ],
+)
+def test_another_value_of_what_draws_is_another_model(model, tmp_path, part):
+    before = weights()[f"model.{part}"]
+    other = ARModel.load(write_transformers(tmp_path / "m", {f"model.{part}": before + 1}))
     assert other.fingerprint != model.fingerprint
+
+
+def test_the_name_leaves_out_rows_that_were_computed(model):
+    """Their last bits differ between machines."""
+    changed = copy.deepcopy(model.transformer)
+    changed.model.embed_tokens.weight[ROWS:] += 1
+    assert fingerprint(changed) == fingerprint(model.transformer)
+    changed.model.embed_tokens.weight[:ROWS] += 1
+    assert fingerprint(changed) != fingerprint(model.transformer)
+
+
+def test_the_table_is_made_in_the_type_that_it_is_held_in(folder):
+    """So that no second copy of it in float32 is in memory."""
+    files = find_parts(open_folder(folder), JANUS_PRO_1B.sources)
+    protocol = JANUS_PRO_1B.bind(TextTokenizer.load(files.tokenizer), files)
+    format = next(form for form in JANUS_TRANSFORMERS if form.found_in(files))
+    shapes = format.config(files, JANUS_PRO_1B, protocol)
+    for dtype in (torch.bfloat16, torch.float32, None):
+        first = next(iter(format.entries(files, shapes, dtype)))
+        assert first.name == "model.embed_tokens.weight" and first.value.dtype == (dtype or torch.bfloat16)
+
+
+def test_pickles_are_mapped_and_not_read(folder):
+    stored = list(stored_tensors([folder / "pytorch_model.bin"]))
+    storages = {entry.read().untyped_storage().filename for entry in stored}
+    assert storages == {str(folder / "pytorch_model.bin")}
+
+
+def test_rows_of_the_codebook_get_the_same_length_on_every_machine():
+    """Bit for bit what adding squares one after the other in float64 gives."""
+    rows = torch.randn(64, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
+    expected = [[value / math.sqrt(sum(other * other for other in row)) for value in row] for row in rows.tolist()]
+    assert torch.equal(unit_rows(rows), torch.tensor(expected, dtype=torch.float64).float())
 
 
 @torch.no_grad()
@@ -148,9 +197,7 @@ def test_pictures_and_codes_agree_with_transformers(model):
     codes = some_codes(2)
     vq = reference().model.vqmodel
     with torch.no_grad():
-        pictures = (vq.decode(codes).movedim(1, -1) / 2 + 0.5).clamp(0, 1)
-        if pictures.shape[-1] != 3:
-            pictures = (vq.decode(codes) / 2 + 0.5).clamp(0, 1)
+        pictures = (vq.decode(codes).movedim(1, -1) / 2 + 0.5).clamp(0, 1)  # (2, 64, 64, 3)
         ours = model.image_tokenizer.decode(codes.view(2, 4, 4))
         assert (ours - pictures).abs().max() < 1e-4
 
@@ -232,7 +279,7 @@ def learned(model, tmp_path_factory) -> Personalization:
     return results[-1].personalization
 
 
-def test_what_is_learned_lowers_the_loss_and_reaches_the_picture(model, learned):
+def test_what_is_learned_reaches_the_picture_and_strength_0_leaves_the_base(model, learned):
     settings = SamplingSettings.resolve(model.family, seed=1)
     before = model.personalized(learned, strength=0).generate("a [V] dog", settings)[0].codes
     after = model.personalized(learned).generate("a [V] dog", settings)[0].codes
@@ -278,7 +325,7 @@ def test_a_learned_file_carries_the_licences_duty_and_the_bases_name(learned, tm
     assert "use restrictions" in metadata["modelspec.license"]
     assert metadata["modelspec.architecture"] == "janus-pro/personalization"
     loaded = Personalization.load(path)
-    assert loaded.licence == learned.licence and loaded.is_in(path)
+    assert loaded.licence_notice == learned.licence_notice and loaded.is_in(path)
 
 
 # ---------------------------------------------------------------- bad input
@@ -298,18 +345,21 @@ def test_the_family_is_told_by_the_dimensions(tmp_path):
 
 
 @pytest.mark.parametrize("family", [JANUS_PRO_1B, JANUS_PRO_7B], ids=lambda family: family.name)
-def test_the_tokenizer_of_the_other_size_is_refused(family, tmp_path):
-    """Its pad and its begin of an image would be ordinary rows: wrong pictures without an error."""
+def test_the_tokenizer_of_the_other_size_is_told(family, tmp_path):
+    """Its pad and its begin of an image would be ordinary rows: wrong pictures without an error.
+
+    The 1B's ids are known, so anything else is refused; the 7B's are only reported to be others.
+    """
+    folder = ModelFolder(tmp_path, checkpoint_config(TRANSFORMERS, dimensions_of(family)), ())
     for owner in (JANUS_PRO_1B, JANUS_PRO_7B):
         text = TextTokenizer(Tokenizer.from_str(janus_tokenizer_text(owner)), source="tokenizer.json")
-        config = checkpoint_config(TRANSFORMERS, dimensions_of(family))
-        folder = ModelFolder(tmp_path, config, ())
-        if owner is family:
-            protocol = family.bind(text, folder)
-            assert protocol.begin == 100000 and protocol.identifier_base == 102144 and protocol.code_base == 102400
-        else:
+        if owner is JANUS_PRO_7B and family is JANUS_PRO_1B:
             with pytest.raises(CheckpointError, match=f"tokenizer.json is not the tokenizer of {family.title}"):
                 family.bind(text, folder)
+            continue
+        protocol = family.bind(text, folder)
+        assert protocol.begin == 100000 and protocol.identifier_base == 102144 and protocol.code_base == 102400
+        assert ("the 7B's own tokenizer.json" in family.doubt(text, folder)) == (owner is not family)
 
 
 def test_random_weights_of_both_layouts_are_the_same_model(tmp_path):
@@ -323,9 +373,10 @@ def test_random_weights_of_both_layouts_are_the_same_model(tmp_path):
     assert torch.equal(loaded[0].decode(codes), loaded[1].decode(codes))
 
 
-def edited_config(folder, **changes):
+def edited_config(folder, outside=None, **changes):
     path = folder / "config.json"
     content = json.loads(path.read_text(encoding="utf-8"))
+    content.update(outside or {})
     content["language_config"].update(changes)
     path.write_text(json.dumps(content), encoding="utf-8")
 
@@ -371,13 +422,64 @@ BAD = {
     "no decoder": (lambda f: edited_weights(f, pop("gen_vision_model.decoder.conv_in.weight")), r"image tokenizer"),
     "codes of another width": (
         lambda f: edited_weights(f, lambda t: t.update({"gen_embed.weight": torch.zeros(16384, 4).bfloat16()})),
-        r"do not fit together",
+        r"layers.0.weight in .*\(64, 8\), expected \(64, 4\)",
     ),
     "another codebook": (
         lambda f: edited_weights(
             f, lambda t: t.update({"gen_vision_model.quantize.embedding.weight": torch.ones(512, 8).bfloat16()})
         ),
         r"has 512 codes, Janus-Pro 1B, 384 px needs 16384",
+    ),
+    "codes that are one number": (
+        lambda f: edited_weights(f, lambda t: t.update({"gen_embed.weight": torch.tensor(1.0)})),
+        r"gen_embed.weight in .*expected a matrix",
+    ),
+    "a bias that would be spread": (
+        lambda f: edited_weights(f, lambda t: t.update({"gen_aligner.layers.0.bias": torch.ones(1, 64)})),
+        r"layers.0.bias in .*\(1, 64\), expected \(64,\)",
+    ),
+    "whole numbers": (
+        lambda f: edited_weights(f, lambda t: t.update({"gen_embed.weight": torch.ones(16384, 8).int()})),
+        r"pytorch_model.bin holds gen_embed.weight as torch.int32",
+    ),
+    "codes that are no numbers": (
+        lambda f: edited_weights(f, lambda t: t.update({"gen_aligner.layers.0.bias": torch.full((64,), torch.nan)})),
+        r"pytorch_model.bin holds a weight in gen_aligner.layers.0.bias that is not a finite",
+    ),
+    "a codebook of whole numbers": (
+        lambda f: edited_weights(
+            f, lambda t: t.update({"gen_vision_model.quantize.embedding.weight": torch.ones(16384, 8).int()})
+        ),
+        r"quantize.embedding.weight as torch.int32",
+    ),
+    "a codebook with a row of zeros": (
+        lambda f: edited_weights(
+            f, lambda t: t.update({"gen_vision_model.quantize.embedding.weight": torch.zeros(16384, 8).bfloat16()})
+        ),
+        r"row of zeros in gen_vision_model.quantize.embedding.weight",
+    ),
+    "no bias of the head": (lambda f: edited_weights(f, pop("gen_head.vision_head.bias")), r"lacks gen_head.vision_h"),
+    "no layer": (
+        lambda f: edited_weights(f, pop("language_model.model.layers.2.mlp.up_proj.weight")),
+        r"lacks language_model.model.layers.2.mlp.up_proj.weight",
+    ),
+    "an empty convolution": (
+        lambda f: edited_weights(
+            f, lambda t: t.update({"gen_vision_model.encoder.conv_in.weight": torch.zeros(0, 3, 3, 3).bfloat16()})
+        ),
+        r"does not hold a whole image tokenizer",
+    ),
+    "a huge number": (lambda f: edited_config(f, rope_theta=10**400), r"no usable number rope_theta"),
+    "a norm of nothing": (lambda f: edited_config(f, rms_norm_eps=0), r"no usable number rms_norm_eps"),
+    "heads of one channel": (lambda f: edited_config(f, num_attention_heads=64), r"number num_attention_heads"),
+    "half a rotation": (lambda f: edited_config(f, partial_rotary_factor=0.5), r"partial_rotary_factor"),
+    "the other family's name": (
+        lambda f: edited_config(f, outside={"family": "janus-pro-7b"}),
+        r"names the family .janus-pro-7b., but describes",
+    ),
+    "a pointer of git": (
+        lambda f: (f / "pytorch_model.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+        r"pytorch_model.bin is damaged or holds more than tensors",
     ),
     "more than tensors": (lambda f: torch.save({"a": Evil()}, f / "pytorch_model.bin"), r"damaged or holds more than"),
     "no table": (lambda f: torch.save([1], f / "pytorch_model.bin"), r"holds no tensors"),
@@ -396,7 +498,71 @@ def test_bad_files_are_refused_in_one_sentence_that_names_them(name, tmp_path, c
     with pytest.raises(CheckpointError, match=message) as raised:
         ARModel.load(folder)
     assert str(folder) in str(raised.value) and "\n" not in str(raised.value)
+    assert "weights_only" not in str(raised.value)  # which torch advises to switch off
     assert "unpickled" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "gen_embed.weight",
+        "gen_aligner.layers.2.weight",
+        "language_model.model.embed_tokens.weight",
+        "language_model.model.norm.weight",
+        "gen_vision_model.decoder.conv_out.weight",
+    ],
+)
+def test_a_tensor_in_two_files_is_refused(key, tmp_path):
+    folder = write_deepseek(tmp_path / "model", shards=2)
+    for path in sorted(folder.glob("*.bin")):
+        tensors = torch.load(path, weights_only=True)
+        torch.save({**tensors, key: -3 * deepseek_weights()[key]}, path)
+    with pytest.raises(CheckpointError, match=f"{key}, which .*another file holds too"):
+        ARModel.load(folder)
+
+
+def test_another_image_tokenizer_that_is_asked_for_is_not_passed_over(folder):
+    with pytest.raises(CheckpointError, match=r"config.json is damaged or incomplete"):
+        ARModel.load(folder, vq=folder / "config.json")
+
+
+@pytest.mark.parametrize(
+    "config", ['{"model_type": []}', '{"model_type": {}}', "[1]", '{"model_type": "janus", "text_config": 1}', "{"]
+)
+def test_an_odd_config_is_no_janus_pro_and_no_error(config, tmp_path):
+    """ComfyUI's list of models looks into every folder; an error there would take the whole pack away."""
+    (tmp_path / "config.json").write_text(config, encoding="utf-8")
+    assert not is_janus_pro(tmp_path)
+
+
+def test_a_tokenizer_that_was_saved_with_truncation_or_padding_reads_whole_prompts(tmp_path):
+    folder = write_deepseek(tmp_path / "model")
+    plain = ARModel.load(folder).protocol.prompt("a dog on a dog with a dog", SIZE)
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    content["truncation"] = {"direction": "Right", "max_length": 6, "strategy": "LongestFirst", "stride": 0}
+    content["padding"] = {
+        "strategy": {"Fixed": 64},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 262,
+        "pad_type_id": 0,
+        "pad_token": "<｜▁pad▁｜>",
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    assert ARModel.load(folder).protocol.prompt("a dog on a dog with a dog", SIZE) == plain
+
+
+def test_control_tokens_are_known_where_the_file_does_not_mark_them(tmp_path):
+    folder = write_deepseek(tmp_path / "model")
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    for token in content["added_tokens"]:
+        token["special"] = False
+    (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    unmarked = ARModel.load(folder)
+    for name in ("<|User|>", "<|/ref|>", "<end_of_image>"):
+        with pytest.raises(TextError, match="control token"):
+            unmarked.check_prompt(f"a dog {name}", SIZE)
+    assert unmarked.check_prompt("ș", SIZE)
 
 
 def test_an_index_names_files_beside_itself_alone(tmp_path):

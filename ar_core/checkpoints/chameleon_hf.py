@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from ..architecture import TransformerConfig
@@ -29,9 +30,9 @@ def has_image_tokenizer(files: Files) -> bool:
     return any(belongs_to_image_tokenizer(key) for key in files.tensor_names())
 
 
-def transformer_entries(files: Files, config: TransformerConfig) -> Iterator[Entry]:
+def transformer_entries(files: Files, config: TransformerConfig, dtype: torch.dtype | None) -> Iterator[Entry]:
     """Every tensor of the transformer."""
-    return lumina.transformer_entries(files, config, skipped=belongs_to_image_tokenizer)
+    return lumina.transformer_entries(files, config, dtype, skipped=belongs_to_image_tokenizer)
 
 
 def image_tokenizer_tensors(files: Files) -> dict[str, Tensor]:
@@ -47,6 +48,7 @@ TRANSFORMER = TransformerFormat(
     found_in=has_image_tokenizer,
     config=lumina.transformer_config,
     entries=transformer_entries,
+    key_of=lumina.key_of,
 )
 IMAGE_TOKENIZER_AMONG_WEIGHTS = ImageTokenizerFormat(
     name="among the weights of transformers' Chameleon",

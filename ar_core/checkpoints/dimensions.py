@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,9 @@ FIXED = {
     "hidden_act": "silu",
     "rope_scaling": None,
     "rope_type": "default",
+    "partial_rotary_factor": 1.0,
 }
+LARGEST = 1e30  # of a number that is not whole
 
 
 def decoder_dimensions(
@@ -37,11 +38,14 @@ def decoder_dimensions(
     instead.
     """
     nested = table.get("rope_parameters") or {}  # since transformers 5
-    if not isinstance(nested, dict):
+    if not isinstance(nested, dict) or any(isinstance(value, dict) for value in nested.values()):
         raise CheckpointError(
-            f"{path} has no table rope_parameters ({nested!r:.60}). Copy it again from the model's repository."
+            f"{path} has no table rope_parameters of numbers ({nested!r:.60}). Copy it again from the model's "
+            "repository."
         )
     config = {**defaults, **table, **nested}
+    if config.get("rope_scaling") == {"rope_type": "default"}:
+        config["rope_scaling"] = None
     for name, ours in FIXED.items():
         if (config.get(name) or ours) != ours:
             raise CheckpointError(
@@ -58,13 +62,16 @@ def decoder_dimensions(
         raise unusable(path, "num_key_value_heads", heads)
     for name in ("rms_norm_eps", "rope_theta"):
         number = config.get(name)
-        if number and not (isinstance(number, int | float) and 0 < number < math.inf):
+        if number is None:
+            continue
+        if isinstance(number, bool) or not (isinstance(number, int | float) and 0 < number < LARGEST):
             raise unusable(path, name, number)
-        if number:
-            values[name] = float(number)
-    width = config.get("head_dim") or values["hidden_size"] // values["num_attention_heads"]
-    if width != values["hidden_size"] // values["num_attention_heads"]:
-        raise unusable(path, "head_dim", width)
+        values[name] = float(number)
+    width, left = divmod(values["hidden_size"], values["num_attention_heads"])
+    if left or width % 2:
+        raise unusable(path, "num_attention_heads", values["num_attention_heads"])
+    if (config.get("head_dim") or width) != width:
+        raise unusable(path, "head_dim", config["head_dim"])
     return values
 
 

@@ -83,7 +83,7 @@ def open_folder(path: Path | str) -> ModelFolder:
     path = Path(path)
     if not path.is_dir():
         raise CheckpointError(
-            f"There is no model folder {path}. Give the folder that holds config.json and the .safetensors files."
+            f"There is no model folder {path}. Give the folder that holds config.json and the weight files."
         )
     config = _read_json(path / "config.json")
     return ModelFolder(path, config, _weight_files(path))
@@ -132,8 +132,10 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
             return _existing(folder, _listed(index), f"{index.name} lists it")
         if os.path.isfile(folder / whole):
             return (folder / whole,)
-    whole = WEIGHTS[0]
-    return _existing(folder, [whole], f"there is no {whole}.index.json either")
+    raise CheckpointError(
+        f"{folder / WEIGHTS[0]} is missing (and so are {WEIGHTS[1]} and an index of either, {WEIGHTS[0]}.index.json). "
+        f"Copy the model's weight files into {folder}."
+    )
 
 
 def _existing(folder: Path, names: list[str], lister: str) -> tuple[Path, ...]:
@@ -148,14 +150,14 @@ def _existing(folder: Path, names: list[str], lister: str) -> tuple[Path, ...]:
 
 def _listed(index: Path) -> list[str]:
     """The files beside an index that it names. Raises CheckpointError for one that names none, or others."""
-    weight_map = _read_json(index).get("weight_map") or {}
-    if not isinstance(weight_map, dict) or not all(map(_is_file_name, weight_map.values())):
+    weight_map = _read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map or not all(map(_is_file_name, weight_map.values())):
         raise CheckpointError(f"{index} has no weight_map from tensors to files. Copy it from the model's repository.")
     return sorted(set(weight_map.values()))
 
 
 def _is_file_name(name: object) -> bool:
-    return isinstance(name, str) and name == Path(name).name
+    return isinstance(name, str) and name == Path(name).name and name not in ("", "..")
 
 
 def _is_among_weights(folder: ModelFolder) -> bool:

@@ -33,7 +33,9 @@ LATER_FIELDS: dict[str, object] = {"head_hidden": 0, "qk_norm": True, "folded_co
 LEFT_OUT = ("qk_norm_groups",)
 
 TABLE = "embed_tokens.weight"
-NAMING = ("q_proj.weight", "down_proj.weight", TABLE, "image_head.weight", "image_head.output.weight")
+MADE_OF = "image_codes."  # how names begin of what a table's rows of codes were computed from
+HEADS = ("image_head.weight", "image_head.hidden.weight", "image_head.output.weight")
+NAMING = ("q_proj.weight", "down_proj.weight", TABLE, *HEADS)
 SAMPLES = 1024  # numbers of each tensor that are looked at
 STEPS = 4096  # per 1: a number is rounded to 1/4096
 
@@ -43,21 +45,17 @@ class Fingerprint:
 
     A digest of the dimensions, and of some numbers of every q and down projection, the table and the head, rounded to
     bfloat16 and then to steps of 1/4096: what bfloat16, float16 and float32 copies of one model share. q/k norms are
-    left out, because their shape depends on the format.
+    left out, because their shape depends on the format. Of computed rows, whose last bits differ between machines, what
+    they were computed from is looked at instead.
     """
 
     def __init__(self, config: TransformerConfig):
         self.config = named_fields(config)
-        self.stored_rows: int | None = None  # of the table; computed ones differ in their last bits between machines
-        if config.folded_codes:
-            self.stored_rows = config.head_first
         self.parts: dict[str, bytes] = {}
 
     def note(self, name: str, value: Tensor) -> None:
         """Look at the parameter `name`, before it is rounded to anything below bfloat16."""
-        if name.endswith(TABLE):
-            value = value[: self.stored_rows]
-        if name.endswith(NAMING):
+        if name.endswith(NAMING) or name.startswith(MADE_OF):
             flat = value.detach().reshape(-1)
             some = flat[:: max(1, len(flat) // SAMPLES)][:SAMPLES].to("cpu", torch.bfloat16).float()
             self.parts[name] = (some * STEPS).round().to(torch.int32).numpy().tobytes()
@@ -66,7 +64,8 @@ class Fingerprint:
         """`entries`, each noted when the next is asked for: by then its shape and numbers were found good."""
         for entry in entries:
             yield entry
-            self.note(entry.name, entry.value)
+            for name, value in entry.made_of or ((entry.name, entry.value),):
+                self.note(name, value)
 
     def text(self) -> str:
         digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
@@ -85,8 +84,14 @@ def named_fields(config: TransformerConfig) -> dict[str, object]:
 
 
 def fingerprint(transformer: Transformer) -> str:
-    """The Fingerprint of a transformer whose weights are not quantised."""
+    """The Fingerprint of a transformer whose weights are not quantised.
+
+    Where rows of its table were computed, another one than that of its files: what they were computed from is not here.
+    """
     named = Fingerprint(transformer.config)
     for name, parameter in transformer.named_parameters():
-        named.note(name, parameter)
+        value: Tensor = parameter
+        if name.endswith(TABLE) and transformer.config.folded_codes:
+            value = parameter[: transformer.config.head_first]
+        named.note(name, value)
     return named.text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..architecture import TransformerConfig
@@ -20,13 +21,15 @@ class TransformerFormat:
     """How a folder stores a transformer.
 
     `config` gives the dimensions; what config.json leaves out comes from the family, and which rows the output head has
-    from the protocol. `entries` yields every tensor under our name for it, also where a file stores it in other parts.
+    from the protocol. `entries` yields every tensor under our name for it, also where a file stores it in other parts;
+    what is computed is computed in the type that it will be held in. `key_of`: the name in the files of a parameter.
     """
 
     name: str
     found_in: Callable[[Files], bool]
     config: Callable[[Files, Family, Protocol], TransformerConfig]
-    entries: Callable[[Files, TransformerConfig], Iterator[Entry]]
+    entries: Callable[[Files, TransformerConfig, torch.dtype | None], Iterator[Entry]]
+    key_of: Callable[[str], str]
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,8 @@ def load_transformer(
     if quantized:
         quantize(model, quantized)
     named = Fingerprint(model.config)
-    entries = report_progress(form.entries(files, model.config), count, progress, cancel)
-    fill_module(model, named.noting(entries), files.path, device, dtype)
+    entries = report_progress(form.entries(files, model.config, dtype), count, progress, cancel)
+    fill_module(model, named.noting(entries), files.path, device, dtype, form.key_of)
     log.info("Read the transformer from %s (%s)", _names(files), form.name)
     return model, named.text()
 
@@ -79,7 +79,7 @@ def load_image_tokenizer(files: Files, *, device: torch.device | str | None = No
             )
     try:
         model = form.build(tensors, files)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
         raise CheckpointError(f"{path} does not hold a whole image tokenizer ({error}). Copy it again.") from error
     fill_module(model, (Entry(path, key, key, value) for key, value in tensors.items()), path, device, torch.float32)
     log.info("Read the image tokenizer from %s (%s)", path, form.name)

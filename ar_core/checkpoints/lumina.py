@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import torch
+
 from ..architecture import TransformerConfig
 from ..families.family import Family
 from ..families.protocol import Protocol
@@ -54,12 +56,15 @@ def _norm_groups(files: Files) -> int:
 
 
 def transformer_entries(
-    files: Files, config: TransformerConfig, skipped: Callable[[str], bool] = lambda key: False
+    files: Files,
+    config: TransformerConfig,
+    dtype: torch.dtype | None,
+    skipped: Callable[[str], bool] = lambda key: False,
 ) -> Iterator[Entry]:
     """Every tensor of the transformer, without the keys that are `skipped`.
 
-    Of the output head only the rows of the image codes are read. Where the embeddings are tied, the table's rows are
-    also the head's.
+    They come as they are stored, whatever `dtype` is. Of the output head only the rows of the image codes are read.
+    Where the embeddings are tied, the table's rows are also the head's.
     """
     head = HEAD
     if files.config.get("tie_word_embeddings") and HEAD not in files.tensor_names():
@@ -76,9 +81,15 @@ def transformer_entries(
             yield Entry(stored.path, stored.key, stored.key, stored.read())
 
 
+def key_of(name: str) -> str:
+    """The key of a parameter of ours."""
+    return name.replace("image_head", "lm_head")
+
+
 TRANSFORMER = TransformerFormat(
     name="Lumina-mGPT's own",
     found_in=lambda files: any(key.startswith("model.layers.") for key in files.tensor_names()),
     config=transformer_config,
     entries=transformer_entries,
+    key_of=key_of,
 )

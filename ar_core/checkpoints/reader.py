@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ class Entry(NamedTuple):
     key: str  # its name in the file
     name: str  # the parameter's name in our module
     value: Tensor
+    made_of: tuple[tuple[str, Tensor], ...] = ()  # where `value` was computed: what it was computed from, by names
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,11 @@ def stored_tensors(paths: Iterable[Path]) -> Iterator[Stored]:
 def read_pickle(path: Path, table: str | None = None) -> dict[str, Tensor]:
     """The tensors of a pickle by their names, below the name `table` where given. Only plain ones are ever unpickled.
 
-    They are mapped from the file where its format allows: nothing is read before it is used. Raises CheckpointError.
+    Those of a large file are mapped where its format allows: nothing is read before it is used. Raises CheckpointError.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        mapped = path.suffix in PICKLES and zipfile.is_zipfile(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except OSError as error:
         raise CheckpointError(
             f"{path} cannot be read ({error.strerror or error}). Check its disk and whether you may read it."
@@ -157,6 +159,8 @@ def read_pickle(path: Path, table: str | None = None) -> dict[str, Tensor]:
 def _reason(error: Exception) -> str:
     """An error of a library in one line."""
     said = str(error).splitlines() or [""]
+    if "weights_only" in said[0]:  # torch advises to unpickle everything, which nobody should
+        return f"{type(error).__name__}: it is no file of tensors, or not a whole one"
     if isinstance(error, pickle.UnpicklingError | RuntimeError) and said[0]:
         return said[0][:200]
     return f"{type(error).__name__}: {said[0][:200]}".removesuffix(": ")
@@ -181,12 +185,14 @@ def fill_module(
     source: Path,
     device: torch.device | str | None,
     dtype: torch.dtype | None,
+    key_of: Callable[[str], str] = str,
 ) -> ModuleType:
     """`model`, built on meta, with every parameter taken from `entries`; frozen and in evaluation mode.
 
     Quantised layers round their weight as it comes, so that no second copy of the model is ever in memory. Raises
     CheckpointError for an entry that the model has no place for, a wrong shape, a number that is not finite in `dtype`,
-    or a parameter without an entry; `source` is what that message calls the model's files.
+    or a parameter without an entry; `source` is what that message calls the model's files, and `key_of` gives the name
+    that a parameter has there.
     """
     missing = dict(model.named_parameters())
     quantised = any(isinstance(module, QuantizedLinear) for module in model.modules())
@@ -212,7 +218,7 @@ def fill_module(
             value = entry.value.to(device, dtype, copy=quantised)
             setattr(module, parameter_name, nn.Parameter(value, requires_grad=False))
     if missing:
-        first = next(iter(missing)).replace("image_head", "lm_head")
+        first = key_of(next(iter(missing)))
         raise CheckpointError(f"{source} lacks {first} ({len(missing)} tensors in all). Copy the model's files again.")
     return model.requires_grad_(False).eval()
 
@@ -233,6 +239,8 @@ def check_finite_weights(entry: Entry, dtype: torch.dtype | None) -> None:
         raise CheckpointError(
             f"{entry.path} holds {entry.key} as {value.dtype}; weights are floating-point numbers. Copy the file again."
         )
+    if not value.numel():
+        raise CheckpointError(f"{entry.path} holds no number in {entry.key}. Copy the file again.")
     if value.itemsize == 1:
         value = value.to(torch.float16)  # torch compares no 8-bit numbers
     extremes = torch.stack(torch.aminmax(value))  # NaN where any number is

@@ -69,6 +69,7 @@ class Family(ABC):
     name: str  # as --family and config.json write it
     title: str  # as users read it
     licence: str  # of the weights
+    architecture_name: str  # as files of what was learned call it
     recipe: Recipe
     sizes: tuple[Size, ...]  # those that it was trained to draw
     codes: int  # entries of the image tokenizer's codebook
@@ -79,11 +80,12 @@ class Family(ABC):
     architecture: Mapping[str, Any] = field(default_factory=dict)
     # Ours, for who cannot wait as long as the family's own recipe takes; None: that one is quick enough.
     artist_recipe: Recipe | None = None
-    # Whether a graph's "paper" means `recipe`, as graphs that were saved before there were others have it.
-    recipe_of_paper: bool = True
-    # The licence as files of what was learned say it, where it asks that its terms be passed on.
-    passed_on: str = ""
-    spec: str = "lumina-mgpt"  # what files of what was learned call the architecture
+    # Whether a graph's "paper" means `recipe`, as graphs that were saved before there was a choice have it.
+    own_recipe_is_papers: bool = True
+    # What files of what was learned say of the licence, where it asks that its terms be passed on.
+    licence_notice: str = ""
+    # By positions decoded at a time, the codes that a step gives where that is published: for estimates alone.
+    codes_per_step: Mapping[int, float] = field(default_factory=dict)
     # One sentence for the user where the family was recognised by its files alone, which cannot tell everything.
     question: str = ""
 
@@ -92,11 +94,19 @@ class Family(ABC):
         """Whether what `folder` contains can be a model of this family. The folder's own name says nothing."""
 
     @abstractmethod
-    def bind(self, text: TextTokenizer, folder: ModelFolder | None = None) -> Protocol:
-        """The protocol, with ids as `text` has them. Raises CheckpointError for a tokenizer that lacks one.
+    def bind(self, text: TextTokenizer, folder: ModelFolder) -> Protocol:
+        """The protocol, with ids as `text` has them; `folder` for ids that depend on config.json.
 
-        `folder`: for families whose ids depend on config.json.
+        Raises CheckpointError for a tokenizer that lacks one.
         """
+
+    def doubt(self, text: TextTokenizer, folder: ModelFolder) -> str:
+        """A sentence for the user where the files may not belong together, though nothing proves it; else ""."""
+        return ""
+
+    def estimated_codes_per_step(self, window: int) -> float:
+        """One where nothing is published."""
+        return self.codes_per_step.get(window, 1.0)
 
     def snap(self, width: int, height: int) -> Size:
         """The size nearest to the wish that this family draws: first in aspect ratio, then in area."""

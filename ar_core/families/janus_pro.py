@@ -51,17 +51,16 @@ class JanusProtocol(Protocol):
 class JanusFamily(Family):
     """A Llama with a table of codes and a head of its own, in deepseek-ai's or transformers' layout."""
 
-    wide: bool  # the 7B
+    is_7b: bool
 
     def detect(self, folder: ModelFolder) -> bool:
-        config = language_config(folder)
-        return config is not None and (config.get("hidden_size", WIDTH_7B) == WIDTH_7B) == self.wide
+        language = language_config(folder.config)
+        return language is not None and (language.get("hidden_size", WIDTH_7B) == WIDTH_7B) == self.is_7b
 
-    def bind(self, text: TextTokenizer, folder: ModelFolder | None = None) -> Protocol:
-        assert folder is not None  # codes and identifiers lie where the table of text ends
+    def bind(self, text: TextTokenizer, folder: ModelFolder) -> Protocol:
         rows = text_rows(folder)
-        self._check_tokenizer(text, folder, rows)
         named = [text.id_of(name) for name in (BEGIN, END, PAD, IMAGE_START, PLACEHOLDER, USER, ASSISTANT)]
+        self._check_tokenizer(text, folder, rows)
         return JanusProtocol(
             text=text,
             instruction=f"{USER}: {{prompt}}\n\n{ASSISTANT}:",
@@ -81,14 +80,21 @@ class JanusFamily(Family):
             pad=text.id_of(PAD),
         )
 
+    def doubt(self, text: TextTokenizer, folder: ModelFolder) -> str:
+        if not self.is_7b or not self._is_tokenizer_of_1b(text, text_rows(folder)):
+            return ""
+        return (
+            f"{text.source} has the ids of Janus-Pro 1B's tokenizer, which are reported to differ from the 7B's. If "
+            "pictures do not follow prompts, put the 7B's own tokenizer.json there."
+        )
+
     def _check_tokenizer(self, text: TextTokenizer, folder: ModelFolder, rows: int) -> None:
         """Raise CheckpointError for the tokenizer of another model, whose pad or start is an ordinary row here."""
-        belongs_to_1b = text.id_of(PLACEHOLDER) == PLACEHOLDER_1B
-        if rows == VOCABULARY and belongs_to_1b == self.wide:
+        if rows == VOCABULARY and not self.is_7b and not self._is_tokenizer_of_1b(text, rows):
             raise CheckpointError(
                 f"{text.source} is not the tokenizer of {self.title}, which {folder.config_path} describes: "
-                f"{PLACEHOLDER} has the id {text.id_of(PLACEHOLDER)}. The 1B's and the 7B's tokenizers differ; put the "
-                "model's own tokenizer.json there."
+                f"{PLACEHOLDER} has the id {text.id_of(PLACEHOLDER)}, expected {PLACEHOLDER_1B}. Put the model's own "
+                "tokenizer.json there; Janus-1.3B, the model before, cannot be loaded."
             )
         if text.largest_id() >= rows - self.identifiers:
             raise CheckpointError(
@@ -96,27 +102,40 @@ class JanusFamily(Family):
                 f"the last {self.identifiers} must be free. Put the model's own tokenizer file there."
             )
 
+    def _is_tokenizer_of_1b(self, text: TextTokenizer, rows: int) -> bool:
+        """Small models for tests have ids of their own."""
+        return rows == VOCABULARY and text.id_of(PLACEHOLDER) == PLACEHOLDER_1B
 
-def language_config(folder: ModelFolder) -> Mapping[str, Any] | None:
-    """The table of the language model in config.json, None where it is no Janus-Pro. Raises CheckpointError."""
-    kind = folder.config.get("model_type")
+
+def language_config(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The table of the language model in a model's config.json, None where it is no Janus-Pro.
+
+    Raises CheckpointError.
+    """
+    kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in LANGUAGE_TABLES:
         return None
-    return folder.table(LANGUAGE_TABLES[kind])
+    found = config.get(LANGUAGE_TABLES[kind]) or {}
+    if not isinstance(found, dict):
+        raise CheckpointError(
+            f"config.json has no table {LANGUAGE_TABLES[kind]} ({found!r:.60}). Copy it again from the model's "
+            "repository."
+        )
+    return found
 
 
 def is_janus_pro(path: Path) -> bool:
     """Whether the folder's config.json describes one, whatever else is there."""
     try:
         config = read_json(path / "config.json")
-    except (UnreadableFile, OSError):
+        return isinstance(config, dict) and language_config(config) is not None
+    except (UnreadableFile, CheckpointError, OSError):
         return False
-    return isinstance(config, dict) and config.get("model_type") in LANGUAGE_TABLES
 
 
 def text_rows(folder: ModelFolder) -> int:
     """Rows of the table of text. Raises CheckpointError."""
-    rows = (language_config(folder) or {}).get("vocab_size")
+    rows = (language_config(folder.config) or {}).get("vocab_size")
     if type(rows) is not int or not 0 < rows <= 2**22:
         raise CheckpointError(
             f"{folder.config_path} has no usable number vocab_size of the language model ({rows!r:.60}). Copy it again "
@@ -147,16 +166,16 @@ JANUS_PRO_1B = JanusFamily(
     name="janus-pro-1b",
     title="Janus-Pro 1B, 384 px",
     licence="DeepSeek Licence Agreement 1.0 (commercial use allowed, with use restrictions)",
-    passed_on="DeepSeek Licence Agreement 1.0: whoever passes this file on passes on its use restrictions (Attachment "
-    "A) and a copy of the licence, and says what was changed.",
-    spec="janus-pro",
+    licence_notice="DeepSeek Licence Agreement 1.0: whoever passes this file on passes on its use restrictions "
+    "(Attachment A) and a copy of the licence, and says what was changed.",
+    architecture_name="janus-pro",
     recipe=RECIPE,
-    recipe_of_paper=False,
+    own_recipe_is_papers=False,
     sizes=((384, 384),),
     codes=16384,
     factor=16,
     identifiers=256,
     sources=SOURCES,
-    wide=False,
+    is_7b=False,
 )
-JANUS_PRO_7B = replace(JANUS_PRO_1B, name="janus-pro-7b", title="Janus-Pro 7B, 384 px", wide=True)
+JANUS_PRO_7B = replace(JANUS_PRO_1B, name="janus-pro-7b", title="Janus-Pro 7B, 384 px", is_7b=True)

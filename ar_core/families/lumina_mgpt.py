@@ -46,6 +46,7 @@ class TokenNames:
 class LuminaFamily(Family):
     """A family whose pictures have a header with their size, and an end to every row of codes."""
 
+    architecture_name: str = "lumina-mgpt"
     instruction: str
     tokens: TokenNames
 
@@ -149,6 +150,9 @@ ARTIST_RECIPE = replace(
     training_size=(512, 512),
 )
 
+# Published for 768 px: 2.2 for a window of 16, 4.2 for 64 (coupled); between them interpolated.
+CODES_PER_STEP = {1: 1.0, 4: 1.4, 8: 1.8, 16: 2.2, 32: 3.2, 64: 4.2}
+
 LUMINA_768 = LuminaFamily(
     name="lumina-mgpt-768",
     title="Lumina-mGPT 7B, 768 px",
@@ -159,6 +163,7 @@ LUMINA_768 = LuminaFamily(
     codes=8192,
     factor=16,
     identifiers=128,
+    codes_per_step=CODES_PER_STEP,
     sources=SOURCES,
     instruction="Generate an image of {width}x{height} according to the following prompt:\n{prompt}",
     tokens=TokenNames(

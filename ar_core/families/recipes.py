@@ -37,7 +37,7 @@ def for_artists(family: Family) -> Family:
 
 def of_paper(family: Family) -> Family:
     """`family` with what a graph calls the paper's recipe."""
-    if family.recipe_of_paper:
+    if family.own_recipe_is_papers:
         return family
     return with_recipe(family, PAPER)
 

@@ -53,6 +53,11 @@ def choose_family(folder: ModelFolder, name: str | None = None) -> Choice:
             f"{folder.config_path} names the family {quoted(named)}, which this version does not know. "
             f"It knows: {', '.join(FAMILIES)}."
         )
+    if named is not None and not FAMILIES[named].detect(folder):
+        raise CheckpointError(
+            f"{folder.config_path} names the family {quoted(named)}, but describes {_described(folder)} of another "
+            'size or kind. Remove the line "family" from it.'
+        )
     if named is not None:
         return Choice(FAMILIES[named], "named in config.json")
     for family in FAMILIES.values():

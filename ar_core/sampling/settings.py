@@ -20,11 +20,6 @@ LARGEST_TEMPERATURE = 100
 SMALL = 512  # channels; in models up to here a step on a CPU is mostly overhead, which a window shares
 
 
-# Codes per step that a window gives on Lumina-mGPT at 768 px: 2.2 published for 16, 4.2 for 64 (coupled), between them
-# interpolated. For estimates and simulations alone.
-CODES_PER_STEP = {1: 1.0, 4: 1.4, 8: 1.8, 16: 2.2, 32: 3.2, 64: 4.2}
-
-
 class Best(NamedTuple):
     """The fastest window by the number of images in a batch."""
 

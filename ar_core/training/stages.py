@@ -391,8 +391,8 @@ class Stage:
             adapter,
             self.model.fingerprint,
             recipe,
-            spec=self.model.family.spec,
-            licence=self.model.family.passed_on,
+            architecture_name=self.model.family.architecture_name,
+            licence_notice=self.model.family.licence_notice,
         )
 
     def _stage_one(self) -> dict[str, object]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ar_core.families.lumina_mgpt import CODES_PER_STEP
 from ar_core.model import PRECISIONS
 from ar_core.quantization import QuantizationError
 from ar_core.sampling import SamplingSettings
 from ar_core.sampling.engine import Engine
-from ar_core.sampling.settings import CODES_PER_STEP
 from ar_core.sampling.steps import StepOptions
 from ar_core.transformer import Transformer
 

@@ -62,7 +62,7 @@ SEVEN_B = JanusDimensions(4096, 30, 32, 11008, shards=2)
 
 def dimensions_of(family: JanusFamily) -> JanusDimensions:
     """Those of the published model."""
-    return SEVEN_B if family.wide else ONE_B
+    return SEVEN_B if family.is_7b else ONE_B
 
 
 def transformer_config(size: JanusDimensions) -> TransformerConfig:
@@ -164,7 +164,7 @@ def checkpoint_config(layout: Layout, size: JanusDimensions) -> dict[str, object
 def janus_tokenizer_text(family: JanusFamily) -> str:
     """tokenizer.json of a byte-level tokenizer with that model's control tokens and hardly any text."""
     names = dict(NAMED_1B)
-    if family.wide:
+    if family.is_7b:
         names = {token + SHIFT_7B * (token >= FIRST_SHIFTED): name for token, name in NAMED_1B.items()}
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = [("Ġ", "d"), ("o", "g"), ("Ġd", "og"), ("Ġ", "a")]

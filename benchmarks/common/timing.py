@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ar_core.control import Cancelled
+from ar_core.families.lumina_mgpt import CODES_PER_STEP
 from ar_core.sampling import SamplingSettings, jacobi, sequential
 from ar_core.sampling.engine import Engine
-from ar_core.sampling.settings import CODES_PER_STEP
 
 from .machine import finish, seconds_when_finished
 from .upstream import Model, Naive

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 import folder_paths
 
-from ...ar_core.families.janus_pro import is_janus_pro
 from ...ar_core.files import UnwritableFile, ensure_folder
 from ...ar_core.listing import files_below, named_inside
 from ...ar_core.quoting import quoted
@@ -99,18 +98,26 @@ def model_path(entry: str, kind: str = MODELS) -> Path:
     return path_inside(entry, kind)
 
 
-def janus_entries() -> list[str]:
-    """What could be a Janus-Pro: everything in its own folders, and what is one among the other models."""
-    others = [f"{MODELS}/{entry}" for entry in model_entries() if is_janus_pro(model_path(entry))]
-    return [*model_entries(JANUS), *others]
+def entries_of_family(kind: str, recognises: Callable[[Path], bool]) -> list[str]:
+    """What could be a model of a family: all in its own folders of `kind`, and what it recognises among the others."""
+    others = [entry for entry in model_entries() if any(map(recognises, _folders_of(entry)))]
+    return [*model_entries(kind), *(f"{MODELS}/{entry}" for entry in others)]
 
 
-def janus_path(entry: str) -> Path:
-    """The folder behind an entry of `janus_entries`. Raises ValueError for anything else."""
-    kind, _, other = entry.partition("/")
-    if kind == MODELS and entry not in model_entries(JANUS):
+def path_of_family(entry: str, kind: str) -> Path:
+    """The folder behind an entry of `entries_of_family`. Raises ValueError for anything else."""
+    outer, _, other = entry.partition("/")
+    if outer == MODELS and entry not in model_entries(kind):
         return model_path(other)
-    return model_path(entry, JANUS)
+    return model_path(entry, kind)
+
+
+def _folders_of(entry: str) -> list[Path]:
+    """The folder behind an entry, none where it has just gone."""
+    try:
+        return [model_path(entry)]
+    except ValueError:
+        return []
 
 
 def path_inside(name: str, kind: str) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import comfy.ops
@@ -33,19 +34,18 @@ class Layers(comfy.ops.disable_weight_init):
             may come before backward reads it: wrong gradients without an error.
             """
             if is_cast(self) and torch.is_grad_enabled():
-                product = FrozenProduct.apply(x, self)
-                if self.bias is not None:
-                    product = product + self.bias.to(product)
-                return product
+                return FrozenProduct.apply(x, self)
             return super().forward(x)
 
-        def fetched_weight(self, device: torch.device, dtype: torch.dtype | None = None) -> AbstractContextManager:
+        @contextmanager
+        def fetched_weight(self, device: torch.device, dtype: torch.dtype | None = None) -> Iterator[Tensor]:
             """The weight on `device` while this lasts; in its own type, or another."""
-            return fetched(self, device, dtype or self.weight.dtype)
+            with fetched(self, device, dtype or self.weight.dtype) as (weight, _):
+                yield weight
 
         def multiply(self, x: Tensor) -> Tensor:
-            with self.fetched_weight(x.device, x.dtype) as weight:
-                return F.linear(x, weight)
+            with fetched(self, x.device, x.dtype) as (weight, bias):
+                return F.linear(x, weight, bias)
 
         def multiply_back(self, gradient: Tensor) -> Tensor:
             with self.fetched_weight(gradient.device, gradient.dtype) as weight:

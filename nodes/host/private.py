@@ -86,19 +86,20 @@ def dynamic_patcher() -> type[ModelPatcher] | None:
 
 
 @contextmanager
-def fetched(layer: torch.nn.Linear, device: torch.device, dtype: torch.dtype) -> Iterator[Tensor]:
-    """The layer's weight on `device` in `dtype`, while this lasts.
+def fetched(layer: torch.nn.Linear, device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """The layer's weight and bias on `device` in `dtype`, while this lasts.
 
     Where DynamicVRAM holds it, by ComfyUI's own way, patches included. Elsewhere by a copy of its own: ComfyUI's buffer
     is shared by all layers.
     """
     if not hasattr(layer, "_v"):
-        yield layer.weight.to(device, dtype)
+        bias = None if layer.bias is None else layer.bias.to(device, dtype)
+        yield layer.weight.to(device, dtype), bias
         return
     weight, bias, stream = comfy.ops.cast_bias_weight(
         layer, device=device, dtype=dtype, bias_dtype=dtype, offloadable=True
     )
     try:
-        yield weight
+        yield weight, bias
     finally:
         comfy.ops.uncast_bias_weight(layer, weight, bias, stream)

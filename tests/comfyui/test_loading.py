@@ -58,7 +58,7 @@ def test_a_janus_pro_is_listed_wherever_it_lies_and_draws(place, base, pack):
     folders = pack("nodes.host.folders")
     write_janus(base / "models" / place)
     entry = place if place.startswith(folders.MODELS) else place.partition("/")[2]
-    assert entry in folders.janus_entries()
+    assert entry in folders.entries_of_family(folders.JANUS, pack("ar_core.families.janus_pro").is_janus_pro)
     with torch.inference_mode():
         loaded = pack("nodes.load_janus_pro").LoadJanusPro.execute(entry, "fp32")
         ar = loaded.args[0]
