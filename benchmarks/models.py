@@ -167,9 +167,9 @@ def long_table() -> list[str]:
     for title, use in (("one picture", memory.PICTURE), ("both stages, LoRA", "stage 2, LoRA")):
         for precision, scheme in PRECISIONS.items():
             cells = [memory_text(shown.counted, use, scheme) for shown in SHOWN]
+            if use == memory.PICTURE and scheme is None:
+                cells = [cell if shown.counted else miniature_text() for cell, shown in zip(cells, SHOWN, strict=True)]
             rows.append([f"memory, {title}, {precision}", *cells])
-    own = next(row for row in rows if row[0].startswith("memory"))
-    own[-1] = miniature_text()
     for card in AT_HOME:
         rows.append(
             [f"{card.name}: a picture; both stages", *(times_text(shown.counted, card.name) for shown in SHOWN)]

@@ -48,7 +48,7 @@ class FineTuneTransformer(io.ComfyNode):
                     options=list(METHODS),
                     default="LoRA",
                     tooltip="LoRA: a small file and little memory. full q/k/v: the whole matrices, 16 bytes of memory "
-                    "per trained weight (26 GB for the 7B).",
+                    "per trained weight (26 GB for Lumina-mGPT 7B).",
                 ),
                 advanced(
                     io.Int.Input,

@@ -328,10 +328,10 @@ class Batches:
             values["window"],
         )
         lines = [f"{count_of(pictures, 'picture')} of {values['size']} in {duration(self.seconds)}"]
-        if not has_shape(first.settings.size, self.wanted[0].shape):
-            lines.append(
-                f"This model does not draw {self.wanted[0].shape}: {values['size']} is the nearest that it does"
-            )
+        for wish in {wish.shape: wish for wish in self.wanted}.values():
+            if not has_shape(wish.settings.size, wish.shape):
+                width, height = wish.settings.size
+                lines.append(f"This model does not draw {wish.shape}: {width}x{height} is the nearest that it does")
         prompts = [wish.prompt for wish in self.wanted]
         lines += hints(prompts, self.ar.model.identifiers)
         unknown = sorted({word for prompt in prompts for word in self.ar.model.text.unknown_words(prompt)})

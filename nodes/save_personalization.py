@@ -60,6 +60,8 @@ class SavePersonalization(io.ComfyNode):
         text = f"{path} already holds this subject; nothing was written."
         if written:
             text = f"{path} ({size_text(path.stat().st_size)}). Press R to list it in Load Personalization."
+        if personalization.licence_notice:
+            text = f"{text}\n{personalization.licence_notice}"
         show_text(text)
         return io.NodeOutput(text, ui=ui.PreviewText(text))
 

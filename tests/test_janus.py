@@ -322,13 +322,16 @@ def test_merged_into_the_weights_is_beside_them(model, tmp_path, method):
     torch.testing.assert_close(beside, merged, atol=1e-4, rtol=1e-4)
 
 
-def test_a_learned_file_carries_the_licences_duty_and_the_bases_name(learned, tmp_path):
+def test_a_learned_file_carries_the_licences_duty_and_the_bases_name(learned, tmp_path, capsys):
     path = learned.save(tmp_path / "dog")
     metadata = json.loads(path.read_bytes()[8 : 8 + int.from_bytes(path.read_bytes()[:8], "little")])["__metadata__"]
     assert "use restrictions" in metadata["modelspec.license"]
     assert metadata["modelspec.architecture"] == "janus-pro/personalization"
     loaded = Personalization.load(path)
     assert loaded.licence_notice == learned.licence_notice and loaded.is_in(path)
+    assert cli.main(["info", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "base: janus-pro" in said and "use restrictions" in said
 
 
 # ---------------------------------------------------------------- bad input

@@ -156,7 +156,7 @@ def write_deepseek(folder: Path, *, shards: int = 1, pickled: bool = True) -> Pa
 
 
 @functools.cache
-def tokenizer_text(first_added: int | None = None) -> str:
+def tokenizer_text() -> str:
     """A byte-level tokenizer with Janus-Pro's control tokens at high ids, and hardly any text."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = [("Ġ", "d"), ("o", "g"), ("Ġd", "og"), ("Ġ", "a")]

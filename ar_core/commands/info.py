@@ -95,7 +95,9 @@ def describe_personalization(personalization: Personalization) -> None:
         change = f"{adapter.method} change of {parameters} parameters"
     name = f"{personalization.identifier} {personalization.class_name}"
     print(f"{name}: {len(personalization.vectors)} vector(s) + {change}")
-    print(f"base fingerprint: {personalization.base_fingerprint}")
+    print(f"base: {personalization.architecture_name}, fingerprint {personalization.base_fingerprint}")
+    if personalization.licence_notice:
+        print(f"licence: {personalization.licence_notice}")
     print_option_values("recipe", personalization.recipe)
 
 

@@ -23,7 +23,7 @@ from ..devices import (
 from ..families.family import Family
 from ..families.miniature import MINIATURE
 from ..families.protocol import Size
-from ..families.recipes import AUTO, RECIPES, with_recipe
+from ..families.recipes import AUTO, PAPER, RECIPES, with_recipe
 from ..families.registry import FAMILIES
 from ..memory import NotEnough
 from ..model import PRECISIONS, ARModel
@@ -120,7 +120,9 @@ def load_model_from_options(options: argparse.Namespace) -> ARModel:
         print(f"note: {note}")
     recipe = options.recipe or AUTO
     if recipe != AUTO and model.family.name == MINIATURE.name:
-        print(f"note: the recipe {recipe} is made for the 7B; the miniature's own is {AUTO}.")
+        print(f"note: the recipe {recipe} is made for Lumina-mGPT 7B; the miniature's own is {AUTO}.")
+    if recipe == PAPER and not model.family.own_recipe_is_papers:
+        print(f"note: the paper's recipe was made for Lumina-mGPT; {model.family.title} has its own, {AUTO}.")
     return replace(model, family=with_recipe(model.family, recipe))
 
 

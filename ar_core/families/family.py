@@ -21,7 +21,7 @@ class Recipe:
     embedding_steps: int
     embedding_learning_rate: float
     vectors: int
-    initialisation: str  # "class": the class word's embedding; "random": normal at the table's median norm
+    initialisation: str  # "class": the class word's embedding; "random": normal at words' median norm
     per_image_token: bool
     # Stage 2: the transformer's layers
     lora_steps: int

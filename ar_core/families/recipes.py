@@ -12,9 +12,9 @@ AUTO = "auto"
 PAPER = "paper"
 ARTIST = "artist"
 RECIPES = {
-    AUTO: "the model family's own, which for the 7B is the paper's",
+    AUTO: "the model family's own: Lumina-mGPT's is the paper's, Janus-Pro's and the miniature's are ours",
     PAPER: "the values of arXiv 2504.13162 where they are known, assumptions elsewhere (`info --recipe paper`)",
-    ARTIST: "ours, for the 7B: a thirtieth of the paper's pairs in stage 1 and half of them in stage 2, at 512 px",
+    ARTIST: "ours: a thirtieth of the paper's pairs in stage 1 and half of them in stage 2, Lumina-mGPT at 512 px",
 }
 VALUES = {PAPER: PAPER_RECIPE, ARTIST: ARTIST_RECIPE}
 

@@ -37,7 +37,7 @@ class Trainable(nn.Module):
 def initial_vectors(
     transformer: Transformer, protocol: Protocol, word: str, count: int, initialisation: str, seed: int
 ) -> Tensor:
-    """(count, hidden) float32: `word`'s mean embedding, or normal vectors at the table's median norm.
+    """(count, hidden) float32: `word`'s mean embedding, or normal vectors at the median norm of words.
 
     `initialisation`: "class" or "random". Vectors after the first get a little noise, so that they can part.
     """

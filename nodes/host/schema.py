@@ -8,7 +8,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-ALIASES = ("autoregressive", "personalize", "lumina mgpt")  # by which every node of the pack is found
+ALIASES = ("autoregressive", "personalize", "lumina mgpt", "janus")  # by which every node of the pack is found
 
 
 def node_schema(*, search_aliases: tuple[str, ...] = (), **fields: Any) -> io.Schema:

@@ -54,7 +54,9 @@ def test_a_checkpoint_that_is_wrong_is_named_in_both(management, base, pack):
 
 
 @pytest.mark.parametrize("place", ["Janus-Pro/any name", "lumina_mgpt/among others"])
-def test_a_janus_pro_is_listed_wherever_it_lies_and_draws(place, base, pack):
+def test_a_janus_pro_is_listed_wherever_it_lies_and_draws(place, base, pack, monkeypatch):
+    said = []
+    monkeypatch.setattr(pack("nodes.sampler"), "show_text", said.append)
     folders = pack("nodes.host.folders")
     write_janus(base / "models" / place)
     entry = place if place.startswith(folders.MODELS) else place.partition("/")[2]
@@ -64,14 +66,25 @@ def test_a_janus_pro_is_listed_wherever_it_lies_and_draws(place, base, pack):
         ar = loaded.args[0]
         images = (
             pack("nodes.sampler")
-            .Sampler.execute([ar], ["a dog"], ["16:9"], [0.0], [0], [1.0], [1], [1], ["auto"])
+            .Sampler.execute([ar], ["a dog"], ["1:1", "16:9"], [0.0], [0], [1.0], [1], [1], ["auto"])
             .args[0]
         )
     assert "commercial use allowed" in loaded.args[1]
-    assert images[0].shape == (1, 384, 384, 3) and torch.isfinite(images[0]).all()
+    assert [image.shape for image in images] == [(1, 384, 384, 3)] * 2
+    assert "This model does not draw 16:9: 384x384 is the nearest that it does" in said[-1]
 
 
 def test_without_a_janus_pro_the_loader_says_where_one_goes(pack):
     node = pack("nodes.load_janus_pro")
     with pytest.raises(ValueError, match=r"no Janus-Pro in .*Janus-Pro yet.*press R"):
         node.LoadJanusPro.execute(node.NOTHING, "auto")
+
+
+def test_a_folder_with_an_odd_config_takes_no_node_away(base, pack):
+    """Every node of the pack would be gone where one cannot say what its inputs are."""
+    folder = base / "models" / "lumina_mgpt" / "odd"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": []}', encoding="utf-8")
+    options = pack("nodes.load_janus_pro").LoadJanusPro.GET_SCHEMA().inputs[0].options
+    assert "lumina_mgpt/odd" not in options
+    assert "odd" in pack("nodes.load_model").LoadModel.GET_SCHEMA().inputs[0].options
