@@ -68,10 +68,10 @@ RECIPE = io.Combo.Input(
     default="artist (ours)",
     optional=True,
     tooltip="Where values that are 0 come from. artist (ours): a thirtieth of the paper's training pairs in stage 1 "
-    "and half of them in stage 2. Lumina-mGPT learns from 512 px with it, in about 20 minutes for each stage on a 12 GB "
-    "RTX 3060; Janus-Pro from 384 px, in minutes. paper: the values of arXiv 2504.13162 where they are known; stage 1 of "
-    "Lumina-mGPT takes about 21 hours there, at 768 px. All times by arithmetic. The miniature has one recipe in nodes, "
-    "its own.",
+    "and half of them in stage 2. Lumina-mGPT learns from 512 px with it, about 20 minutes for each stage on a 12 GB "
+    "RTX 3060; Janus-Pro from 384 px, in minutes. paper: the values of arXiv 2504.13162 where they are known; stage 1 "
+    "of Lumina-mGPT takes about 21 hours there, at 768 px. All times by arithmetic. The miniature has one recipe in "
+    "nodes, its own.",
 )
 
 
