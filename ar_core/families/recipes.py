@@ -43,18 +43,19 @@ def of_paper(family: Family) -> Family:
 
 
 def fitted(recipe: Recipe, family: Family) -> Recipe:
-    """`recipe` with the sizes that `family` draws, and drawn as this family is: guidance belongs to a model.
+    """`recipe` with the sizes that `family` draws; pictures to learn from are never larger than those.
 
-    Pictures to learn from are never larger than those.
+    Guidance belongs to a model, so a family that has other ways than Lumina-mGPT's keeps them. Not the miniature, which
+    takes a recipe in full as it always has: benchmarks that users have begun are found by it.
     """
     size = family.snap(*recipe.size)
     training_size = recipe.training_size
     if training_size is not None and area(training_size) >= area(size):
         training_size = None
-    own = family.recipe
-    return replace(
-        recipe, size=size, training_size=training_size, cfg=own.cfg, top_k=own.top_k, temperature=own.temperature
-    )
+    if not family.own_recipe_is_papers:
+        own = family.recipe
+        recipe = replace(recipe, cfg=own.cfg, top_k=own.top_k, temperature=own.temperature)
+    return replace(recipe, size=size, training_size=training_size)
 
 
 def area(size: tuple[int, int]) -> int:
