@@ -485,7 +485,7 @@ BAD = {
     ),
     "a pointer of git": (
         lambda f: (f / "pytorch_model.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
-        r"pytorch_model.bin is damaged or holds more than tensors",
+        r"pytorch_model.bin is a pointer of Git LFS",
     ),
     "more than tensors": (lambda f: torch.save({"a": Evil()}, f / "pytorch_model.bin"), r"damaged or holds more than"),
     "no table": (lambda f: torch.save([1], f / "pytorch_model.bin"), r"holds no tensors"),
@@ -591,6 +591,13 @@ def test_what_reads_pictures_and_writes_text_is_not_needed(folder, model, tmp_pa
     save_file(kept, other / "model.safetensors")
     assert ARModel.load(other).fingerprint == model.fingerprint
     assert config().tie_word_embeddings is False
+
+
+def test_a_recipe_of_another_family_is_shown_as_this_one_takes_it(folder, capsys):
+    assert cli.main(["info", "--model", str(folder), "--recipe", "paper"]) == 0
+    said = capsys.readouterr().out
+    assert "recipe of Janus-Pro 1B" in said and "(384, 384)" in said and "(768, 768)" not in said
+    assert "the paper's recipe was made for Lumina-mGPT" in said
 
 
 def test_the_command_line_says_that_another_size_is_drawn(folder, tmp_path, capsys):

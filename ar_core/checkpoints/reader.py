@@ -21,6 +21,7 @@ from ..quantization import QuantizedLinear
 from .errors import CheckpointError
 
 PICKLES = (".bin",)  # suffixes of weight files that are pickles
+GIT_POINTER = b"version https://git-lfs"  # what a clone without Git LFS leaves in place of a large file
 ModuleType = TypeVar("ModuleType", bound=nn.Module)
 
 
@@ -96,6 +97,8 @@ def _named(path: Path) -> Iterator[None]:
         with torch.device("cpu"):  # the library itself would take the process's default
             yield
     except (SafetensorError, OSError) as error:
+        if _begins(path, GIT_POINTER):
+            raise pointer_of_git(path) from error
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path} is damaged or incomplete ({reason}). Copy it again.") from error
 
@@ -136,6 +139,8 @@ def read_pickle(path: Path, table: str | None = None) -> dict[str, Tensor]:
     except Exception as error:  # damage sends the unpickler anywhere: errors of letters, keys, places and types
         if isinstance(error, MemoryError) or is_out_of_memory(error):
             raise  # which says nothing of the file
+        if _begins(path, GIT_POINTER):
+            raise pointer_of_git(path) from error
         raise CheckpointError(
             f"{path} is damaged or holds more than tensors ({_reason(error)}). Copy {path.name} again."
         ) from error
@@ -154,6 +159,22 @@ def read_pickle(path: Path, table: str | None = None) -> dict[str, Tensor]:
                 f"Copy {path.name} again."
             )
     return tensors
+
+
+def pointer_of_git(path: Path) -> CheckpointError:
+    """What to raise for a file that is none."""
+    return CheckpointError(
+        f"{path} is a pointer of Git LFS and not the file itself. Download {path.name} from the model's page."
+    )
+
+
+def _begins(path: Path, content: bytes) -> bool:
+    """Whether the file begins so."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(content)) == content
+    except OSError:
+        return False
 
 
 def _reason(error: Exception) -> str:

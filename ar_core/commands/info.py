@@ -10,7 +10,8 @@ from pathlib import Path
 from ..devices import describe_support
 from ..families.family import Recipe
 from ..families.lumina_mgpt import ARTIST_RECIPE, PAPER_RECIPE, PAPER_SOURCES
-from ..families.recipes import ARTIST, PAPER, RECIPES
+from ..families.miniature import MINIATURE
+from ..families.recipes import ARTIST, AUTO, PAPER, RECIPES
 from ..memory import (
     drawing_bytes,
     learning_bytes,
@@ -47,17 +48,21 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.file is not None and options.recipe:
         raise ValueError("Give either a personalization file or --recipe: the recipe of a file is in what it says.")
+    if options.file is not None:
+        describe_personalization(Personalization.load(options.file))
+        return
+    if options.model != MINIATURE.name or options.recipe in (None, AUTO):
+        model = load_model_from_options(options)
+        describe_model(model)
+        if options.recipe is None:
+            return
+        if options.recipe == AUTO or not model.family.own_recipe_is_papers:
+            print_recipe(model.family.title, model.family.recipe, {})
+            return
     if options.recipe == PAPER:
         print_paper_recipe()
     elif options.recipe == ARTIST:
         print_artist_recipe()
-    elif options.file is not None:
-        describe_personalization(Personalization.load(options.file))
-    else:
-        model = load_model_from_options(options)
-        describe_model(model)
-        if options.recipe:
-            print_recipe(model.family.title, model.family.recipe, {})
 
 
 def print_paper_recipe() -> None:
