@@ -34,7 +34,7 @@ SILENT = {"log": lambda message: None}
 @pytest.mark.parametrize(
     "judge, lesson, side",
     [
-        (judges.AttributeJudge, lessons.attribute_lesson, 64),
+        (judges.AttributeJudge, lessons.attribute_lesson, 96),
         (judges.IdentityJudge, lessons.identity_lesson, 64),
         (judges.PairJudge, lessons.pair_lesson, 96),
     ],

@@ -16,7 +16,7 @@ from .judges import AttributeJudge, IdentityJudge, PairJudge
 
 LEARNING_RATE = 2e-3
 WARM_UP = 50  # steps
-FOLDER = "judges_2"  # another number when judges or lessons change: a judge never goes on from other lessons
+FOLDER = "judges_3"  # another number when judges or lessons change: a judge never goes on from other lessons
 
 Judge = AttributeJudge | IdentityJudge | PairJudge
 

@@ -15,14 +15,14 @@ from torch.nn import functional as F
 from ..making.facts import ATTRIBUTES, SIDE_ATTRIBUTES, SIDES
 from ..making.lessons import UNKNOWN
 from ..making.losses import pair_loss
-from ..making.softness import PAIR_SIDE, pictures_as_input
+from ..making.softness import FINE_SIDE, pictures_as_input
 
 WIDTH = 128  # features
-HALF = 54  # pixels of PAIR_SIDE that show one side: a little more than half, so that nobody is cut off
+HALF = 54  # pixels of FINE_SIDE that show one side: a little more than half, so that nobody is cut off
 
 
 class Eye(nn.Sequential):
-    """Images (B, 3, height, width) in 0..1, of about 64 pixels a side, to features (B, WIDTH)."""
+    """Images (B, 3, height, width) in 0..1, of 50 to 100 pixels a side, to features (B, WIDTH)."""
 
     def __init__(self) -> None:
         layers: list[nn.Module] = [nn.PixelUnshuffle(2)]  # a convolution over all pixels costs five times as much
@@ -54,7 +54,7 @@ def answers_of(logits: dict[str, Tensor], attributes: dict[str, tuple[str, ...]]
 
 
 class AttributeJudge(nn.Module):
-    """Logits for every attribute of a picture of one subject."""
+    """Logits for every attribute of a picture (B, 3, FINE_SIDE, FINE_SIDE) of one subject."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class AttributeJudge(nn.Module):
     @torch.no_grad()
     def answers(self, images: list[Image.Image]) -> list[dict[str, str]]:
         """What each picture shows, in the words of `scene_attributes`."""
-        return answers_of(self(pictures_as_input(images)), ATTRIBUTES)
+        return answers_of(self(pictures_as_input(images, FINE_SIDE)), ATTRIBUTES)
 
 
 class IdentityJudge(nn.Module):
@@ -108,8 +108,8 @@ class PairJudge(nn.Module):
         self.heads = heads_of(SIDE_ATTRIBUTES)
 
     def forward(self, pictures: Tensor) -> dict[str, dict[str, Tensor]]:
-        """By side and attribute; `pictures` (B, 3, PAIR_SIDE, PAIR_SIDE)."""
-        halves = torch.cat([pictures[..., :HALF], pictures[..., -HALF:]])  # (2B, 3, PAIR_SIDE, HALF), left ones first
+        """By side and attribute; `pictures` (B, 3, FINE_SIDE, FINE_SIDE)."""
+        halves = torch.cat([pictures[..., :HALF], pictures[..., -HALF:]])  # (2B, 3, FINE_SIDE, HALF), left ones first
         features = self.eye(halves).chunk(len(SIDES))
         return {
             side: {name: head(seen) for name, head in self.heads.items()}
@@ -126,6 +126,6 @@ class PairJudge(nn.Module):
     @torch.no_grad()
     def answers(self, images: list[Image.Image]) -> list[dict[str, dict[str, str]]]:
         """What stands at either side of each picture, in the words of `side_attributes`."""
-        logits = self(pictures_as_input(images, PAIR_SIDE))
+        logits = self(pictures_as_input(images, FINE_SIDE))
         by_side = [answers_of(logits[side], SIDE_ATTRIBUTES) for side in SIDES]
         return [dict(zip(SIDES, both, strict=True)) for both in zip(*by_side, strict=True)]

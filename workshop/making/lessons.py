@@ -16,13 +16,13 @@ from ..world.scenes import Scene, Subject
 from ..world.vocabulary import CLASSES, PLACES
 from .facts import ATTRIBUTES, SIDE_ATTRIBUTES, SIDES, scene_attributes, side_attributes
 from .siblings import any_subject, sibling
-from .softness import PAIR_SIDE, SIDE, blurred_like_decoded, pictures_as_input
+from .softness import FINE_SIDE, SIDE, blurred_like_decoded, pictures_as_input
 
 BATCH = 64
 KINDS_AT_ONCE = 4  # classes in one batch of identities: most of the others are then of one's own class, as when judging
 SIBLINGS = 0.3  # share of a batch's subjects that differ from another one in their marking or their skin alone
 UNNAMED = 0.4  # share of free subjects in a lesson on attributes
-MARKED = 0.15  # share of its captioned subjects that have a marking, of which their captions say nothing
+MARKED = 0.5  # share of its captioned subjects that have a marking, of which their captions say nothing
 ALONE = 0.2  # share of scenes with one subject in a lesson on pairs: whoever fills both halves stands at neither side
 UNKNOWN = -100  # the label of what has no right answer, which cross-entropy leaves out
 
@@ -45,12 +45,12 @@ def attribute_lesson(step: int, seed: int) -> tuple[Tensor, Tensor]:
     for number in range(step * BATCH, (step + 1) * BATCH):
         rng = random.Random(f"attributes {seed} {number}")
         scene = random_scene(rng, _judged_subject(rng))
-        pictures.append(blurred_like_decoded(rng, draw_scene(scene, SIDE)))
+        pictures.append(blurred_like_decoded(rng, draw_scene(scene, FINE_SIDE)))
         known = scene_attributes(scene)
         if not scene.subject.words:
             del known["colour"]
         labels.append([label(values, known.get(name)) for name, values in ATTRIBUTES.items()])
-    return pictures_as_input(pictures), torch.tensor(labels)
+    return pictures_as_input(pictures, FINE_SIDE), torch.tensor(labels)
 
 
 def _judged_subject(rng: random.Random) -> Subject:
@@ -97,12 +97,12 @@ def pair_lesson(step: int, seed: int) -> tuple[Tensor, Tensor]:
     for number in range(step * BATCH, (step + 1) * BATCH):
         rng = random.Random(f"pairs {seed} {number}")
         scene = _scene_of_sides(rng)
-        pictures.append(blurred_like_decoded(rng, draw_scene(scene, PAIR_SIDE)))
+        pictures.append(blurred_like_decoded(rng, draw_scene(scene, FINE_SIDE)))
         known = side_attributes(scene)
         labels.append(
             [[label(values, known[side].get(name)) for name, values in SIDE_ATTRIBUTES.items()] for side in SIDES]
         )
-    return pictures_as_input(pictures, PAIR_SIDE), torch.tensor(labels)
+    return pictures_as_input(pictures, FINE_SIDE), torch.tensor(labels)
 
 
 def _scene_of_sides(rng: random.Random) -> Scene:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 SIDE = 64  # pixels of a picture of one subject
-PAIR_SIDE = 96  # of two: each is then as large as one alone
+FINE_SIDE = 96  # of two, each then as large as one alone; or of one whose marking has to be seen
 CODES = 16  # of an image, along a side
 
 
