@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from .commands import demo, dreambench, forget, info, personalize, sample, score
 from .commands.console import forgiving_console
 from .commands.interruption import keyboard_interrupts
+from .commands.settings_file import with_settings
 from .control import Cancelled
 from .devices import is_out_of_memory
 from .quoting import quoted
@@ -69,7 +70,11 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     exit code 130.
     """
     with forgiving_console() as printed, keyboard_interrupts():
-        options = parser(program).parse_args(arguments)
+        try:
+            options = parse(program, sys.argv[1:] if arguments is None else arguments)
+        except ValueError as error:  # a file of settings, or its name
+            print(f"error: {sentence(error)}", file=sys.stderr)
+            return 1
         if options.verbose:
             show_log()
         code = run_command(options)
@@ -107,13 +112,29 @@ def sentence(error: Exception) -> str:
     return str(error)
 
 
-def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
+def parse(program: str, arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of the chosen command, from what was typed and the file of settings that it may name."""
+    root = parser(program)
+    command = root.commands.get(arguments[0]) if arguments else None
+    if command is not None:
+        arguments = [arguments[0], *with_settings(command, arguments[1:])]
+    return root.parse_args(arguments)
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of all commands, with those of each in `commands`."""
+
+    commands: dict[str, argparse.ArgumentParser]
+
+
+def parser(program: str = PROGRAM) -> Parser:
     """The parser of all commands; the parsed options carry the chosen command's `run`."""
-    root = argparse.ArgumentParser(
+    root = Parser(
         prog=program,
         description="Teach an auto-regressive image model (Lumina-mGPT, Janus-Pro) one subject, and draw it.",
     )
-    commands = root.add_subparsers(required=True, metavar="command")
+    commands = root.add_subparsers(required=True, metavar="command", parser_class=argparse.ArgumentParser)
+    root.commands = commands.choices
     for command in COMMANDS:
         options = commands.add_parser(command.name, help=command.help, description=command.help)
         command.add_options(options)

@@ -9,9 +9,10 @@ import torch
 from comfy_api.latest import io
 
 from ..ar_core.dreambench.encoders import MINIATURE_ENCODERS, PAPER_ENCODERS, EncoderChoice, EncoderError, Encoders
+from ..ar_core.dreambench.over_subjects import score_table
 from ..ar_core.dreambench.pictures import without_identifier
 from ..ar_core.dreambench.report import scores_as_markdown
-from ..ar_core.dreambench.scoring import score_subject, score_table
+from ..ar_core.dreambench.scoring import score_subject
 from ..ar_core.dreambench.sheet import score_sheet
 from ..ar_core.photos import stack, tensor_photos
 from .host.folders import SCORERS, model_folders, own_folder

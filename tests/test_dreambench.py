@@ -17,15 +17,17 @@ from PIL.PngImagePlugin import PngInfo
 from tiny_encoders import write_encoders
 
 from ar_core import cli
+from ar_core.commands.scoring import protocol_of
 from ar_core.dreambench import benchmark, scores
 from ar_core.dreambench.benchmark import Benchmark, OtherPlan, Plan
 from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY, BenchPrompt, DataSetError
 from ar_core.dreambench.encoders import CLIP_INPUT, DINO_INPUT, PAPER_ENCODERS, EncoderError, Encoders
+from ar_core.dreambench.over_subjects import score_table
 from ar_core.dreambench.pictures import PicturesError, find_pictures_to_score, without_identifier
 from ar_core.dreambench.report import scores_as_json, scores_as_markdown
-from ar_core.dreambench.scoring import score_subject, score_table
+from ar_core.dreambench.scoring import score_subject
 from ar_core.dreambench.sheet import score_sheet
-from ar_core.dreambench.statistics import bootstrap, number_text
+from ar_core.dreambench.statistics import mean_interval, number_text
 from ar_core.dreambench.suites import choose_suite
 from ar_core.families.miniature import MINIATURE
 from ar_core.memory import drawing_bytes
@@ -164,15 +166,8 @@ def test_prior_preservation_is_the_likeness_of_the_bare_class():
 
 
 def test_a_number_that_does_not_exist_is_a_dash():
-    assert str(bootstrap([float("nan")])) == number_text(float("nan")) == "–"
-    assert str(bootstrap([0.5, 0.5])) == "0.500 (0.500–0.500)"
-
-
-def test_intervals_resample_subjects():
-    assert bootstrap([2.0, 2.0, float("nan")]) == (2.0, 2.0, 2.0)
-    mean, low, high = bootstrap([0.0, 1.0] * 50)
-    assert mean == 0.5 and 0.39 < low < 0.42 and 0.58 < high < 0.61  # 0.5 +- 1.96 * 0.05
-    assert all(math.isnan(v) for v in bootstrap([]))
+    assert str(mean_interval([float("nan")])) == number_text(float("nan")) == "–"
+    assert str(mean_interval([0.5, 0.5])) == "0.500 (–)"  # of two subjects there is no interval
 
 
 # ---------------------------------------------------------------- encoders
@@ -355,7 +350,7 @@ def test_a_subjects_scores_and_their_report(encoders):
         and "raw cosines" in text.lower()
         and "dino@" in text
     )
-    whole = scores_as_json([scored], rows, encoders.names)
+    whole = scores_as_json([scored], rows, protocol_of(encoders, [scored]))
     assert whole["subjects"]["cup"]["pictures"][0]["prompt"] == "a cup at home" and whole["scale"] == "raw cosine"
     drawn = score_sheet(scored, photos, lambda picture: images[int(picture.file)])
     assert drawn.width > 600 and len(drawn.getcolors(1 << 24)) > 50
@@ -437,7 +432,7 @@ def test_the_benchmark_shares_stage_one_scores_and_goes_on(data, folders, tmp_pa
     assert cli.main(bench(data, out, "--dry-run")) == 0
     said = capsys.readouterr().out
     assert (
-        "= 4 units (one training each, or none for the base), 8 pictures; 0 units are finished" in said
+        ": 4 units (one training each, or none for the base), 8 pictures; 0 units are finished" in said
         and "disk: about" in said
         and not out.exists()
     )
@@ -618,19 +613,6 @@ def test_the_dry_run_says_how_many_pictures_fit_at_a_time(data, tmp_path, capsys
         monkeypatch.setattr(f"ar_core.{module}.room", lambda device: free)
     assert cli.main(bench(data, tmp_path / "out", "--dry-run", "--strategies", "base")) == 0
     assert "and drawing 2 pictures at a time" in capsys.readouterr().out
-
-
-def test_differences_are_paired_by_subject(encoders):
-    from ar_core.dreambench.scoring import ScoredPicture, SubjectScores, paired_difference
-
-    def subject(name, *values):
-        pictures = tuple(ScoredPicture(name, "a cup", "x", "", (value, 0.0, 0.0), 0.0, False) for value in values)
-        return SubjectScores(name, PAPER_ENCODERS.measures, pictures, {}, 0.0, 0.0)
-
-    first, second = [subject("a", 0.9, 0.7), subject("b", 0.4)], [subject("b", 0.3), subject("a", 0.7)]
-    assert paired_difference(first, second)["DINO"] == pytest.approx(
-        (0.1, 0.1, 0.1)
-    )  # both by a tenth, though they lie far apart
 
 
 def test_a_plan_that_cannot_be_meant_is_refused(data, tmp_path, capsys):

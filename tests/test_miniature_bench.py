@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ar_core import cli
+from ar_core.dreambench.comparisons import compare
 from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY, read_dataset
 from ar_core.dreambench.encoders import MINIATURE_ENCODERS, MINIATURE_SCORERS, SCORER_INPUT, Encoders
 from ar_core.dreambench.scoring import ScoredPicture, SubjectScores
@@ -180,15 +181,21 @@ def scores(name: str, value: float) -> SubjectScores:
 @pytest.mark.parametrize(
     "two_stage, joint, said",
     [
-        ((0.6, 0.8), (0.5, 0.7), "**agrees**"),
-        ((0.5, 0.6), (0.6, 0.9), "**disagrees**"),
-        ((0.5, 0.7), (0.7, 0.5), "not separable"),
+        ((0.6, 0.7, 0.6, 0.8, 0.7), (0.5, 0.6, 0.4, 0.6, 0.6), "**agrees**"),
+        ((0.5, 0.6, 0.4, 0.6, 0.6), (0.6, 0.7, 0.6, 0.8, 0.7), "**disagrees**"),
+        ((0.5, 0.7, 0.6, 0.8, 0.7), (0.7, 0.5, 0.6, 0.7, 0.8), "not separable"),
+        ((0.6, 0.7), (0.1, 0.2), "not separable"),  # two subjects say nothing, however far apart
     ],
 )
-def test_a_claim_is_judged_by_its_interval(two_stage, joint, said):
-    scored = {way: [scores("a", v[0]), scores("b", v[1])] for way, v in (("two_stage", two_stage), ("joint", joint))}
+def test_a_claim_is_judged_by_its_test(two_stage, joint, said):
+    scored = {
+        way: [scores(name, value) for name, value in zip("abcde", values, strict=False)]
+        for way, values in (("two_stage", two_stage), ("joint", joint))
+    }
     claim = claims.answerable_claims(scored)[0]
-    assert (claim.more, claim.less) == ("two_stage", "joint") and claims.verdict_on_claim(scored, claim) == said
+    comparison = claims.comparison_of(scored, claim)
+    assert (claim.more, claim.less, comparison.measure) == ("two_stage", "joint", "mini-ID")
+    assert claims.verdict_on_claim(compare(scored, [comparison], comparison)[comparison]) == said
     assert len(claims.answerable_claims(scored)) == 2  # the others need ways that were not run
 
 

@@ -10,9 +10,12 @@ import pytest
 from PIL import Image
 
 from ar_core import cli
+from ar_core.dreambench.protocol import Protocol
 from ar_core.dreambench.report import write_new_report
 from ar_core.dreambench.scoring import ScoredPicture, SubjectScores
 from ar_core.shipped import example_subjects
+
+PROTOCOL = Protocol({"vit": "a"}, {}, {})
 
 
 def scored(prompt: str = "a cup") -> list[SubjectScores]:
@@ -21,7 +24,7 @@ def scored(prompt: str = "a cup") -> list[SubjectScores]:
 
 
 def write(out, prompt: str = "a cup"):
-    return write_new_report(out, scored(prompt), {"vit": "a"}, "ours", {"cup": Image.new("RGB", (9, 9))})
+    return write_new_report(out, scored(prompt), PROTOCOL, "ours", {"cup": Image.new("RGB", (9, 9))})
 
 
 @pytest.mark.parametrize("name", ["scores.json", "scores.md", "scores.csv", "cup.png"])

@@ -4,29 +4,50 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from ..control import Cancel, Progress
 from ..dreambench.benchmark import Benchmark, Plan, check_named_once
+from ..dreambench.comparison_report import comparison_as_markdown, found_differences, write_comparison
+from ..dreambench.comparisons import Comparison, named_in_advance
 from ..dreambench.dataset import DataSet
-from ..dreambench.encoders import EncoderError
+from ..dreambench.encoders import EncoderError, Encoders
 from ..dreambench.estimate import check_memory, estimate_dreambench
-from ..dreambench.processes import share_of_subjects
-from ..dreambench.report import comparison_as_markdown, write_benchmark_tables
+from ..dreambench.extents import EXTENTS, FULL
+from ..dreambench.processes import ALONE, Processes, join_processes
+from ..dreambench.protocol import Protocol
 from ..dreambench.scoring import SubjectScores
 from ..dreambench.suites import Suite
 from ..dreambench.variants import VARIANTS
 from ..model import ARModel
 from ..quoting import quoted
+from ..sampling import SamplingSettings
+from ..training import TrainingSettings
 from .interruption import Interruption
-from .scoring import chosen_suite, encoder_options, load_encoders, read_suite, score_all, suite_options
-from .shared import Bar, load_model_from_options, model_options
+from .options import add_settings, chosen_settings
+from .scoring import (
+    chosen_encoders,
+    chosen_suite,
+    encoder_options,
+    load_encoders,
+    protocol_of,
+    read_suite,
+    score_all,
+    suite_options,
+)
+from .settings_file import settings_option, write_settings
+from .shared import Bar, load_model_from_options, model_options, note_size
+
+BY_PLAN = ("strategy", "method", "seed")  # settings that the variants and --seeds decide
+SETTINGS = "settings.json"
+NOT_REPEATED = ("run", "verbose", "settings", "dry_run", "out", "device", "page")  # no part of what was asked for
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
+    settings_option(command)
     model_options(command)
     suite_options(command, required=True)
     listed = "; ".join(f"{name}: {variant.meaning}" for name, variant in VARIANTS.items())
@@ -36,19 +57,26 @@ def add_options(command: argparse.ArgumentParser) -> None:
         f"page compares). {listed}",
     )
     command.add_argument(
-        "--images-per-prompt",
-        type=int,
-        default=1,
-        help="1: 750 pictures, as many as are reported for the paper; 4 as in DreamBooth",
+        "--against",
+        metavar="STRATEGY",
+        help="the one that the first is compared with above all, named before anything is scored (default: the one "
+        "that is listed second)",
     )
-    command.add_argument("--subjects", help="comma-separated names (default: all)")
-    command.add_argument("--embedding-steps", type=int, help="default: the recipe's")
-    command.add_argument("--layer-steps", type=int, help="default: the recipe's")
+    command.add_argument(
+        "--extent",
+        choices=tuple(EXTENTS),
+        default=FULL,
+        help="; ".join(f"{name}: {extent.meaning}" for name, extent in EXTENTS.items()) + " (default: %(default)s)",
+    )
+    command.add_argument("--images-per-prompt", type=int, help="default: the extent's")
+    command.add_argument("--subjects", help="comma-separated names (default: the extent's)")
     command.add_argument(
         "--seeds",
-        help="comma-separated training seeds (default 0, or three for the miniature); pictures of all are scored "
-        "together",
+        help="comma-separated training seeds, of every subject (default 0; for the miniature three of four subjects, "
+        "and one of the others); pictures of all are scored together",
     )
+    add_settings(command, TrainingSettings, BY_PLAN)
+    add_settings(command, SamplingSettings, BY_PLAN)
     command.add_argument(
         "--threads", type=int, help="CPU threads of each process; part of what decides the last bit of a result"
     )
@@ -63,8 +91,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    processes = join_processes()
     failed: list[str] = []
-    run_benchmark(options, load_model_from_options(options), Bar(), Interruption(), failed)
+    run_benchmark(options, load_model_from_options(options), Bar(), Interruption(), failed, processes)
     if failed:
         raise BenchmarkIncomplete(
             f"{len(failed)} of this process's units failed (the lines that begin with FAILED say why); the same "
@@ -83,7 +112,8 @@ class Outcome:
     data: DataSet
     plan: Plan
     scored: dict[str, list[SubjectScores]]  # by variant
-    encoders: dict[str, str]  # names of the encoders
+    protocol: Protocol
+    primary: Comparison | None
 
 
 def run_benchmark(
@@ -92,24 +122,18 @@ def run_benchmark(
     progress: Progress,
     cancel: Cancel,
     failed: list[str] | None = None,
+    processes: Processes = ALONE,
 ) -> Outcome | None:
-    """The whole benchmark, or this process's share of it under `accelerate launch`. None where nothing was scored.
+    """The whole benchmark, or this process's share of it. None where nothing was scored.
 
     `failed` gets a line for each unit that failed.
     """
-    if options.threads is not None:
-        most = os.cpu_count() or 1
-        if not 1 <= options.threads <= most:
-            raise ValueError(f"--threads is {options.threads}; it must be from 1 to {most}, this machine's processors.")
-        torch.set_num_threads(options.threads)
+    set_threads(options.threads)
     suite = chosen_suite(options)
-    whole = read_suite(suite)
     plan = chosen_plan(options, suite)
-    data = whole
-    if options.subjects:
-        names = options.subjects.split(",")
-        check_named_once("subjects", names)
-        data = replace(whole, subjects=tuple(whole.subject(name) for name in names))
+    check_against(options.against, plan)
+    note_size(model.family, options.size)
+    data = EXTENTS[options.extent].prompts_of(read_suite(suite, chosen_subjects(options)))
     if options.dry_run:
         print(f"recipe: {options.recipe}")
         print(estimate_dreambench(model, data, plan, options.out))
@@ -117,42 +141,80 @@ def run_benchmark(
             print_missing_encoders(options, suite)
         return None
     encoders = None
-    if not options.no_scores:
-        encoders = load_encoders(options, suite.encoders)  # a missing one is said before days of work
-    share = share_of_subjects(data.subjects)
+    if not options.no_scores:  # a missing one is said before days of work
+        encoders = load_encoders(options, chosen_encoders(options, suite.encoders))
     bench = Benchmark(model, data, plan, options.out, progress=progress, cancel=cancel)
     if bench.unfinished():
-        check_memory(bench)  # before days of work
-    problems = bench.run(share.subjects, processes=share.processes)
-    share.wait_for_others()
+        check_memory(bench)
+    if processes.rank == 0:
+        write_settings(options.out / SETTINGS, options, NOT_REPEATED)
+    problems = bench.run(processes.share(data.subjects), processes=processes.count)
+    processes.wait_for_others()
     for line in problems:
         print(f"FAILED {line}")
     if failed is not None:
         failed += problems
-    if encoders is None or share.rank != 0:
+    if encoders is None or processes.rank != 0:
         return None
+    return score_benchmark(bench, encoders, options)
+
+
+def score_benchmark(bench: Benchmark, encoders: Encoders, options: argparse.Namespace) -> Outcome | None:
+    """Score what the plan asked for and is done, and write the tables. None where there is nothing."""
     scored = {}
-    for variant in plan.variants:
+    folder = options.out / "scores"
+    for variant in bench.plan.variants:
         pictures = bench.pictures(variant)
         if pictures:
-            scored[variant] = score_all(
-                encoders, pictures, whole, variant, options.out / "scores" / variant, replace=True
-            )
+            scored[variant] = score_all(encoders, pictures, bench.data, variant, folder / variant, replace=True)
         else:
             print(f"{variant} is left out of the scores: no subject was learned and drawn.")
     if not scored:
         return None
-    write_benchmark_tables(options.out / "scores", scored, encoders.names)
-    print(comparison_as_markdown(scored, encoders.names))
-    return Outcome(data, plan, scored, encoders.names)
+    first = scored[next(iter(scored))]
+    protocol = protocol_of(encoders, first)
+    primary = None
+    if options.against is None or options.against in scored:
+        primary = named_in_advance(list(scored), first[0].measures, options.against)
+    write_comparison(folder, scored, protocol, primary)
+    print(comparison_as_markdown(scored, protocol.encoders, found_differences(scored, primary)))
+    return Outcome(bench.data, bench.plan, scored, protocol, primary)
+
+
+def set_threads(count: int | None) -> None:
+    """Use so many CPU threads, or as many as there are. Raises ValueError."""
+    if count is None:
+        return
+    most = os.cpu_count() or 1
+    if not 1 <= count <= most:
+        raise ValueError(f"--threads is {count}; it must be from 1 to {most}, this machine's processors.")
+    torch.set_num_threads(count)
+
+
+def chosen_subjects(options: argparse.Namespace) -> tuple[str, ...] | None:
+    """The names that were given, else the extent's; None for all. Raises ValueError."""
+    if options.subjects is None:
+        return EXTENTS[options.extent].subjects
+    names = tuple(options.subjects.split(","))
+    check_named_once("subjects", names)
+    return names
 
 
 def print_missing_encoders(options: argparse.Namespace, suite: Suite) -> None:
     """What a run would stop at."""
     try:
-        load_encoders(options, suite.encoders)
+        load_encoders(options, chosen_encoders(options, suite.encoders))
     except EncoderError as error:
         print(f"missing: {error}")
+
+
+def check_against(against: str | None, plan: Plan) -> None:
+    """Raise ValueError where --against is no strategy that the first can be compared with."""
+    if against is not None and against not in plan.variants[1:]:
+        raise ValueError(
+            f"--against is {quoted(against)}; it must be one of the strategies beside the first: "
+            f"{', '.join(plan.variants[1:]) or 'there is none'}."
+        )
 
 
 def chosen_plan(options: argparse.Namespace, suite: Suite) -> Plan:
@@ -161,12 +223,18 @@ def chosen_plan(options: argparse.Namespace, suite: Suite) -> Plan:
     if options.strategies:
         variants = tuple(options.strategies.split(","))
     seeds = suite.seeds
+    spread = suite.spread
     if options.seeds:
+        spread = None
         try:
             seeds = tuple(int(seed) for seed in options.seeds.split(","))
         except ValueError:
             raise ValueError(
                 f"--seeds is {quoted(options.seeds)}; write whole numbers with commas, for example 0,1,2."
             ) from None
-    training = {"embedding_steps": options.embedding_steps, "layer_steps": options.layer_steps}
-    return Plan(variants, options.images_per_prompt, seeds, training)
+    images = options.images_per_prompt
+    if images is None:
+        images = EXTENTS[options.extent].images_per_prompt
+    training = chosen_settings(options, TrainingSettings, BY_PLAN)
+    sampling = chosen_settings(options, SamplingSettings, BY_PLAN)
+    return Plan(variants, images, seeds, training, sampling, spread)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import Field, fields
 from typing import Any, get_type_hints
 
@@ -39,11 +39,13 @@ READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, str: str, Si
 SHOWN: dict[Any, str] = {int: "N", float: "NUMBER", str: "TEXT", Size: "WIDTHxHEIGHT"}  # the value in --help
 
 
-def add_settings(command: argparse.ArgumentParser, settings: Settings) -> None:
-    """Add an option for every field of `settings`; one that is not given is None after parsing."""
+def add_settings(command: argparse.ArgumentParser, settings: Settings, without: Collection[str] = ()) -> None:
+    """Add an option for every field of `settings` but those `without`; one that is not given is None after parsing."""
     types = get_type_hints(settings)
     parameters = inspect.signature(settings.resolve).parameters
     for field in fields(settings):
+        if field.name in without:
+            continue
         default = None
         if field.name in parameters:
             default = parameters[field.name].default
@@ -66,10 +68,12 @@ def add_setting(command: argparse.ArgumentParser, field: Field, kind: Any, defau
         command.add_argument(flag, type=READERS[kind], choices=tuple(choices), help=explained)
 
 
-def chosen_settings(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+def chosen_settings(options: argparse.Namespace, settings: Settings, without: Collection[str] = ()) -> dict[str, Any]:
     """The settings that were given on the command line, for `settings.resolve`."""
     chosen = {}
     for field in fields(settings):
+        if field.name in without:
+            continue
         value = getattr(options, field.name)
         if value is not None:
             chosen[field.name] = value

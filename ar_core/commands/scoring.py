@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from PIL import Image
 
 from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import MINIATURE_ENCODERS, PAPER_ENCODERS, EncoderChoice, Encoders
+from ..dreambench.over_subjects import score_table
 from ..dreambench.pictures import Picture
+from ..dreambench.protocol import Protocol
 from ..dreambench.report import scores_as_markdown, write_new_report, write_report
-from ..dreambench.scoring import SubjectScores, score_subject, score_table
+from ..dreambench.scoring import SubjectScores, score_subject
 from ..dreambench.sheet import score_sheet
 from ..dreambench.suites import DRAWINGS, Suite, choose_suite
 from ..photos import read_photos
@@ -46,9 +48,9 @@ def chosen_suite(options: argparse.Namespace) -> Suite:
     return choose_suite(options.data, live_classes)
 
 
-def read_suite(suite: Suite) -> DataSet:
-    """Its data set, with what is odd about it printed."""
-    data = suite.read()
+def read_suite(suite: Suite, only: Collection[str] | None = None) -> DataSet:
+    """Its data set, or some of its subjects, with what is odd about it printed."""
+    data = suite.read(only)
     for problem in data.problems:
         print(f"note: {problem}")
     return data
@@ -66,12 +68,16 @@ def encoder_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--clip", help=f"folder or hub name of CLIP ViT-B/32 (default {PAPER_ENCODERS.clip})")
 
 
-def load_encoders(options: argparse.Namespace, default: EncoderChoice = PAPER_ENCODERS) -> Encoders:
-    """Those that were chosen; `default`: those that fit the suite."""
+def chosen_encoders(options: argparse.Namespace, default: EncoderChoice) -> EncoderChoice:
+    """Those that the options name; `default`: those that fit the suite."""
     choice = default
     if options.encoders:
         choice = CHOICES[options.encoders]
-    choice = replace(choice, vit=options.dino or choice.vit, clip=options.clip or choice.clip)
+    return replace(choice, vit=options.dino or choice.vit, clip=options.clip or choice.clip)
+
+
+def load_encoders(options: argparse.Namespace, choice: EncoderChoice) -> Encoders:
+    """Load them onto the device that the options name. Raises EncoderError."""
     return Encoders.load(choice, checked_device(options.device))
 
 
@@ -139,10 +145,16 @@ def score_all(
             print(f"Stopped: {len(found)} of {len(names)} subjects are scored.")
         if found:
             write = write_report if replace else write_new_report
-            paths = write(out, found, encoders.names, title, sheets)
+            paths = write(out, found, protocol_of(encoders, found), title, sheets)
             print(scores_as_markdown(found, score_table(found, title), encoders.names))
             folder = paths[0].parent
             if folder != out:
                 print(f"note: {out} holds files of such names already, which stay; this report is in {folder}.")
             print(f"wrote {', '.join(path.name for path in paths)} in {folder}")
     return found
+
+
+def protocol_of(encoders: Encoders, scored: Sequence[SubjectScores]) -> Protocol:
+    """How these subjects were measured."""
+    known = {subject.subject: subject.protocol for subject in scored if subject.protocol is not None}
+    return Protocol.of(encoders.choice, encoders.names, known)

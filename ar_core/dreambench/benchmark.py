@@ -35,6 +35,7 @@ from .pictures import Picture, WholePictures
 from .variants import VARIANTS
 
 RUNS = "_runs"
+PICTURES = "pictures"  # in a record: the hashes of what was drawn
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +49,17 @@ def check_named_once(option: str, values: Sequence[object]) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a benchmark does; None in `training` means the family's recipe."""
+    """What a benchmark does; None in `training` and in `sampling` means the family's recipe.
+
+    `spread`: the subjects that are trained with every seed, all where None; the others, with the first.
+    """
 
     variants: tuple[str, ...]
     images_per_prompt: int = 1
     seeds: tuple[int, ...] = (0,)
     training: dict[str, Any] = field(default_factory=dict)
+    sampling: dict[str, Any] = field(default_factory=dict)
+    spread: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in self.variants:
@@ -63,6 +69,12 @@ class Plan:
         check_named_once("seeds", self.seeds)
         if self.images_per_prompt < 1:
             raise ValueError(f"images-per-prompt is {self.images_per_prompt}; it must be at least 1.")
+
+    def seeds_of(self, subject: BenchSubject) -> tuple[int, ...]:
+        """The training seeds of a subject."""
+        if self.spread is None or subject.name in self.spread:
+            return self.seeds
+        return self.seeds[:1]
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,7 @@ class Benchmark:
         self._whole = WholePictures()
         self._photo_hashes: dict[tuple[tuple[Path, int, int], ...], str] = {}  # by the files' times and sizes
         for seed in plan.seeds:
-            self.sampling[seed] = SamplingSettings.resolve(model.family, seed=seed)
+            self.sampling[seed] = SamplingSettings.resolve(model.family, seed=seed, **plan.sampling)
             for variant in plan.variants:
                 self.training[variant, seed] = VARIANTS[variant].settings(model.family, seed, plan.training)
 
@@ -113,7 +125,10 @@ class Benchmark:
         """All units of these subjects, in the order in which they are done."""
         plan = self.plan
         return [
-            Unit(subject, variant, seed) for subject in subjects for seed in plan.seeds for variant in plan.variants
+            Unit(subject, variant, seed)
+            for subject in subjects
+            for seed in plan.seeds_of(subject)
+            for variant in plan.variants
         ]
 
     def run(
@@ -214,13 +229,17 @@ class Benchmark:
         return sum(not self.is_done(unit, self._recorded(unit)) for unit in self.units(self.data.subjects))
 
     def is_done(self, unit: Unit, record: dict[str, Any] | None) -> bool:
-        """Whether a unit with this record is done: one that failed, or of which a picture is missing, is done again."""
+        """Whether a unit with this record is done; one that failed, or that lost a picture, is done again."""
         if record is None or record["failed"]:
             return False
-        lost = [path for path in self._picture_paths(unit) if path not in self._whole]
-        if lost:
-            log.warning("%s is missing or damaged: %s is drawn again", lost[0], unit)
-        return not lost
+        paths = self._picture_paths(unit)
+        drawn = record.get(PICTURES) or [""] * len(paths)  # version 0.2 did not note which they were
+        for path, expected in zip(paths, drawn, strict=True):
+            found = self._whole.hash(path)
+            if not found or (expected and expected != found):
+                log.warning("%s is missing, damaged or another picture: %s is drawn again", path, unit)
+                return False
+        return True
 
     def _recorded(self, unit: Unit) -> dict[str, Any] | None:
         path = self._record_path(unit)
@@ -274,7 +293,9 @@ class Benchmark:
     def _record(self, unit: Unit, problem: str, seconds: float) -> None:
         path = self._record_path(unit)
         ensure_folder(path.parent)
-        write_json(path, {"asked": self._asked(unit), "failed": problem, "seconds": round(seconds, 1)})
+        drawn = [self._whole.hash(picture) for picture in self._picture_paths(unit)]
+        record = {"asked": self._asked(unit), "failed": problem, "seconds": round(seconds, 1), PICTURES: drawn}
+        write_json(path, record)
 
     # ---------------------------------------------------------------- the work
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,9 +86,11 @@ class DataSet:
         for subject in self.subjects:
             if subject.name == name:
                 return subject
-        raise DataSetError(
-            f"{self.folder} has no subject {quoted(name)}. It has: {', '.join(s.name for s in self.subjects)}."
-        )
+        raise _no_subject(self.folder, name, [subject.name for subject in self.subjects])
+
+
+def _no_subject(folder: Path, name: str, known: Iterable[str]) -> DataSetError:
+    return DataSetError(f"{folder} has no subject {quoted(name)}. It has: {', '.join(known)}.")
 
 
 def read_dataset(
@@ -97,11 +99,13 @@ def read_dataset(
     subjects: int | None = None,
     prompts: int | None = None,
     advice: str = "",
+    only: Collection[str] | None = None,
 ) -> DataSet:
     """Read the data set in `folder` or its subfolder `dataset`.
 
     Subjects of `live_classes` get the live prompts. `subjects`, `prompts`: how many of each there should be; another
-    number becomes a line of `problems`. Raises DataSetError, with `advice`, where nothing can be scored.
+    number becomes a line of `problems`. `only`: the subjects whose photos are read, all where None. Raises
+    DataSetError, with `advice` where nothing can be scored, and for a subject that there is not.
     """
     folder = Path(folder)
     if (folder / "dataset" / PROMPT_FILE).is_file():
@@ -117,8 +121,13 @@ def read_dataset(
         *_odd_count(path, "object prompts", len(object_prompts), prompts),
         *_odd_count(path, "live prompts", len(live_prompts), prompts),
     ]
+    for name in only or ():
+        if name not in classes:
+            raise _no_subject(folder, name, classes)
     usable = []
     for name, class_name in classes.items():
+        if only is not None and name not in only:
+            continue
         photos, found = _photos(folder / name)
         problems += found
         if photos:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from ..batches import BATCH, fitting_images
@@ -27,7 +28,7 @@ from .dataset import DataSet
 def estimate_dreambench(model: ARModel, data: DataSet, plan: Plan, out: Path) -> str:
     """Some lines: what is to be done, what is finished, memory, disk, and time where earlier units tell.
 
-    Raises NotEnough as `check_memory` does.
+    Raises NotEnough as `check_memory` does, and where the disk is too small.
     """
     bench = Benchmark(model, data, plan, out)
     units = bench.units(data.subjects)
@@ -35,18 +36,29 @@ def estimate_dreambench(model: ARModel, data: DataSet, plan: Plan, out: Path) ->
     done = [record for unit, record in records if record is not None and bench.is_done(unit, record)]
     pictures = sum(len(data.prompts(unit.subject)) * plan.images_per_prompt for unit in units)
     disk = pictures * png_bytes(bench.sampling[plan.seeds[0]].size) + len(units) * _unit_bytes(model, bench)
+    free = shutil.disk_usage(existing_folder(out)).free
+    if disk > free:
+        raise NotEnough(
+            f"The benchmark takes about {size_text(disk)} in {out}, and {size_text(free)} are free there. Choose "
+            "another --out, or free some."
+        )
     time = "unknown before the first unit; run one subject with --subjects to learn it"
     if done:
         mean = sum(record["seconds"] for record in done) / len(done)
         time = f"about {mean * (len(units) - len(done)) / 60:.0f} min on one process, by the finished units"
     return (
-        f"{len(data.subjects)} subjects x {len(plan.variants)} strategies x {len(plan.seeds)} seeds = "
+        f"{len(data.subjects)} subjects, {len(plan.variants)} strategies, {len(plan.seeds)} training seed(s): "
         f"{len(units)} units (one training each, or none for the base), {pictures} pictures; {len(done)} units are "
         "finished\n"
         f"memory: {check_memory(bench)}\n"
-        f"disk: about {size_text(disk)} in {out}\n"
+        f"disk: about {size_text(disk)} in {out}, where {size_text(free)} are free\n"
         f"time: {time}"
     )
+
+
+def existing_folder(path: Path) -> Path:
+    """`path`, or the nearest folder above it that is there."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
 
 
 def check_memory(bench: Benchmark) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 from dataclasses import dataclass
@@ -46,22 +47,23 @@ class Picture:
 
 
 class WholePictures:
-    """Which PNG files are there and undamaged, by the checksums inside; a file is read again when it has changed."""
+    """Hashes of PNG files that are there and undamaged; a file is read again when it has changed."""
 
     def __init__(self) -> None:
-        self._read: dict[Path, tuple[int, int]] = {}  # time of change and size of those that were whole
+        self._read: dict[tuple[Path, int, int], str] = {}  # by time of change and size too
 
-    def __contains__(self, path: Path) -> bool:
+    def hash(self, path: Path) -> str:
+        """A name for the file's content; "" where it has gone, or its own checksums say that it is damaged."""
         try:
             state = path.stat()
-            known = (state.st_mtime_ns, state.st_size)
-            if self._read.get(path) != known:
+            known = (path, state.st_mtime_ns, state.st_size)
+            if known not in self._read:
                 with Image.open(path) as image:
                     image.verify()
-                self._read[path] = known
+                self._read[known] = hashlib.sha256(path.read_bytes()).hexdigest()
         except Exception:  # it has gone, or as above
-            return False
-        return True
+            return ""
+        return self._read[known]
 
 
 def find_pictures_to_score(folder: Path | str, table: Path | None = None, subject: str = "") -> list[Picture]:

@@ -1,4 +1,7 @@
-"""Sharing a benchmark among the processes that `accelerate launch` or `torchrun` started."""
+"""Sharing a benchmark among the processes that `accelerate launch` or `torchrun` started.
+
+They join before anything is loaded: what does not belong together says so at once, and each loads onto its own card.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,28 @@ def wait_for_nobody() -> None:
 
 
 @dataclass(frozen=True)
-class Share:
-    """This process's part of the work."""
+class Processes:
+    """This process among those that share the work."""
 
-    subjects: list[BenchSubject]
     rank: int = 0
-    processes: int = 1
+    count: int = 1
     wait_for_others: Callable[[], None] = wait_for_nobody
 
+    def share(self, subjects: Sequence[BenchSubject]) -> list[BenchSubject]:
+        """This process's own part of the subjects: every `count`-th, so that all finish at about the same time."""
+        return list(subjects[self.rank :: self.count])
 
-def share_of_subjects(subjects: Sequence[BenchSubject]) -> Share:
-    """Every process gets its own subjects; all of them where there is one process.
+
+ALONE = Processes()
+
+
+def join_processes() -> Processes:
+    """Meet the processes that were started together; ALONE where there is one.
 
     Raises RuntimeError where there are several and accelerate is not installed.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        return Share(list(subjects))
+        return ALONE
     try:
         from accelerate import PartialState  # only needed with several processes
     except ImportError as error:  # torchrun starts them without it
@@ -41,6 +50,4 @@ def share_of_subjects(subjects: Sequence[BenchSubject]) -> Share:
 
     # Left to itself it does not join processes without a graphics card, nor those on a Mac.
     state = PartialState(cpu=not joins_processes())
-    with state.split_between_processes(list(range(len(subjects)))) as mine:
-        own = [subjects[index] for index in mine]
-    return Share(own, state.process_index, state.num_processes, state.wait_for_everyone)
+    return Processes(state.process_index, state.num_processes, state.wait_for_everyone)

@@ -23,29 +23,20 @@ from ..files import (
 )
 from ..tables import markdown_row, markdown_table
 from .encoders import PAPER_ENCODERS
+from .over_subjects import Row, score_table
+from .protocol import Protocol
 from .published import PUBLISHED
-from .scoring import (
-    REAL,
-    Row,
-    ScoredPicture,
-    SubjectScores,
-    paired_difference,
-    real_images_over_subjects,
-    score_table,
-    scores_over_subjects,
-)
-from .statistics import Interval, number_text
+from .scoring import ScoredPicture, SubjectScores
+from .statistics import FEWEST, Interval, number_text
 
 SCORES = "scores.json"
 TABLES = ("scores.md", "scores.csv")  # for people, for programs
-
-Scored = Mapping[str, Sequence[SubjectScores]]  # by variant
 
 
 def write_report(
     out: Path,
     subjects: Sequence[SubjectScores],
-    names: dict[str, str],
+    protocol: Protocol,
     title: str,
     sheets: Mapping[str, Image.Image],
     *,
@@ -53,18 +44,18 @@ def write_report(
 ) -> list[Path]:
     """scores.json, scores.md, scores.csv and one sheet per subject in `out`; returns their paths. Raises OSError.
 
-    `names`: of the encoders. `title`: what the table calls the pictures. `sheets`: by subject. Without `replace`
-    raises FileExistsError where there is a scores.json by then, whoever made it; the others are numbered on.
+    `protocol`: how they were measured. `title`: what the table calls the pictures. `sheets`: by subject. Without
+    `replace` raises FileExistsError where there is a scores.json by then, whoever made it; the others are numbered on.
     """
     ensure_folder(out)
     rows = score_table(subjects, title)
-    texts = (scores_as_markdown(subjects, rows, names), scores_as_csv(subjects))
+    texts = (scores_as_markdown(subjects, rows, protocol.encoders), scores_as_csv(subjects))
     writers: dict[str, Callable[..., Path]] = {}
     for name, text in zip(TABLES, texts, strict=True):
         writers[name] = partial(write_text, text=text)
     for subject, picture in sheets.items():
         writers[f"{subject}.png"] = partial(write_image, image=picture)
-    paths = [write_json(out / SCORES, scores_as_json(subjects, rows, names), replace=replace)]
+    paths = [write_json(out / SCORES, scores_as_json(subjects, rows, protocol), replace=replace)]
     for name, write in writers.items():
         if replace:
             paths.append(write(out / name))
@@ -74,7 +65,7 @@ def write_report(
 
 
 def write_new_report(
-    out: Path, subjects: Sequence[SubjectScores], names: dict[str, str], title: str, sheets: Mapping[str, Image.Image]
+    out: Path, subjects: Sequence[SubjectScores], protocol: Protocol, title: str, sheets: Mapping[str, Image.Image]
 ) -> list[Path]:
     """As `write_report`, in `out` or, where a file would be overwritten, in the first of its `numbered_paths` without.
 
@@ -86,42 +77,10 @@ def write_new_report(
         if is_other or any(os.path.lexists(folder / name) for name in wanted):
             continue
         try:
-            return write_report(folder, subjects, names, title, sheets, replace=False)
+            return write_report(folder, subjects, protocol, title, sheets, replace=False)
         except FileExistsError:
             continue  # another process was quicker
     raise AssertionError("there is always another number")
-
-
-def write_benchmark_tables(out: Path, scored: Scored, names: dict[str, str]) -> list[Path]:
-    """comparison.json and comparison.md in `out`: every variant in one table, and its difference to the first."""
-    first, *others = scored
-    found = {
-        "encoders": names,
-        "scale": "raw cosine",
-        "real images": real_images_over_subjects(scored[first]),
-        "variants": {variant: scores_over_subjects(subjects) for variant, subjects in scored.items()},
-        f"{first} minus": {variant: paired_difference(scored[first], scored[variant]) for variant in others},
-    }
-    ensure_folder(out)
-    return [
-        write_json(out / "comparison.json", found),
-        write_text(out / "comparison.md", comparison_as_markdown(scored, names)),
-    ]
-
-
-def comparison_as_markdown(scored: Scored, names: dict[str, str]) -> str:
-    """All variants in one Markdown table, then the differences of the first to the others, paired by subject."""
-    first, *others = scored
-    subjects = scored[first]
-    measures = subjects[0].measures
-    rows = [_cells(REAL, real_images_over_subjects(subjects), measures)]
-    rows += [_cells(variant, scores_over_subjects(results), measures) for variant, results in scored.items()]
-    lines = [*_introduction(subjects, names), *markdown_table(["", *measures], rows), *_published(measures)]
-    if others:
-        differences = {variant: paired_difference(subjects, scored[variant]) for variant in others}
-        rows = [_cells(variant, values, measures) for variant, values in differences.items()]
-        lines += ["", *markdown_table([f"{first} minus …", *measures], rows)]
-    return "\n".join(lines)
 
 
 def scores_as_csv(subjects: Sequence[SubjectScores]) -> str:
@@ -147,14 +106,14 @@ def picture_fields(picture: ScoredPicture, measures: Sequence[str]) -> dict[str,
     }
 
 
-def scores_as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: dict[str, str]) -> dict[str, Any]:
+def scores_as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], protocol: Protocol) -> dict[str, Any]:
     """Everything; numbers that do not exist are null."""
     measures = subjects[0].measures
     published = {}
     if measures == PAPER_ENCODERS.measures:
         published = {name: row._asdict() for name, row in PUBLISHED.items()}
     whole = {
-        "encoders": names,
+        "protocol": protocol.describe(),
         "scale": "raw cosine",
         "table": [{"method": row.title, **row.values} for row in rows],
         "published": published,
@@ -166,6 +125,7 @@ def scores_as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], names
 def subject_fields(subject: SubjectScores) -> dict[str, object]:
     """A subject's part of the JSON."""
     return {
+        "measures": subject.measures,
         **{measure: subject.mean(measure) for measure in subject.measures},
         "real images": subject.real,
         "copies": subject.copied,
@@ -175,11 +135,11 @@ def subject_fields(subject: SubjectScores) -> dict[str, object]:
     }
 
 
-def scores_as_markdown(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: dict[str, str]) -> str:
+def scores_as_markdown(subjects: Sequence[SubjectScores], rows: Sequence[Row], names: Mapping[str, str]) -> str:
     """The table, what papers report, and a line for every subject."""
     measures = subjects[0].measures
-    cells = [_cells(row.title, row.values, measures) for row in rows]
-    lines = [*_introduction(subjects, names), *markdown_table(["", *measures], cells), *_published(measures), ""]
+    cells = [row_cells(row.title, row.values, measures) for row in rows]
+    lines = [*introduction(subjects, names), *markdown_table(["", *measures], cells), *published_rows(measures), ""]
     by_subject = []
     for subject in subjects:
         means = [f"{subject.mean(measure):.3f}" for measure in measures]
@@ -187,17 +147,18 @@ def scores_as_markdown(subjects: Sequence[SubjectScores], rows: Sequence[Row], n
     return "\n".join([*lines, *markdown_table(["subject", *measures, "copies suspected", "diversity"], by_subject)])
 
 
-def _introduction(subjects: Sequence[SubjectScores], names: dict[str, str]) -> list[str]:
+def introduction(subjects: Sequence[SubjectScores], names: Mapping[str, str]) -> list[str]:
+    """How much was scored, how, and by which encoders."""
     count = sum(len(subject.pictures) for subject in subjects)
     return [
         f"{len(subjects)} subject(s), {count} pictures. Raw cosines; mean per subject, then over subjects; "
-        "brackets: 95 % bootstrap over subjects.",
+        f"brackets: 95 % interval (Student's t over subjects; from {FEWEST} subjects on).",
         f"Encoders: {', '.join(f'{kind} {name}' for kind, name in names.items())}.",
         "",
     ]
 
 
-def _cells(title: str, values: Mapping[str, Interval], measures: Sequence[str]) -> list[str]:
+def row_cells(title: str, values: Mapping[str, Interval], measures: Sequence[str]) -> list[str]:
     """A row of a table; a measure that does not exist for it is a dash."""
     cells = [title]
     for measure in measures:
@@ -208,7 +169,7 @@ def _cells(title: str, values: Mapping[str, Interval], measures: Sequence[str]) 
     return cells
 
 
-def _published(measures: Sequence[str]) -> list[str]:
+def published_rows(measures: Sequence[str]) -> list[str]:
     """What papers report, where the same encoders give the numbers."""
     if tuple(measures) != PAPER_ENCODERS.measures:
         return []

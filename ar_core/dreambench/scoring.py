@@ -1,4 +1,4 @@
-"""From pictures and photos to numbers, per picture, per subject, and over subjects."""
+"""From pictures and photos to numbers, per picture and per subject."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from PIL import Image
 
 from . import scores
 from .encoders import Encoders
-from .statistics import NAN, Interval, bootstrap, mean
-
-REAL = "real images (different photos of a subject)"
+from .protocol import SubjectProtocol
+from .statistics import NAN, mean
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class SubjectScores:
     real: dict[str, float]
     diversity: float
     prior: float  # NaN without class images
+    protocol: SubjectProtocol | None = None  # None where only numbers are known
 
     def mean(self, measure: str, capability: str = "") -> float:
         """Over all pictures, or over those of one kind of prompt."""
@@ -98,45 +98,12 @@ def score_subject(
         prior = scores.prior_preservation(encoders.embed_images(class_images)[0], photos_vit)
     measures = encoders.choice.measures
     real = {measures[0]: scores.real_images(photos_vit), measures[1]: scores.real_images(photos_clip)}
-    return SubjectScores(subject, measures, tuple(pictures), real, scores.diversity(vit, prompts), prior)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table: what was scored, with an interval per measure."""
-
-    title: str
-    values: dict[str, Interval]
-
-
-def score_table(subjects: Sequence[SubjectScores], title: str = "these pictures") -> list[Row]:
-    """The real-images bound, the pictures, and the pictures of each kind of prompt."""
-    rows = [Row(REAL, real_images_over_subjects(subjects)), Row(title, scores_over_subjects(subjects))]
-    kinds = sorted({picture.capability for subject in subjects for picture in subject.pictures} - {""})
-    if len(kinds) > 1:
-        rows += [Row(f"{title}: {kind}", scores_over_subjects(subjects, kind)) for kind in kinds]
-    return rows
-
-
-def real_images_over_subjects(subjects: Sequence[SubjectScores]) -> dict[str, Interval]:
-    """What photos of a subject reach among themselves, over subjects."""
-    return {measure: bootstrap([subject.real[measure] for subject in subjects]) for measure in subjects[0].real}
-
-
-def scores_over_subjects(subjects: Sequence[SubjectScores], kind: str = "") -> dict[str, Interval]:
-    """Every measure: per subject first, then over subjects; of one kind of prompt where given."""
-    measures = subjects[0].measures
-    return {measure: bootstrap([subject.mean(measure, kind) for subject in subjects]) for measure in measures}
-
-
-def paired_difference(first: Sequence[SubjectScores], second: Sequence[SubjectScores]) -> dict[str, Interval]:
-    """first - second, paired by subject.
-
-    An interval without zero is an effect beyond the subjects' spread.
-    """
-    others = {subject.subject: subject for subject in second}
-    pairs = [(subject, others[subject.subject]) for subject in first if subject.subject in others]
-    return {
-        measure: bootstrap([one.mean(measure) - other.mean(measure) for one, other in pairs])
-        for measure in first[0].measures
-    }
+    return SubjectScores(
+        subject,
+        measures,
+        tuple(pictures),
+        real,
+        scores.diversity(vit, prompts),
+        prior,
+        SubjectProtocol.of(photos, prompts),
+    )

@@ -6,7 +6,7 @@ should hold, and what is compared on it unless asked otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,8 @@ class Suite:
 
     `live_classes` get the list of live prompts. `subjects`, `prompts`: how many subjects, and prompts of each kind,
     there should be; None where any number is right. `advice` is given where something is missing. `variants`, `seeds`:
-    what is compared unless asked otherwise.
+    what is compared unless asked otherwise. `spread`: the subjects that are trained with every seed, all where None;
+    the others, with the first.
     """
 
     title: str
@@ -37,10 +38,14 @@ class Suite:
     prompts: int | None = None
     variants: tuple[str, ...] = ("two_stage",)
     seeds: tuple[int, ...] = (0,)
+    spread: tuple[str, ...] | None = None
 
-    def read(self) -> DataSet:
-        """Subjects and prompts. Raises DataSetError where nothing can be scored."""
-        return read_dataset(self.folder, self.live_classes, self.subjects, self.prompts, self.advice)
+    def read(self, only: Collection[str] | None = None) -> DataSet:
+        """Subjects and prompts; of some subjects only, where given, which saves reading the others' photos.
+
+        Raises DataSetError where nothing can be scored, and for a subject that there is not.
+        """
+        return read_dataset(self.folder, self.live_classes, self.subjects, self.prompts, self.advice, only)
 
 
 def drawn_suite() -> Suite:
@@ -63,6 +68,7 @@ def drawn_suite() -> Suite:
             "base",
         ),
         seeds=(0, 1, 2),
+        spread=("purple_mug", "red_backpack", "cream_cat", "mint_robot"),
     )
 
 

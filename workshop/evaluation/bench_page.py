@@ -22,9 +22,11 @@ from ar_core.commands.interruption import Interruption, keyboard_interrupts
 from ar_core.commands.shared import Bar, load_model_from_options
 from ar_core.control import Cancel, Progress
 from ar_core.dreambench.benchmark import RUNS, Plan
+from ar_core.dreambench.comparison_report import comparison_as_markdown, finding_fields, found_differences
+from ar_core.dreambench.comparisons import Findings, Scored
 from ar_core.dreambench.dataset import BenchSubject, DataSet
-from ar_core.dreambench.report import Scored, comparison_as_markdown
-from ar_core.dreambench.scoring import scores_over_subjects
+from ar_core.dreambench.over_subjects import scores_over_subjects
+from ar_core.dreambench.processes import join_processes
 from ar_core.dreambench.statistics import NAN, number_text
 from ar_core.dreambench.suites import DRAWINGS
 from ar_core.dreambench.variants import VARIANTS
@@ -36,7 +38,7 @@ from ar_core.training import TrainingSettings
 
 from ..machine import machine
 from . import single_photo
-from .claims import answerable_claims, claimed_measure, measured_difference, verdict_on_claim
+from .claims import PRIMARY, answerable_claims, comparison_of, verdict_on_claim
 
 CELL = 112  # pixels
 Falls = Mapping[str, Mapping[str, single_photo.Fall]]  # by subject and kind of training
@@ -57,14 +59,16 @@ def write_page(page: Path, model: ARModel, outcome: Outcome, out: Path, progress
         name: {kind: single_photo.fall_of_losses(values) for kind, values in kinds.items()}
         for name, kinds in losses.items()
     }
+    claimed = [comparison_of(scored, claim) for claim in answerable_claims(scored)]
+    findings = found_differences(scored, outcome.primary, claimed)
     lines = [
         *page_introduction(model, data, plan),
         "",
-        comparison_as_markdown(scored, outcome.encoders),
+        comparison_as_markdown(scored, outcome.protocol.encoders, findings),
         "",
         *seeds_section(scored),
         "",
-        *claims_section(scored),
+        *claims_section(scored, findings),
         "",
         *single_section(falls, steps, sheets.name),
         "",
@@ -75,21 +79,21 @@ def write_page(page: Path, model: ARModel, outcome: Outcome, out: Path, progress
         name = f"{subject.name}.jpg"
         write_image(sheets / name, contact_sheet(data, subject, plan, out), quality=88)
         lines += [f"### {subject.name}", f"![{subject.name}: a row for every variant]({sheets.name}/{name})", ""]
-    write_json(page.with_suffix(".json"), page_as_json(model, outcome, falls))
+    write_json(page.with_suffix(".json"), page_as_json(model, outcome, findings, falls))
     write_text(page, "\n".join(lines).rstrip())
 
 
-def page_as_json(model: ARModel, outcome: Outcome, falls: Falls) -> dict[str, object]:
+def page_as_json(model: ARModel, outcome: Outcome, findings: Findings, falls: Falls) -> dict[str, object]:
     """The page's numbers."""
     scored = outcome.scored
-    claims = [
-        {**asdict(claim), "difference": measured_difference(scored, claim), "verdict": verdict_on_claim(scored, claim)}
-        for claim in answerable_claims(scored)
-    ]
+    claims = []
+    for claim in answerable_claims(scored):
+        finding = findings[comparison_of(scored, claim)]
+        claims.append({**asdict(claim), **finding_fields(finding), "verdict": verdict_on_claim(finding)})
     return {
         "machine": machine(),
         "model": model.fingerprint,
-        "encoders": outcome.encoders,
+        "protocol": outcome.protocol.describe(),
         "seeds": outcome.plan.seeds,
         "variants": {variant: scores_over_subjects(results) for variant, results in scored.items()},
         "claims": claims,
@@ -115,8 +119,9 @@ def page_introduction(model: ARModel, data: DataSet, plan: Plan) -> list[str]:
         f"Written by `python -m workshop.evaluation.bench_page --page FILE` on {machine()}, model "
         f"`{model.fingerprint}`.",
         f"{len(data.subjects)} drawn subjects that no training saw, {len(data.prompts(data.subjects[0]))} prompts each "
-        f"(places, accessories or further places, another colour), training seeds {', '.join(map(str, plan.seeds))}, "
-        f"{plan.images_per_prompt} picture(s) per prompt and seed.",
+        f"(places, accessories or further places, another colour), {plan.images_per_prompt} picture(s) per prompt and "
+        "seed.",
+        seeds_text(data, plan),
         "",
         "The numbers are those of the miniature's own scorers (`ar_core/miniature/scorers/SCORER_CARD.md`). They "
         "compare with nothing",
@@ -130,6 +135,15 @@ def page_introduction(model: ARModel, data: DataSet, plan: Plan) -> list[str]:
     ]
 
 
+def seeds_text(data: DataSet, plan: Plan) -> str:
+    """Who was trained with which seeds."""
+    seeds = ", ".join(map(str, plan.seeds))
+    several = [subject.name for subject in data.subjects if len(plan.seeds_of(subject)) > 1]
+    if len(several) in (0, len(data.subjects)):
+        return f"Training seeds: {seeds}."
+    return f"Training seed {plan.seeds[0]}; {', '.join(several)} with seeds {seeds}."
+
+
 def steps_on_page(settings: TrainingSettings) -> str:
     """ "150 + 80", or one number where there is one stage."""
     if settings.strategy == "joint":
@@ -140,33 +154,33 @@ def steps_on_page(settings: TrainingSettings) -> str:
 
 
 def seeds_section(scored: Scored) -> list[str]:
-    """How much a variant's mean moves from one training seed to the next."""
+    """How much a variant's mean over the subjects with several seeds moves from one to the next."""
     measures = next(iter(scored.values()))[0].measures
     rows = []
     for variant, subjects in scored.items():
         by_seed: dict[str, list[tuple[float, ...]]] = {}
         for subject in subjects:
+            own: dict[str, list[tuple[float, ...]]] = {}
             for picture in subject.pictures:
-                seed = Path(picture.file).stem.split("_")[1]
-                by_seed.setdefault(seed, []).append(picture.values)
+                own.setdefault(Path(picture.file).stem.split("_")[1], []).append(picture.values)
+            if len(own) > 1:
+                for seed, values in own.items():
+                    by_seed.setdefault(seed, []).extend(values)
         means = np.array([np.mean(values, 0) for values in by_seed.values()])  # (seeds, measures)
         spread = [NAN] * len(measures)
         if len(means) > 1:
             spread = means.std(0, ddof=1).tolist()
         rows.append([variant, *map(number_text, spread)])
-    title = "Standard deviation of the mean over all subjects:"
+    title = "Standard deviation of the mean over the subjects with several seeds:"
     return ["## Between training seeds", "", title, "", *markdown_table(["", *measures], rows)]
 
 
-def claims_section(scored: Scored) -> list[str]:
+def claims_section(scored: Scored, findings: Findings) -> list[str]:
     """The paper's claims, what was measured, and whether they agree."""
     rows = []
     for claim in answerable_claims(scored):
-        mean, low, high = measured_difference(scored, claim)
-        found = (
-            f"{claim.more} − {claim.less}, {claimed_measure(scored, claim)}: {mean:+.3f} ({low:+.3f} to {high:+.3f})"
-        )
-        rows.append([claim.text, found, verdict_on_claim(scored, claim)])
+        finding = findings[comparison_of(scored, claim)]
+        rows.append([claim.text, f"{finding.comparison}: {finding}", verdict_on_claim(finding)])
     table = markdown_table(["the paper (numbers on the 7B)", "difference here", ""], rows)
     return ["## What the paper says, and what the miniature shows", "", *table]
 
@@ -237,11 +251,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:
         arguments = sys.argv[1:]
     options = parser.parse_args(["--data", DRAWINGS, *arguments])
+    if options.against is None and PRIMARY.less in (options.strategies or PRIMARY.less).split(","):
+        options.against = PRIMARY.less
+    processes = join_processes()
     model = load_model_from_options(options)
     progress = Bar()
     with keyboard_interrupts():  # whoever called this has its signals back afterwards
         cancel = Interruption()
-        outcome = run_benchmark(options, model, progress, cancel)
+        outcome = run_benchmark(options, model, progress, cancel, processes=processes)
         if outcome is not None:
             page = options.page or options.out / "miniature.md"
             write_page(page, model, outcome, options.out, progress, cancel)

@@ -17,7 +17,7 @@ def differences_section(newer: Edition, older: Edition) -> list[str]:
     lines = [
         f"## {newer.name} − {older.name}",
         "",
-        "Bold where the interval leaves zero out. Of samples: Newcombe's interval. Of personalization: bootstrap over "
+        "Bold where the interval leaves zero out. Of samples: Newcombe's interval. Of personalization: Student's over "
         "subjects.",
         "",
     ]

@@ -54,7 +54,7 @@ def _how_it_was_measured(edition: Edition) -> list[str]:
         "- mark: the attribute judge sees the subject's marking (of the subjects that have one)",
         "- mini-ID, mini-CLIP-T: cosines by the miniature's scorers, to the subject's photos and to the prompt",
         "",
-        "Intervals: bootstrap over subjects. Nothing was chosen on these subjects: choices are made on others.",
+        "Intervals: Student's over subjects. Nothing was chosen on these subjects: choices are made on others.",
         "",
     ]
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ar_core.dreambench.report import Scored
-from ar_core.dreambench.scoring import paired_difference
-from ar_core.dreambench.statistics import Interval
+from ar_core.dreambench.comparisons import Comparison, Finding, Scored
 
 
 @dataclass(frozen=True)
@@ -60,26 +58,23 @@ CLAIMS = (
 )
 
 
+PRIMARY = CLAIMS[0]  # what the page is about, named before anything was scored
+
+
 def answerable_claims(scored: Scored) -> list[Claim]:
     """Those whose two variants were run."""
     return [claim for claim in CLAIMS if claim.more in scored and claim.less in scored]
 
 
-def measured_difference(scored: Scored, claim: Claim) -> Interval:
-    """The difference that the claim is about."""
-    return paired_difference(scored[claim.more], scored[claim.less])[claimed_measure(scored, claim)]
+def comparison_of(scored: Scored, claim: Claim) -> Comparison:
+    """The difference that the claim is about, in the measure of the scorers that were used."""
+    return Comparison(claim.more, claim.less, scored[claim.more][0].measures[claim.measure])
 
 
-def claimed_measure(scored: Scored, claim: Claim) -> str:
-    """Of the scorers that were used."""
-    return scored[claim.more][0].measures[claim.measure]
-
-
-def verdict_on_claim(scored: Scored, claim: Claim) -> str:
-    """Whether the interval lies on the claim's side of zero."""
-    found = measured_difference(scored, claim)
-    if found.low > 0:
+def verdict_on_claim(finding: Finding) -> str:
+    """Whether the difference is on the claim's side of zero, beyond chance."""
+    if not finding.separable:
+        return "not separable"
+    if finding.difference.mean > 0:
         return "**agrees**"
-    if found.high < 0:
-        return "**disagrees**"
-    return "not separable"
+    return "**disagrees**"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
-from ar_core.dreambench.statistics import bootstrap
+from ar_core.dreambench.statistics import mean_interval as student_interval
 from ar_core.tables import markdown_table
 
-DRAWS = 2000  # of a bootstrap
 NOTHING = "–"  # in a table, where nothing was measured
-Numbers = list[float]  # value, low, high
+Numbers = list[float]  # value, low, high; or the value alone
 
 
 def wilson_interval(hits: int, count: int, z: float = 1.96) -> Numbers:
@@ -22,8 +22,8 @@ def wilson_interval(hits: int, count: int, z: float = 1.96) -> Numbers:
 
 
 def mean_interval(values: Sequence[float]) -> Numbers:
-    """A mean with its bootstrap interval."""
-    return [round(value, 4) for value in bootstrap(values, DRAWS)]
+    """A mean with Student's interval; the mean alone where the values are too few for one."""
+    return [round(value, 4) for value in student_interval(values) if not math.isnan(value)]
 
 
 def difference_of_proportions(one: Numbers, other: Numbers) -> Numbers:
@@ -39,16 +39,22 @@ def difference_of_proportions(one: Numbers, other: Numbers) -> Numbers:
 
 def interval_text(numbers: Numbers) -> str:
     """ "0.52 (0.48–0.56)"."""
-    value, low, high = numbers
+    value, *ends = numbers
     digits = 2
     if value > 2:
         digits = 1
+    if not ends:
+        return f"{value:.{digits}f} ({NOTHING})"
+    low, high = ends
     return f"{value:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
 def difference_text(numbers: Numbers) -> str:
     """ "+0.05 (-0.01 to +0.11)", bold where the interval leaves zero out."""
-    value, low, high = numbers
+    value, *ends = numbers
+    if not ends:
+        return f"{value:+.2f} ({NOTHING})"
+    low, high = ends
     text = f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
     if low > 0 or high < 0:
         return f"**{text}**"

@@ -21,7 +21,7 @@ def summarize_pictures(by_subject: dict[str, BySeed]) -> dict[str, Any]:
     """Means of every subject, of every seed of a subject, and over each group of subjects.
 
     A subject's mean is over all its pictures. Over a group all subjects weigh the same, however many seeds they have;
-    intervals come from a bootstrap over subjects.
+    intervals are Student's over subjects.
     """
     subjects = {
         name: mean_values([values for pictures in by_seed.values() for values in pictures])

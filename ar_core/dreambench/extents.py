@@ -1,0 +1,53 @@
+"""How much of DreamBench is run: named, so that two who write "reduced" mean the same subjects and prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .dataset import BenchPrompt, DataSet
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Which subjects and prompts, None where all; and how many pictures of each prompt."""
+
+    meaning: str
+    images_per_prompt: int = 1
+    subjects: tuple[str, ...] | None = None
+    prompts: tuple[int, ...] | None = None  # by their places in either list, from 0
+
+    def prompts_of(self, data: DataSet) -> DataSet:
+        """`data` with these prompts alone."""
+        if self.prompts is None:
+            return data
+        return replace(
+            data, object_prompts=self._chosen(data.object_prompts), live_prompts=self._chosen(data.live_prompts)
+        )
+
+    def _chosen(self, prompts: Sequence[BenchPrompt]) -> tuple[BenchPrompt, ...]:
+        return tuple(prompts[place] for place in self.prompts or () if place < len(prompts))
+
+
+FULL = "full"
+EXTENTS = {
+    FULL: Extent("every subject and prompt, one picture each: 750, as many as are reported for the paper"),
+    "dreambooth": Extent("the same with four pictures of each prompt, as in Ruiz et al. 2023", images_per_prompt=4),
+    "reduced": Extent(
+        "ten subjects, three of them alive, and ten prompts each with the same shares of places, clothes and changes "
+        "as all: a ninth of the work, wider intervals",
+        subjects=(
+            "backpack",
+            "bear_plushie",
+            "candle",
+            "cat",
+            "colorful_sneaker",
+            "dog",
+            "dog2",
+            "duck_toy",
+            "rc_car",
+            "teapot",
+        ),
+        prompts=(0, 2, 6, 9, 11, 13, 16, 18, 20, 24),
+    ),
+}
