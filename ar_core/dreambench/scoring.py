@@ -21,7 +21,7 @@ class ScoredPicture:
     prompt: str
     file: str
     capability: str
-    values: tuple[float, float, float]  # in the order of `SubjectScores.measures`
+    values: tuple[float, ...]  # in the order of `SubjectScores.measures`
     nearest_photo: float  # cosine of the ViT (DINO)
     copied: bool
 
@@ -31,7 +31,7 @@ class SubjectScores:
     """One subject: its pictures, and what its own photos reach among themselves."""
 
     subject: str
-    measures: tuple[str, str, str]  # such as DINO, CLIP-I, CLIP-T
+    measures: tuple[str, ...]  # such as DINO, CLIP-I, CLIP-T
     pictures: tuple[ScoredPicture, ...]
     real: dict[str, float]
     diversity: float
