@@ -377,7 +377,11 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UnreadableFile(f"{path} is not text in UTF-8 ({error}). Save it in UTF-8.") from error
+        lines = error.object[: error.start].split(b"\n")
+        raise UnreadableFile(
+            f"{path} is not text in UTF-8 (line {len(lines)}, byte {len(lines[-1]) + 1} of it is "
+            f"0x{error.object[error.start]:02x}). Save it as UTF-8."
+        ) from error
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read ({error.strerror or error}).") from error
 

@@ -14,6 +14,7 @@ from ..dreambench.benchmark import Benchmark, Plan, check_named_once
 from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import EncoderError
 from ..dreambench.estimate import check_memory, estimate_dreambench
+from ..dreambench.measures.registry import choose_measures
 from ..dreambench.processes import share_of_subjects
 from ..dreambench.report import comparison_as_markdown, write_benchmark_tables
 from ..dreambench.scoring import SubjectScores
@@ -135,9 +136,9 @@ def run_benchmark(
     for variant in plan.variants:
         pictures = bench.pictures(variant)
         if pictures:
-            scored[variant] = score_all(
-                encoders, pictures, whole, variant, options.out / "scores" / variant, replace=True
-            )
+            measures = choose_measures(options.measures)
+            place = options.out / "scores" / variant
+            scored[variant] = score_all(encoders, pictures, whole, variant, place, measures=measures, replace=True)
         else:
             print(f"{variant} is left out of the scores: no subject was learned and drawn.")
     if not scored:

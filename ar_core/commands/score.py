@@ -10,6 +10,7 @@ from PIL import Image
 from ..devices import default_device
 from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import PAPER_ENCODERS
+from ..dreambench.measures.registry import choose_measures
 from ..dreambench.pictures import PicturesError, find_pictures_to_score
 from ..photos import read_photos
 from .scoring import chosen_suite, encoder_options, load_encoders, read_suite, score_all, suite_options
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     source: DataSet | Path
     if options.data is None:
         source = options.photos
-        subject = options.photos.name
+        subject = options.photos.resolve().name
     else:
         suite = chosen_suite(options)
         source = read_suite(suite)
@@ -51,4 +52,6 @@ def run(options: argparse.Namespace) -> None:
     class_images: list[Image.Image] = []
     if options.class_images:
         class_images = [photo.image for photo in read_photos(options.class_images)[0]]
-    score_all(load_encoders(options, encoders), pictures, source, options.method, options.out, class_images)
+    measures = choose_measures(options.measures)
+    loaded = load_encoders(options, encoders)
+    score_all(loaded, pictures, source, options.method, options.out, class_images, measures=measures)

@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
+from torch import Tensor
 
 from ..dreambench.dataset import DataSet
-from ..dreambench.encoders import MINIATURE_ENCODERS, PAPER_ENCODERS, EncoderChoice, Encoders
+from ..dreambench.encoders import MINIATURE_ENCODERS, OWN_ENCODERS, PAPER_ENCODERS, EncoderChoice, Encoders
+from ..dreambench.measures.measure import Measure
+from ..dreambench.measures.registry import OPTIONAL, choose_measures, needed_encoders
 from ..dreambench.pictures import Picture
 from ..dreambench.report import scores_as_markdown, write_new_report, write_report
 from ..dreambench.scoring import SubjectScores, score_subject, score_table
@@ -19,7 +22,7 @@ from ..dreambench.suites import DRAWINGS, Suite, choose_suite
 from ..photos import read_photos
 from .shared import checked_device
 
-CHOICES = {"paper": PAPER_ENCODERS, "miniature": MINIATURE_ENCODERS}
+CHOICES = {"paper": PAPER_ENCODERS, "miniature": MINIATURE_ENCODERS, "own": OWN_ENCODERS}
 
 
 def suite_options(command: argparse.ArgumentParser, required: bool) -> None:
@@ -59,20 +62,34 @@ def encoder_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--encoders",
         choices=tuple(CHOICES),
-        help="paper: DINO and CLIP; miniature: the small ones that ship, for drawings (default: paper, or miniature "
-        f"with --data {DRAWINGS})",
+        help="paper: DINO and CLIP; miniature: the small ones that ship, for drawings; own: any ViT and CLIP, under "
+        f"names that claim nothing (default: paper, or miniature with --data {DRAWINGS})",
     )
     command.add_argument("--dino", help=f"folder or hub name of DINO ViT-S/16 (default {PAPER_ENCODERS.vit})")
     command.add_argument("--clip", help=f"folder or hub name of CLIP ViT-B/32 (default {PAPER_ENCODERS.clip})")
+    listed = "; ".join(f"{name}: {measure.title} ({measure.citation})" for name, measure in OPTIONAL.items())
+    command.add_argument(
+        "--measures", default="", help=f"comma-separated, beside those of the protocol (default: none). {listed}"
+    )
+    for encoder in needed_encoders(tuple(OPTIONAL.values())):
+        command.add_argument(
+            f"--{encoder.name}", help=f"for the measure: folder or hub name of its encoder (default {encoder.source})"
+        )
 
 
 def load_encoders(options: argparse.Namespace, default: EncoderChoice = PAPER_ENCODERS) -> Encoders:
-    """Those that were chosen; `default`: those that fit the suite."""
+    """Those that were chosen; `default`: those that fit the suite. Raises EncoderError, ValueError."""
     choice = default
     if options.encoders:
         choice = CHOICES[options.encoders]
     choice = replace(choice, vit=options.dino or choice.vit, clip=options.clip or choice.clip)
-    return Encoders.load(choice, checked_device(options.device))
+    if not choice.vit or not choice.clip:
+        raise ValueError("--encoders own needs --dino with the folder of a ViT and --clip with the folder of a CLIP.")
+    more = [
+        replace(encoder, source=getattr(options, encoder.name) or encoder.source)
+        for encoder in needed_encoders(choose_measures(options.measures))
+    ]
+    return Encoders.load(choice, checked_device(options.device), more)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +103,11 @@ class Reference:
     def of(cls, source: DataSet | Path, name: str) -> Reference:
         """The subject `name` of a data set, or that whose photos are in a folder. Raises DataSetError, PhotoError."""
         if isinstance(source, Path):
-            return cls([photo.image for photo in read_photos(source)[0]], {})
+            photos, report = read_photos(source)
+            for line in report:
+                if ": skipped, " in line and not line.startswith("."):
+                    print(f"note: {source / line}")
+            return cls([photo.image for photo in photos], {})
         subject = source.subject(name)
         kinds = {prompt.plain(subject.class_name): prompt.capability for prompt in source.prompts(subject)}
         return cls([photo.image for photo in read_photos(list(subject.photos))[0]], kinds)
@@ -94,6 +115,14 @@ class Reference:
     def kind(self, prompt: str) -> str:
         """ "" for a prompt that is not of the data set."""
         return self.kinds.get(prompt, "")
+
+
+def gallery(encoders: Encoders, source: DataSet | Path, measures: Sequence[Measure]) -> dict[str, Tensor]:
+    """Every subject's photos by the ViT, (m, d) each, where a measure compares with those of others."""
+    if isinstance(source, Path) or not any(measure.needs_others for measure in measures):
+        return {}
+    names = [subject.name for subject in source.subjects]
+    return {name: encoders.embed_by_vit(Reference.of(source, name).photos) for name in names}
 
 
 def score_all(
@@ -104,12 +133,14 @@ def score_all(
     out: Path,
     class_images: Sequence[Image.Image] = (),
     *,
+    measures: Sequence[Measure] = (),
     replace: bool = False,
 ) -> list[SubjectScores]:
     """Score every subject among `pictures` and write the report; stopped early, of the subjects that are scored.
 
     `source`: where photos are, a data set or the folder of the only subject. `title`: what the table calls the
-    pictures. `replace`: `out` is a folder of our own, whose reports are made anew; elsewhere what is there stays.
+    pictures. `measures`: those beside the protocol's. `replace`: `out` is a folder of our own, whose reports are made
+    anew; elsewhere what is there stays.
     """
     found: list[SubjectScores] = []
     sheets: dict[str, Image.Image] = {}
@@ -118,6 +149,7 @@ def score_all(
     cut = encoders.describe_cut([picture.prompt for picture in pictures])
     if cut:
         print(f"note: {cut}")
+    photos = gallery(encoders, source, measures)
     try:
         for name in names:
             reference = Reference.of(source, name)
@@ -129,8 +161,11 @@ def score_all(
                 [picture.prompt for picture in own],
                 reference.photos,
                 files=[str(picture.path) for picture in own],
+                seeds=[picture.seed for picture in own],
                 capability=reference.kind,
                 class_images=class_images,
+                measures=measures,
+                others={other: vectors for other, vectors in photos.items() if other != name},
             )
             found.append(scored)
             sheets[name] = score_sheet(scored, reference.photos, lambda picture: opened[picture.file].open())

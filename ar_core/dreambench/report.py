@@ -58,7 +58,7 @@ def write_report(
     """
     ensure_folder(out)
     rows = score_table(subjects, title)
-    texts = (scores_as_markdown(subjects, rows, names), scores_as_csv(subjects))
+    texts = (scores_as_markdown(subjects, rows, names), scores_as_csv(subjects, title))
     writers: dict[str, Callable[..., Path]] = {}
     for name, text in zip(TABLES, texts, strict=True):
         writers[name] = partial(write_text, text=text)
@@ -124,9 +124,13 @@ def comparison_as_markdown(scored: Scored, names: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def scores_as_csv(subjects: Sequence[SubjectScores]) -> str:
-    """A line for every picture."""
-    lines = [picture_fields(picture, subject.measures) for subject in subjects for picture in subject.pictures]
+def scores_as_csv(subjects: Sequence[SubjectScores], method: str) -> str:
+    """A line for every picture; `method`: what made them."""
+    lines = [
+        {**picture_fields(picture, subject.picture_measures), "method": method, "seed": picture.seed}
+        for subject in subjects
+        for picture in subject.pictures
+    ]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]))
     writer.writeheader()
@@ -151,7 +155,7 @@ def scores_as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], names
     """Everything; numbers that do not exist are null."""
     measures = subjects[0].measures
     published = {}
-    if measures == PAPER_ENCODERS.measures:
+    if measures[:3] == PAPER_ENCODERS.measures:
         published = {name: row._asdict() for name, row in PUBLISHED.items()}
     whole = {
         "encoders": names,
@@ -171,7 +175,7 @@ def subject_fields(subject: SubjectScores) -> dict[str, object]:
         "copies": subject.copied,
         "diversity": subject.diversity,
         "prior preservation": subject.prior,
-        "pictures": [picture_fields(picture, subject.measures) for picture in subject.pictures],
+        "pictures": [picture_fields(picture, subject.picture_measures) for picture in subject.pictures],
     }
 
 
@@ -182,7 +186,7 @@ def scores_as_markdown(subjects: Sequence[SubjectScores], rows: Sequence[Row], n
     lines = [*_introduction(subjects, names), *markdown_table(["", *measures], cells), *_published(measures), ""]
     by_subject = []
     for subject in subjects:
-        means = [f"{subject.mean(measure):.3f}" for measure in measures]
+        means = [number_text(subject.mean(measure)) for measure in measures]
         by_subject.append([subject.subject, *means, f"{subject.copied:.0%}", number_text(subject.diversity)])
     return "\n".join([*lines, *markdown_table(["subject", *measures, "copies suspected", "diversity"], by_subject)])
 
@@ -210,10 +214,11 @@ def _cells(title: str, values: Mapping[str, Interval], measures: Sequence[str]) 
 
 def _published(measures: Sequence[str]) -> list[str]:
     """What papers report, where the same encoders give the numbers."""
-    if tuple(measures) != PAPER_ENCODERS.measures:
+    if tuple(measures[:3]) != PAPER_ENCODERS.measures:
         return []
     lines = []
     for name, row in PUBLISHED.items():
         cells = ["–" if value is None else f"{value:.3f}" for value in row.scores]
+        cells += ["–"] * (len(measures) - len(cells))  # measures that no paper reports
         lines.append(markdown_row([f"published: {name} ({row.source})", *cells]))
     return lines

@@ -215,7 +215,7 @@ def contact_sheet(data: DataSet, subject: BenchSubject, plan: Plan, out: Path) -
         for index in range(len(prompts)):
             row.append(open_picture(folder / f"{index:02d}_{plan.seeds[0]}_00.png"))
         rows.append(row)
-    short = [prompt.removeprefix(f"a {subject.class_name} ")[:14] for prompt in prompts]
+    short = [prompt.removeprefix(f"a {subject.class_name} ") for prompt in prompts]
     labels = [f"{variant}: {VARIANTS[variant].meaning}" for variant in plan.variants]
     return picture_grid(rows, cell=CELL, columns=["photo", *short], labels=labels, title=subject.name)
 
