@@ -122,8 +122,9 @@ def picture_grid(
     if title:
         pen.text((GAP, GAP), shorten_text(title, width - 2 * GAP, sheet_font(22)), INK, sheet_font(22))
     for index, lines in enumerate(heads):
-        for number, line in enumerate(reversed(lines)):  # the last one stands on its column
-            pen.text((GAP + index * (cell + GAP), head - 4 - HEAD_LINE * (number + 1)), line, INK, large)
+        top = head - 4 - HEAD_LINE * len(lines)  # the last line stands on its column
+        for number, line in enumerate(lines):
+            pen.text((GAP + index * (cell + GAP), top + HEAD_LINE * number), line, INK, large)
     y = head
     for row, lines in zip(rows, below, strict=True):
         for index, image in enumerate(row):

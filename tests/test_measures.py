@@ -121,9 +121,9 @@ def test_a_number_that_cannot_be_computed_is_a_dash_in_tables_and_null_in_json(e
     assert fields["pictures"][0]["first in gallery"] is None
 
 
-def test_the_sheet_shows_a_dash_for_a_number_that_does_not_exist(encoders):
+def test_the_sheet_shows_a_hyphen_for_a_number_that_does_not_exist(encoders):
     found = scored(encoders, GALLERY)
-    assert " ".join(score_lines(found.pictures[0])).endswith("| –")
+    assert " ".join(score_lines(found.pictures[0])).endswith("| -")
 
 
 def test_published_numbers_stay_beside_more_measures_of_ours(tmp_path):

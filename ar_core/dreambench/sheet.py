@@ -70,9 +70,9 @@ def score_lines(picture: ScoredPicture) -> list[str]:
 
 
 def number_on_sheet(value: float) -> str:
-    """Two digits, or a dash for NaN."""
+    """Two digits, or for NaN a hyphen: Pillow's font has no dash."""
     if math.isnan(value):
-        return "–"
+        return "-"
     return f"{value:.2f}"
 
 

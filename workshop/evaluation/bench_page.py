@@ -141,14 +141,13 @@ def steps_on_page(settings: TrainingSettings) -> str:
 
 def seeds_section(scored: Scored) -> list[str]:
     """How much a variant's mean moves from one training seed to the next."""
-    measures = next(iter(scored.values()))[0].measures
+    measures = next(iter(scored.values()))[0].picture_measures
     rows = []
     for variant, subjects in scored.items():
-        by_seed: dict[str, list[tuple[float, ...]]] = {}
+        by_seed: dict[int | None, list[tuple[float, ...]]] = {}
         for subject in subjects:
             for picture in subject.pictures:
-                seed = Path(picture.file).stem.split("_")[1]
-                by_seed.setdefault(seed, []).append(picture.values)
+                by_seed.setdefault(picture.seed, []).append(picture.values)
         means = np.array([np.mean(values, 0) for values in by_seed.values()])  # (seeds, measures)
         spread = [NAN] * len(measures)
         if len(means) > 1:
