@@ -388,8 +388,9 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises UnreadableFile."""
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UnreadableFile(f"{path} cannot be read as JSON ({error}).") from error
 

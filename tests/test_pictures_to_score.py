@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ar_core import cli
 from ar_core.dreambench.pictures import Picture, PicturesError, find_pictures_to_score
-from ar_core.files import UnreadableFile, read_text
+from ar_core.files import UnreadableFile, read_json, read_text
 from ar_core.shipped import example_subjects
 
 
@@ -170,6 +170,13 @@ def test_a_table_in_another_encoding_names_file_line_and_byte(encoding, byte, tm
     assert str(said.value).endswith("Save it as UTF-8.")
 
 
+def test_json_in_another_encoding_is_named_once(tmp_path):
+    (tmp_path / "unit-0.json").write_bytes('{"class": "grün"}'.encode("latin-1"))
+    with pytest.raises(UnreadableFile) as said:
+        read_json(tmp_path / "unit-0.json")
+    assert str(said.value).count("unit-0.json") == 1 and "line 1, byte 14 of it is 0xfc" in str(said.value)
+
+
 def test_a_text_with_a_byte_order_mark_is_read(tmp_path):
     (tmp_path / "a.txt").write_text("grün", encoding="utf-8-sig")
     assert read_text(tmp_path / "a.txt") == "grün"
@@ -223,6 +230,7 @@ def test_a_truncated_photo_is_left_out_and_named(tmp_path, capsys):
     content = (tmp_path / "dog" / "1.png").read_bytes()
     (tmp_path / "dog" / "1.png").write_bytes(content[: len(content) // 2])
     put(tmp_path / "made" / "a_dog__0.png")
-    command = ["score", "--images", str(tmp_path / "made"), "--photos", str(tmp_path / "dog"), "--encoders"]
-    assert cli.main([*command, "miniature", "--out", str(tmp_path / "out")]) == 0
-    assert f"note: {tmp_path / 'dog' / '1.png'}: skipped, damaged" in capsys.readouterr().out
+    photos = str(tmp_path / "dog")
+    command = ["score", "--images", str(tmp_path / "made"), "--photos", photos, "--class-images", photos]
+    assert cli.main([*command, "--encoders", "miniature", "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.count(f"note: {tmp_path / 'dog' / '1.png'}: skipped, damaged") == 2

@@ -12,8 +12,7 @@ from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import PAPER_ENCODERS
 from ..dreambench.measures.registry import choose_measures
 from ..dreambench.pictures import PicturesError, find_pictures_to_score
-from ..photos import read_photos
-from .scoring import chosen_suite, encoder_options, load_encoders, read_suite, score_all, suite_options
+from .scoring import chosen_suite, encoder_options, load_encoders, read_pictures, read_suite, score_all, suite_options
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -51,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     pictures = find_pictures_to_score(options.images, options.table, subject)
     class_images: list[Image.Image] = []
     if options.class_images:
-        class_images = [photo.image for photo in read_photos(options.class_images)[0]]
+        class_images = read_pictures(options.class_images)
     measures = choose_measures(options.measures)
     loaded = load_encoders(options, encoders)
     score_all(loaded, pictures, source, options.method, options.out, class_images, measures=measures)

@@ -92,6 +92,15 @@ def load_encoders(options: argparse.Namespace, default: EncoderChoice = PAPER_EN
     return Encoders.load(choice, checked_device(options.device), more)
 
 
+def read_pictures(folder: Path) -> list[Image.Image]:
+    """The pictures of a folder, with those that cannot be used printed. Raises PhotoError."""
+    photos, report = read_photos(folder)
+    for line in report:
+        if ": skipped, " in line and not line.startswith("."):
+            print(f"note: {folder / line}")
+    return [photo.image for photo in photos]
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
     """What a subject's pictures are compared with: its photos; and the kind of each prompt, where known."""
@@ -103,11 +112,7 @@ class Reference:
     def of(cls, source: DataSet | Path, name: str) -> Reference:
         """The subject `name` of a data set, or that whose photos are in a folder. Raises DataSetError, PhotoError."""
         if isinstance(source, Path):
-            photos, report = read_photos(source)
-            for line in report:
-                if ": skipped, " in line and not line.startswith("."):
-                    print(f"note: {source / line}")
-            return cls([photo.image for photo in photos], {})
+            return cls(read_pictures(source), {})
         subject = source.subject(name)
         kinds = {prompt.plain(subject.class_name): prompt.capability for prompt in source.prompts(subject)}
         return cls([photo.image for photo in read_photos(list(subject.photos))[0]], kinds)

@@ -52,7 +52,7 @@ class EncoderFiles:
         repository = folder.parent.parent.name
         if folder.parent.name == SNAPSHOTS and repository.startswith(REPOSITORY):
             return cls(folder, repository.removeprefix(REPOSITORY).replace("--", "/"), folder.name)
-        return cls(folder, folder.resolve().name)
+        return cls(folder, folder.name or folder.resolve().name)
 
     def config(self) -> dict[str, Any]:
         """What config.json says. Raises EncoderError."""
