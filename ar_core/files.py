@@ -377,15 +377,20 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UnreadableFile(f"{path} is not text in UTF-8 ({error}). Save it in UTF-8.") from error
+        lines = error.object[: error.start].split(b"\n")
+        raise UnreadableFile(
+            f"{path} is not text in UTF-8 (line {len(lines)}, byte {len(lines[-1]) + 1} of it is "
+            f"0x{error.object[error.start]:02x}). Save it as UTF-8."
+        ) from error
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read ({error.strerror or error}).") from error
 
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises UnreadableFile."""
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UnreadableFile(f"{path} cannot be read as JSON ({error}).") from error
 
@@ -427,6 +432,15 @@ def weights_hash(modules: Iterable[nn.Module], salt: str = "") -> str:
             digest.update(name.encode())
             digest.update(tensor_bytes(value.float()))
     return digest.hexdigest()
+
+
+def values_hash(module: nn.Module) -> str:
+    """A name (64 hex digits) for the numbers of `module` in float32, whatever its tensors are called.
+
+    Libraries rename them from version to version, and add whole numbers such as positions.
+    """
+    tensors = [tensor_hash(value) for value in module.state_dict().values() if value.is_floating_point()]
+    return hashlib.sha256("".join(sorted(tensors)).encode()).hexdigest()
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:

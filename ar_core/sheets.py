@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -14,6 +14,9 @@ RULE = (232, 232, 236)  # lines behind a curve
 LINES = ((44, 98, 208), (214, 88, 49), (66, 160, 71), (130, 66, 180))  # one colour per curve
 GAP = 10  # pixels
 TEXT_LINE = 20  # pixels from one line of small text to the next
+LEGEND = 200  # pixels from one curve's name to the next
+HEAD_LINE = 22  # the same above a column
+HEAD_LINES = 3  # above a column at most
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -33,19 +36,56 @@ def drawable(text: str, face: Font) -> str:
     return text.encode("latin-1", "replace").decode("latin-1")
 
 
-def wrap_text(text: str, width: int, face: Font) -> list[str]:
-    """`text` in lines no wider than `width` pixels (a single longer word stays whole)."""
-    text = drawable(text, face)
+def shorten_text(text: str, width: int, face: Font) -> str:
+    """`text` on one line of at most `width` pixels, with an ellipsis where it is cut."""
+    text = " ".join(drawable(text, face).split())
+    if face.getlength(text) <= width:
+        return text
+    mark = "..."
+    if isinstance(face, ImageFont.FreeTypeFont):
+        mark = "…"
+    return text[: _letters_that_fit(text, width, face, mark)].rstrip() + mark
+
+
+def wrap_text(text: str, width: int, face: Font, most: int | None = None) -> list[str]:
+    """`text` in lines no wider than `width` pixels; a longer word is broken. After `most` lines the rest is cut."""
     lines = []
     line = ""
-    for word in text.split():
+    for word in _broken_words(drawable(text, face), width, face):
         longer = f"{line} {word}".strip()
         if line and face.getlength(longer) > width:
             lines.append(line)
             line = word
         else:
             line = longer
-    return [*lines, line]
+    lines.append(line)
+    if most is not None and len(lines) > most:
+        rest = " ".join(lines[most - 1 :])
+        lines = [*lines[: most - 1], shorten_text(rest, width, face)]
+    return lines
+
+
+def _broken_words(text: str, width: int, face: Font) -> Iterator[str]:
+    """The words of `text`, those that are wider than `width` in pieces."""
+    for word in text.split():
+        while face.getlength(word) > width and len(word) > 1:
+            fitting = max(1, _letters_that_fit(word, width, face))
+            yield word[:fitting]
+            word = word[fitting:]
+        if word:
+            yield word
+
+
+def _letters_that_fit(text: str, width: int, face: Font, mark: str = "") -> int:
+    """How many letters of `text`, with `mark` behind them, are at most `width` pixels wide."""
+    fitting = 0
+    step = 1 << len(text).bit_length()
+    while step:  # by halves, as a text may be long
+        longer = fitting + step
+        if longer <= len(text) and face.getlength(text[:longer] + mark) <= width:
+            fitting = longer
+        step //= 2
+    return fitting
 
 
 def picture_grid(
@@ -62,12 +102,14 @@ def picture_grid(
     `columns` head the columns, `labels` stand under the rows (one for each, or none), `note` at the foot.
     """
     small = sheet_font(15)
+    large = sheet_font(18)
     width = max(len(row) for row in rows) * (cell + GAP) + GAP
     head = GAP
     if title:
         head = 40
-    if columns:
-        head += 28
+    heads = [wrap_text(name, cell, large, HEAD_LINES) for name in columns]
+    if heads:
+        head += HEAD_LINE * max(map(len, heads)) + 6
     below: list[list[str]] = [[] for _ in rows]  # the lines under each row
     if labels:
         below = [wrap_text(label, width - 2 * GAP, small) for label in labels]
@@ -78,9 +120,11 @@ def picture_grid(
     sheet = Image.new("RGB", (width, head + body + TEXT_LINE * len(foot) + GAP), BACKGROUND)
     pen = ImageDraw.Draw(sheet)
     if title:
-        _write(pen, (GAP, GAP), title, INK, sheet_font(22))
-    for index, name in enumerate(columns):
-        _write(pen, (GAP + index * (cell + GAP), head - 26), name, INK, sheet_font(18))
+        pen.text((GAP, GAP), shorten_text(title, width - 2 * GAP, sheet_font(22)), INK, sheet_font(22))
+    for index, lines in enumerate(heads):
+        top = head - 4 - HEAD_LINE * len(lines)  # the last line stands on its column
+        for number, line in enumerate(lines):
+            pen.text((GAP + index * (cell + GAP), top + HEAD_LINE * number), line, INK, large)
     y = head
     for row, lines in zip(rows, below, strict=True):
         for index, image in enumerate(row):
@@ -88,12 +132,6 @@ def picture_grid(
         y = _write_lines(pen, y + cell + 2, lines, INK, small) + GAP - 2
     _write_lines(pen, y, foot, FAINT, small)
     return sheet
-
-
-def _write(
-    pen: ImageDraw.ImageDraw, place: tuple[float, float], text: str, colour: tuple[int, int, int], face: Font
-) -> None:
-    pen.text(place, drawable(text, face), colour, face)
 
 
 def _write_lines(
@@ -156,7 +194,8 @@ class _Plot:
             red, green, blue = [(channel + 2 * 255) // 3 for channel in colour]
             self._line(losses, (red, green, blue), 1)
             self._line(smoothed_losses(losses), colour, 3)
-            _write(self.pen, (self.left + 10 + 200 * index, self.bottom + 26), name, colour, self.face)
+            place = (self.left + 10 + LEGEND * index, self.bottom + 26)
+            self.pen.text(place, shorten_text(name, LEGEND - GAP, self.face), colour, self.face)
 
     def _axes(self) -> None:
         for i in range(5):

@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ar_core.dreambench.encoders import PAPER_ENCODERS
 from ar_core.dreambench.extents import EXTENTS, Extent
-from ar_core.dreambench.measures import MEASURES
+from ar_core.dreambench.measures.registry import OPTIONAL, protocol_measures
 from ar_core.dreambench.statistics import FEWEST
 from ar_core.families.family import Recipe
 from ar_core.files import write_text
@@ -36,7 +37,8 @@ the mean over subjects stands in the table. Several training seeds of a subject 
 
 {measures}
 
-`--measures` chooses; the first three are always there, and one file adds another (CONTRIBUTING.md).
+Suspected copies, diversity and, with `--class-images`, prior preservation (Ruiz et al. 2023) are reported by subject.
+One file adds a measure (CONTRIBUTING.md).
 
 ## What may be concluded from few subjects
 
@@ -65,9 +67,9 @@ python -m ar_core score --data DATASET --images ours=dreambench/two_stage theirs
     --scores before=scores_of_last_week/scores.json --numbers others.csv --against theirs
 ```
 
-gives one table with the differences of the first to each other one. An earlier report that was made by other encoders or
-from other photos is refused. `--numbers` takes means per subject that somebody else measured (columns method, subject and
-measures); nobody can check how those came about.
+gives one table with the differences of the first to each other one. An earlier report that was made by other encoders
+or from other photos is refused. `--numbers` takes means per subject that somebody else measured (columns method,
+subject and measures); nobody can check how those came about.
 
 ## What a table costs
 
@@ -87,8 +89,10 @@ or TOML); a run leaves its own as settings.json, which repeats it.
 
 
 def measures_table() -> list[str]:
-    """Every measure, what it compares, and its source."""
-    return markdown_table(["", "", "source"], [[name, measure.meaning, measure.source] for name, measure in MEASURES.items()])
+    """Every measure and its source; how each is computed stands in its file."""
+    rows = [[measure.title, "always", measure.citation] for measure in protocol_measures(PAPER_ENCODERS)]
+    rows += [[measure.title, f"`--measures {name}`", measure.citation] for name, measure in OPTIONAL.items()]
+    return markdown_table(["measure", "", "source"], rows)
 
 
 def strategy_seconds(held: Held, recipe: Recipe, extent: Extent) -> float | None:

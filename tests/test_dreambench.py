@@ -18,10 +18,16 @@ from tiny_encoders import write_encoders
 
 from ar_core import cli
 from ar_core.commands.scoring import protocol_of
-from ar_core.dreambench import benchmark, scores
+from ar_core.dreambench import benchmark
+from ar_core.dreambench.architectures import CLIP, VIT
 from ar_core.dreambench.benchmark import Benchmark, OtherPlan, Plan
 from ar_core.dreambench.dataset import ACCESSORY, PLACE, PROPERTY, BenchPrompt, DataSetError
 from ar_core.dreambench.encoders import CLIP_INPUT, DINO_INPUT, PAPER_ENCODERS, EncoderError, Encoders
+from ar_core.dreambench.measures.copies import copy_check
+from ar_core.dreambench.measures.diversity import diversity
+from ar_core.dreambench.measures.likeness import real_images, subject_fidelity
+from ar_core.dreambench.measures.prior import prior_preservation
+from ar_core.dreambench.measures.prompt import prompt_fidelity
 from ar_core.dreambench.over_subjects import score_table
 from ar_core.dreambench.pictures import PicturesError, find_pictures_to_score, without_identifier
 from ar_core.dreambench.report import scores_as_json, scores_as_markdown
@@ -134,35 +140,35 @@ def test_a_data_set_that_cannot_be_used_says_so(tmp_path, data):
 
 def test_fidelity_is_the_mean_over_all_photos():
     generated, photos = unit([1, 0], [3, 4]), unit([1, 0], [0, 1])
-    assert torch.allclose(scores.subject_fidelity(generated, photos), torch.tensor([0.5, 0.7]))
-    assert torch.allclose(scores.prompt_fidelity(generated, unit([0, 1], [3, 4])), torch.tensor([0.0, 1.0]))
+    assert torch.allclose(subject_fidelity(generated, photos), torch.tensor([0.5, 0.7]))
+    assert torch.allclose(prompt_fidelity(generated, unit([0, 1], [3, 4])), torch.tensor([0.0, 1.0]))
 
 
 def test_real_images_leave_out_a_photo_with_itself():
     photos = unit([1, 0], [0, 1], [3, 4])  # pairs: 0, 0.6, 0.8
-    assert math.isclose(scores.real_images(photos), 1.4 / 3, abs_tol=1e-6)
-    assert math.isnan(scores.real_images(photos[:1]))
+    assert math.isclose(real_images(photos), 1.4 / 3, abs_tol=1e-6)
+    assert math.isnan(real_images(photos[:1]))
 
 
 def test_a_copy_is_closer_to_a_photo_than_photos_are_to_each_other():
-    check = scores.copy_check(unit([1, 0], [1, 1]), unit([1, 0], [0, 1], [3, 4]))
+    check = copy_check(unit([1, 0], [1, 1]), unit([1, 0], [0, 1], [3, 4]))
     assert math.isclose(check.limit, 0.8, abs_tol=1e-6)
     assert torch.allclose(check.nearest, torch.tensor([1.0, 7 / (5 * math.sqrt(2))])) and check.suspected.tolist() == [
         True,
         True,
     ]
-    assert scores.copy_check(unit([1, 0.9]), unit([1, 0], [0, 1], [3, 4])).suspected.tolist() == [True]
-    assert scores.copy_check(unit([-1, 0.1]), unit([1, 0], [0, 1], [3, 4])).suspected.tolist() == [False]
+    assert copy_check(unit([1, 0.9]), unit([1, 0], [0, 1], [3, 4])).suspected.tolist() == [True]
+    assert copy_check(unit([-1, 0.1]), unit([1, 0], [0, 1], [3, 4])).suspected.tolist() == [False]
 
 
 def test_diversity_compares_pictures_of_one_prompt_only():
     generated = unit([1, 0], [0, 1], [1, 0], [1, 0])
-    assert math.isclose(scores.diversity(generated, ["a", "a", "b", "b"]), (1 + 0) / 2, abs_tol=1e-6)
-    assert math.isnan(scores.diversity(generated[:2], ["a", "b"]))
+    assert math.isclose(diversity(generated, ["a", "a", "b", "b"]), (1 + 0) / 2, abs_tol=1e-6)
+    assert math.isnan(diversity(generated[:2], ["a", "b"]))
 
 
 def test_prior_preservation_is_the_likeness_of_the_bare_class():
-    assert math.isclose(scores.prior_preservation(unit([1, 0], [0, 1]), unit([1, 0])), 0.5, abs_tol=1e-6)
+    assert math.isclose(prior_preservation(unit([1, 0], [0, 1]), unit([1, 0])), 0.5, abs_tol=1e-6)
 
 
 def test_a_number_that_does_not_exist_is_a_dash():
@@ -184,8 +190,13 @@ def encoders(folders):
 
 
 def paper(vit, clip):
-    """The paper's choice, read from these folders."""
-    return replace(PAPER_ENCODERS, vit=vit, clip=clip)
+    """The paper's choice, read from these folders and in any size."""
+    return replace(PAPER_ENCODERS, vit=vit, clip=clip, vit_needs=VIT, clip_needs=CLIP)
+
+
+def own(folders) -> list[str]:
+    """Options that score with these encoders, which are too small to be called DINO and CLIP."""
+    return ["--encoders", "own", "--dino", str(folders / "dino"), "--clip", str(folders / "clip")]
 
 
 @pytest.mark.parametrize("size", [(512, 512), (300, 200), (97, 410), (224, 224)])
@@ -255,14 +266,14 @@ def test_names_hold_a_revision_and_missing_files_are_named(encoders, folders, tm
     with pytest.raises(EncoderError, match="no folder .*model.safetensors"):
         Encoders.load(paper(tmp_path / "none", folders / "clip"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(EncoderError, match="the folder .*empty.*config.json"):
+    with pytest.raises(EncoderError, match="The folder .*empty has no config.json"):
         Encoders.load(paper(tmp_path / "empty", folders / "clip"))
 
 
 def test_a_tokenizer_that_cannot_be_read_is_named(folders, tmp_path):
     shutil.copytree(folders / "clip", tmp_path / "clip")
     (tmp_path / "clip" / "tokenizer.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(EncoderError, match="the folder .*clip.* It needs .*tokenizer.json"):
+    with pytest.raises(EncoderError, match="The tokenizer in the folder .*clip.* It needs tokenizer.json"):
         Encoders.load(paper(folders / "dino", tmp_path / "clip"))
 
 
@@ -336,7 +347,7 @@ def test_a_subjects_scores_and_their_report(encoders):
     assert scored.pictures[0].copied and math.isclose(scored.pictures[0].nearest_photo, 1, abs_tol=1e-5)
     assert math.isclose(scored.mean("DINO"), sum(p.values[0] for p in scored.pictures) / 3)
     assert math.isclose(scored.mean("CLIP-T", PROPERTY), scored.pictures[2].values[2])
-    assert math.isclose(scored.real["DINO"], scores.real_images(dino), abs_tol=1e-6) and not math.isnan(scored.prior)
+    assert math.isclose(scored.real["DINO"], real_images(dino), abs_tol=1e-6) and not math.isnan(scored.prior)
     rows = score_table([scored], "ours")
     assert [row.title for row in rows] == [
         "real images (different photos of a subject)",
@@ -366,10 +377,7 @@ def test_the_command(data, folders, tmp_path, capsys):
         "score",
         "--images",
         str(tmp_path / "made"),
-        "--dino",
-        str(folders / "dino"),
-        "--clip",
-        str(folders / "clip"),
+        *own(folders),
     ]
     out = tmp_path / "out"
     assert cli.main([*options, "--data", str(data), "--out", str(out), "--method", "ours"]) == 0
@@ -384,8 +392,8 @@ def test_the_command(data, folders, tmp_path, capsys):
     rows = list(csv.DictReader((out / "scores.csv").open(encoding="utf-8")))
     assert [row["capability"] for row in rows] == [PLACE, PROPERTY, ACCESSORY]
     found = json.loads((out / "scores.json").read_text(encoding="utf-8"))
-    mean = np.mean([np.mean([float(r["DINO"]) for r in rows if r["subject"] == s]) for s in ("cup", "dog9")])
-    assert math.isclose(found["table"][1]["DINO"][0], mean, abs_tol=1e-9)  # over subjects, not over pictures
+    mean = np.mean([np.mean([float(r["own-ID"]) for r in rows if r["subject"] == s]) for s in ("cup", "dog9")])
+    assert math.isclose(found["table"][1]["own-ID"][0], mean, abs_tol=1e-9)  # over subjects, not over pictures
 
     single = [
         *options[:2],
@@ -428,7 +436,7 @@ def test_the_benchmark_shares_stage_one_scores_and_goes_on(data, folders, tmp_pa
     steps = []
     original = Loop._gradients
     monkeypatch.setattr(Loop, "_gradients", lambda self: (steps.append(1), original(self))[1])
-    out, encoders = tmp_path / "out", ["--dino", str(folders / "dino"), "--clip", str(folders / "clip")]
+    out, encoders = tmp_path / "out", own(folders)
     assert cli.main(bench(data, out, "--dry-run")) == 0
     said = capsys.readouterr().out
     assert (
@@ -567,7 +575,7 @@ def test_every_variant_uses_what_it_says(data, tmp_path, monkeypatch):
 
 def test_pictures_of_all_seeds_are_scored_together(data, folders, tmp_path):
     options = ["--strategies", "base,embedding_only", "--seeds", "0,3", "--subjects", "dog9"]
-    encoders = ["--dino", str(folders / "dino"), "--clip", str(folders / "clip")]
+    encoders = own(folders)
     assert cli.main(bench(data, tmp_path / "out", *options, *encoders)) == 0
     assert {path.name[:4] for path in (tmp_path / "out" / "base" / "dog9").glob("*.png")} == {
         "00_0",
@@ -581,7 +589,7 @@ def test_pictures_of_all_seeds_are_scored_together(data, folders, tmp_path):
 
 def test_scores_are_of_the_plan_and_of_units_that_are_done(data, folders, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
-    encoders = ["--dino", str(folders / "dino"), "--clip", str(folders / "clip")]
+    encoders = own(folders)
     assert cli.main(bench(data, out, "--no-scores", "--strategies", "base", "--seeds", "0,3")) == 0
     assert cli.main(bench(data, out, *encoders, "--strategies", "base", "--subjects", "dog9")) == 0
     text = (out / "scores" / "comparison.md").read_text(encoding="utf-8")

@@ -37,7 +37,7 @@ from ar_core import ARModel, SamplingSettings, TrainingSettings, cli
 from ar_core.checkpoints.reader import read_pickle
 from ar_core.commands import info, personalize, sample, score
 from ar_core.dreambench.dataset import read_dataset
-from ar_core.dreambench.encoders import PAPER_ENCODERS, EncoderError, Encoders
+from ar_core.dreambench.encoders import OWN_ENCODERS, EncoderError, Encoders
 from ar_core.dreambench.pictures import find_pictures_to_score, without_identifier
 from ar_core.families.janus_pro import JANUS_PRO_1B
 from ar_core.listing import named_inside
@@ -755,7 +755,7 @@ def test_scorers(data, name):
     with a_folder() as folder:
         linked(source, folder)
         put(folder / name, damaged(damage, (source / name).read_bytes()))
-        choice = replace(PAPER_ENCODERS, vit=folder / "dino", clip=folder / "clip")
+        choice = replace(OWN_ENCODERS, vit=folder / "dino", clip=folder / "clip")
         loaded = outcome(lambda: Encoders.load(choice), folder / name.partition("/")[0])
         if loaded is not None:
             outcome(lambda: (loaded.embed_images([Image.new("RGB", (70, 66))]), loaded.embed_texts(["a dog"])))

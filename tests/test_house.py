@@ -16,6 +16,7 @@ FOLDERS = (
     "ar_core/sampling",
     "ar_core/quantization",
     "ar_core/dreambench",
+    "ar_core/dreambench/measures",
     "ar_core/miniature/weights",
     "ar_core/miniature/scorers",
     "ar_core/commands",
@@ -160,3 +161,14 @@ def needed(name: str, path: Path, modules: dict[str, Path]) -> set[str]:
         parts = imported.split(".")
         found |= {".".join(parts[:end]) for end in range(1, len(parts) + 1)} & set(modules)
     return {other for other in found if not f"{name}.".startswith(f"{other}.")}
+
+
+def test_measures_see_vectors_and_no_files():
+    forbidden = (
+        "ar_core.files",
+        "ar_core.photos",
+        "ar_core.dreambench.encoder_files",
+        "ar_core.dreambench.scoring",
+        "PIL",
+    )
+    assert wrong("ar_core/dreambench/measures", forbidden) == set()

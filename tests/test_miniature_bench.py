@@ -170,7 +170,7 @@ def test_all_weights_stay_small():
 
 def scores(name: str, value: float) -> SubjectScores:
     pictures = tuple(
-        ScoredPicture(name, "a mug", f"x/{name}/00_{seed}_00.png", "", (value + seed / 10,) * 3, 0.0, False)
+        ScoredPicture(name, "a mug", f"x/{name}/{seed}.png", "", (value + seed / 10,) * 3, 0.0, False, seed)
         for seed in (0, 1)
     )
     return SubjectScores(

@@ -17,6 +17,7 @@ from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import EncoderError, Encoders
 from ..dreambench.estimate import check_memory, estimate_dreambench
 from ..dreambench.extents import EXTENTS, FULL
+from ..dreambench.measures.registry import choose_measures, needs_others
 from ..dreambench.processes import ALONE, Processes, join_processes
 from ..dreambench.protocol import Protocol
 from ..dreambench.scoring import SubjectScores
@@ -156,17 +157,27 @@ def run_benchmark(
         failed += problems
     if encoders is None or processes.rank != 0:
         return None
-    return score_benchmark(bench, encoders, options)
+    source = data
+    if needs_others(choose_measures(options.measures)):
+        source = EXTENTS[options.extent].prompts_of(read_suite(suite))
+    return score_benchmark(bench, source, encoders, options)
 
 
-def score_benchmark(bench: Benchmark, encoders: Encoders, options: argparse.Namespace) -> Outcome | None:
-    """Score what the plan asked for and is done, and write the tables. None where there is nothing."""
+def score_benchmark(
+    bench: Benchmark, source: DataSet, encoders: Encoders, options: argparse.Namespace
+) -> Outcome | None:
+    """Score what the plan asked for and is done, and write the tables. None where there is nothing.
+
+    `source`: the data set, with the subjects that measures look at beside those of the benchmark.
+    """
     scored = {}
     folder = options.out / "scores"
+    measures = choose_measures(options.measures)
     for variant in bench.plan.variants:
         pictures = bench.pictures(variant)
         if pictures:
-            scored[variant] = score_all(encoders, pictures, bench.data, variant, folder / variant, replace=True)
+            place = folder / variant
+            scored[variant] = score_all(encoders, pictures, source, variant, place, measures=measures, replace=True)
         else:
             print(f"{variant} is left out of the scores: no subject was learned and drawn.")
     if not scored:

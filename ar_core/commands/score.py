@@ -15,10 +15,10 @@ from ..dreambench.comparisons import named_in_advance
 from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import PAPER_ENCODERS, EncoderChoice
 from ..dreambench.kept_scores import read_numbers, read_report
+from ..dreambench.measures.registry import choose_measures, needs_others
 from ..dreambench.pictures import Picture, PicturesError, find_pictures_to_score, is_plain_name
 from ..dreambench.protocol import Protocol
 from ..dreambench.scoring import SubjectScores
-from ..photos import read_photos
 from ..quoting import quoted
 from .output import try_writing
 from .scoring import (
@@ -27,6 +27,7 @@ from .scoring import (
     encoder_options,
     load_encoders,
     protocol_of,
+    read_pictures,
     read_suite,
     score_all,
     suite_options,
@@ -83,7 +84,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if (options.data is None) == (options.photos is None):
         raise PicturesError("Give either --data (DreamBench) or --photos (one subject).")
-    subject = "" if options.photos is None else options.photos.name
+    subject = "" if options.photos is None else options.photos.resolve().name
     folders = named(options.images, "images")
     earlier = {name: read_report(path) for name, path in named(options.scores, "scores").items()}
     check_names([*folders, *earlier])
@@ -106,7 +107,8 @@ def run(options: argparse.Namespace) -> None:
         )
     class_images: list[Image.Image] = []
     if options.class_images:
-        class_images = [photo.image for photo in read_photos(options.class_images)[0]]
+        class_images = read_pictures(options.class_images)
+    measures = choose_measures(options.measures)
     encoders = load_encoders(options, choice)
     scored: dict[str, list[SubjectScores]] = {}
     for name, found in pictures.items():
@@ -116,7 +118,7 @@ def run(options: argparse.Namespace) -> None:
             title = options.method
         else:
             folder = options.out / name
-        scored[name] = score_all(encoders, found, source, title, folder, class_images)
+        scored[name] = score_all(encoders, found, source, title, folder, class_images, measures=measures)
     if len(methods) > 1:
         first = next(iter(scored))
         protocol = protocol_of(encoders, scored[first])
@@ -177,4 +179,5 @@ def source_of(
         return options.photos, chosen_encoders(options, PAPER_ENCODERS)
     suite = chosen_suite(options)
     subjects = {picture.subject for found in pictures.values() for picture in found}
-    return read_suite(suite, subjects), chosen_encoders(options, suite.encoders)
+    only = None if needs_others(choose_measures(options.measures)) else subjects
+    return read_suite(suite, only), chosen_encoders(options, suite.encoders)

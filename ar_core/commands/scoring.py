@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
+from torch import Tensor
 
 from ..dreambench.dataset import DataSet
-from ..dreambench.encoders import MINIATURE_ENCODERS, PAPER_ENCODERS, EncoderChoice, Encoders
+from ..dreambench.encoders import MINIATURE_ENCODERS, OWN_ENCODERS, PAPER_ENCODERS, EncoderChoice, Encoders
+from ..dreambench.measures.measure import Measure
+from ..dreambench.measures.registry import OPTIONAL, choose_measures, needed_encoders, needs_others
 from ..dreambench.over_subjects import score_table
 from ..dreambench.pictures import Picture
 from ..dreambench.protocol import Protocol
@@ -21,7 +24,7 @@ from ..dreambench.suites import DRAWINGS, Suite, choose_suite
 from ..photos import read_photos
 from .shared import checked_device
 
-CHOICES = {"paper": PAPER_ENCODERS, "miniature": MINIATURE_ENCODERS}
+CHOICES = {"paper": PAPER_ENCODERS, "miniature": MINIATURE_ENCODERS, "own": OWN_ENCODERS}
 
 
 def suite_options(command: argparse.ArgumentParser, required: bool) -> None:
@@ -61,24 +64,48 @@ def encoder_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--encoders",
         choices=tuple(CHOICES),
-        help="paper: DINO and CLIP; miniature: the small ones that ship, for drawings (default: paper, or miniature "
-        f"with --data {DRAWINGS})",
+        help="paper: DINO and CLIP; miniature: the small ones that ship, for drawings; own: any ViT and CLIP, under "
+        f"names that claim nothing (default: paper, or miniature with --data {DRAWINGS})",
     )
     command.add_argument("--dino", help=f"folder or hub name of DINO ViT-S/16 (default {PAPER_ENCODERS.vit})")
     command.add_argument("--clip", help=f"folder or hub name of CLIP ViT-B/32 (default {PAPER_ENCODERS.clip})")
+    listed = "; ".join(f"{name}: {measure.title} ({measure.citation})" for name, measure in OPTIONAL.items())
+    command.add_argument(
+        "--measures", default="", help=f"comma-separated, beside those of the protocol (default: none). {listed}"
+    )
+    for encoder in needed_encoders(tuple(OPTIONAL.values())):
+        command.add_argument(
+            f"--{encoder.name}", help=f"for the measure: folder or hub name of its encoder (default {encoder.source})"
+        )
 
 
 def chosen_encoders(options: argparse.Namespace, default: EncoderChoice) -> EncoderChoice:
-    """Those that the options name; `default`: those that fit the suite."""
+    """Those that the options name; `default`: those that fit the suite. Raises ValueError."""
     choice = default
     if options.encoders:
         choice = CHOICES[options.encoders]
-    return replace(choice, vit=options.dino or choice.vit, clip=options.clip or choice.clip)
+    choice = replace(choice, vit=options.dino or choice.vit, clip=options.clip or choice.clip)
+    if not choice.vit or not choice.clip:
+        raise ValueError("--encoders own needs --dino with the folder of a ViT and --clip with the folder of a CLIP.")
+    return choice
 
 
 def load_encoders(options: argparse.Namespace, choice: EncoderChoice) -> Encoders:
-    """Load them onto the device that the options name. Raises EncoderError."""
-    return Encoders.load(choice, checked_device(options.device))
+    """Load them, and what --measures needs beside them, onto the device that the options name. Raises EncoderError."""
+    more = [
+        replace(encoder, source=getattr(options, encoder.name) or encoder.source)
+        for encoder in needed_encoders(choose_measures(options.measures))
+    ]
+    return Encoders.load(choice, checked_device(options.device), more)
+
+
+def read_pictures(folder: Path) -> list[Image.Image]:
+    """The pictures of a folder, with those that cannot be used printed. Raises PhotoError."""
+    photos, report = read_photos(folder)
+    for line in report:
+        if ": skipped, " in line and not line.startswith("."):
+            print(f"note: {folder / line}")
+    return [photo.image for photo in photos]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +119,7 @@ class Reference:
     def of(cls, source: DataSet | Path, name: str) -> Reference:
         """The subject `name` of a data set, or that whose photos are in a folder. Raises DataSetError, PhotoError."""
         if isinstance(source, Path):
-            return cls([photo.image for photo in read_photos(source)[0]], {})
+            return cls(read_pictures(source), {})
         subject = source.subject(name)
         kinds = {prompt.plain(subject.class_name): prompt.capability for prompt in source.prompts(subject)}
         return cls([photo.image for photo in read_photos(list(subject.photos))[0]], kinds)
@@ -100,6 +127,14 @@ class Reference:
     def kind(self, prompt: str) -> str:
         """ "" for a prompt that is not of the data set."""
         return self.kinds.get(prompt, "")
+
+
+def gallery(encoders: Encoders, source: DataSet | Path, measures: Sequence[Measure]) -> dict[str, Tensor]:
+    """Every subject's photos by the ViT, (m, d) each, where a measure compares with those of others."""
+    if isinstance(source, Path) or not needs_others(measures):
+        return {}
+    names = [subject.name for subject in source.subjects]
+    return {name: encoders.embed_by_vit(Reference.of(source, name).photos) for name in names}
 
 
 def score_all(
@@ -110,12 +145,14 @@ def score_all(
     out: Path,
     class_images: Sequence[Image.Image] = (),
     *,
+    measures: Sequence[Measure] = (),
     replace: bool = False,
 ) -> list[SubjectScores]:
     """Score every subject among `pictures` and write the report; stopped early, of the subjects that are scored.
 
     `source`: where photos are, a data set or the folder of the only subject. `title`: what the table calls the
-    pictures. `replace`: `out` is a folder of our own, whose reports are made anew; elsewhere what is there stays.
+    pictures. `measures`: those beside the protocol's. `replace`: `out` is a folder of our own, whose reports are made
+    anew; elsewhere what is there stays.
     """
     found: list[SubjectScores] = []
     sheets: dict[str, Image.Image] = {}
@@ -124,6 +161,7 @@ def score_all(
     cut = encoders.describe_cut([picture.prompt for picture in pictures])
     if cut:
         print(f"note: {cut}")
+    photos = gallery(encoders, source, measures)
     try:
         for name in names:
             reference = Reference.of(source, name)
@@ -135,8 +173,11 @@ def score_all(
                 [picture.prompt for picture in own],
                 reference.photos,
                 files=[str(picture.path) for picture in own],
+                seeds=[picture.seed for picture in own],
                 capability=reference.kind,
                 class_images=class_images,
+                measures=measures,
+                others={other: vectors for other, vectors in photos.items() if other != name},
             )
             found.append(scored)
             sheets[name] = score_sheet(scored, reference.photos, lambda picture: opened[picture.file].open())

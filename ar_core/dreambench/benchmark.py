@@ -178,7 +178,7 @@ class Benchmark:
             sentences = [prompt.plain(unit.subject.class_name) for prompt in self.data.prompts(unit.subject)]
             for number, path in enumerate(self._picture_paths(unit)):
                 sentence = sentences[number // self.plan.images_per_prompt]
-                found.append(Picture(path, unit.subject.name, sentence))
+                found.append(Picture(path, unit.subject.name, sentence, unit.seed))
         return found
 
     def _picture_paths(self, unit: Unit) -> list[Path]:

@@ -1,53 +1,41 @@
 """The encoders of the protocol: DINO ViT-S/16 (CLS output) and CLIP ViT-B/32, through transformers, in float32.
 
-Weights are the user's: a folder with config.json and model.safetensors, or what the hub's cache already holds.
-Nothing is downloaded.
+Weights are the user's: a folder with config.json and model.safetensors or pytorch_model.bin, or what the hub's cache
+already holds. Nothing is downloaded.
 """
 
 from __future__ import annotations
 
-import importlib
 import logging
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from packaging.version import Version  # transformers brings it
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..files import weights_hash
+from ..files import values_hash
 from ..quoting import quoted
+from .architectures import (
+    CLIP,
+    VIT,
+    Architecture,
+    first_line,
+    float32_by_default,
+    load_model,
+    supported_transformers,
+)
+from .encoder_files import NEEDED, EncoderError, EncoderFiles
 
-OLDEST_TRANSFORMERS = "4.37.2"  # the oldest that ComfyUI 0.3.64 allows; with it the scorers give the same vectors
 BATCH = 32
-MODEL_FILES = ("config.json", "model.safetensors")
-CLIP_FILES = (*MODEL_FILES, "tokenizer.json")
 MINIATURE_SCORERS = Path(__file__).parents[1] / "miniature" / "scorers"
 
 
 log = logging.getLogger(__name__)
-
-
-class EncoderError(ValueError):
-    """Encoders that cannot be loaded; the message names files and folder, or the version that is needed."""
-
-
-@contextmanager
-def float32_by_default() -> Iterator[None]:
-    """While this lasts, torch's default is float32: transformers computes masks in it, whatever its weights are in."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 @dataclass(frozen=True)
@@ -91,7 +79,7 @@ class EncoderChoice:
     """Which two encoders score: a ViT that tells a subject from others of its class, and a CLIP.
 
     `measures` are the names of their numbers: picture against photos by the ViT, the same by the CLIP, picture against
-    prompt by the CLIP.
+    prompt by the CLIP. `vit_needs` and `clip_needs`: what must be loaded to give numbers by these names.
     """
 
     title: str
@@ -100,6 +88,8 @@ class EncoderChoice:
     vit_input: Preprocessing
     clip_input: Preprocessing
     measures: tuple[str, str, str]
+    vit_needs: Architecture = VIT
+    clip_needs: Architecture = CLIP
 
 
 PAPER_ENCODERS = EncoderChoice(
@@ -109,6 +99,16 @@ PAPER_ENCODERS = EncoderChoice(
     DINO_INPUT,
     CLIP_INPUT,
     ("DINO", "CLIP-I", "CLIP-T"),
+    replace(VIT, sizes={"hidden_size": (384,), "num_hidden_layers": (12,), "patch_size": (16,)}),
+    replace(
+        CLIP,
+        sizes={
+            "projection_dim": (512,),
+            "vision_config.num_hidden_layers": (12,),
+            "vision_config.patch_size": (32,),
+            "vision_config.image_size": (224,),
+        },
+    ),
 )
 # Not DINO and not CLIP, and so not called by their names: trained on drawings alone, their numbers compare with nothing
 # published.
@@ -120,6 +120,30 @@ MINIATURE_ENCODERS = EncoderChoice(
     SCORER_INPUT,
     ("mini-ID", "mini-CLIP-I", "mini-CLIP-T"),
 )
+# Any ViT and CLIP of the user's that take the paper's input, such as a larger CLIP: under names that claim nothing.
+OWN_ENCODERS = EncoderChoice(
+    "a ViT and a CLIP of your own",
+    "",
+    "",
+    DINO_INPUT,
+    CLIP_INPUT,
+    ("own-ID", "own-CLIP-I", "own-CLIP-T"),
+    replace(VIT, sizes={"image_size": (224,)}),
+    replace(CLIP, sizes={"vision_config.image_size": (224,)}),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class MoreEncoder:
+    """An encoder that one measure brings: its CLS output, as of the ViT.
+
+    `name`: of its option on the command line.
+    """
+
+    name: str
+    source: Path | str  # a folder, or a name in the hub's local cache
+    input: Preprocessing
+    needs: Architecture
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,37 +155,53 @@ class Encoders:
     clip: Any
     tokenizer: Any
     names: dict[str, str]
+    more: Mapping[MoreEncoder, Any] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, choice: EncoderChoice = PAPER_ENCODERS, device: str | torch.device = "cpu") -> Encoders:
-        """Load both from folders, or by hub name from the local cache. Raises EncoderError."""
-        transformers = _supported_transformers()
-        vit = _load(choice.vit, transformers.ViTModel, MODEL_FILES, add_pooling_layer=False, use_safetensors=True)
-        clip = _load(choice.clip, transformers.CLIPModel, CLIP_FILES, use_safetensors=True)
-        tokenizer = _load(choice.clip, transformers.CLIPTokenizerFast, CLIP_FILES)
-        names = {
-            choice.measures[0]: _name(choice.vit, vit),
-            " and ".join(choice.measures[1:]): _name(choice.clip, clip),
-        }
-        for module in (vit, clip):
-            module.to(device, torch.float32).requires_grad_(False).eval()
+    def load(
+        cls,
+        choice: EncoderChoice = PAPER_ENCODERS,
+        device: str | torch.device = "cpu",
+        more: Sequence[MoreEncoder] = (),
+    ) -> Encoders:
+        """Load all from folders, or by hub name from the local cache. Raises EncoderError."""
+        names: dict[str, str] = {}
+
+        def loaded(title: str, source: Path | str, needs: Architecture) -> Any:
+            files = EncoderFiles.find(source)
+            model = load_model(files, needs)
+            names[title] = files.label(values_hash(model))
+            return model.to(device)
+
+        vit = loaded(choice.measures[0], choice.vit, choice.vit_needs)
+        clip = loaded(" and ".join(choice.measures[1:]), choice.clip, choice.clip_needs)
+        others = {encoder: loaded(encoder.name, encoder.source, encoder.needs) for encoder in more}
+        tokenizer = load_tokenizer(EncoderFiles.find(choice.clip))
         log.info("Loaded the encoders %s", names)
-        return cls(choice, vit, clip, tokenizer, names)
+        return cls(choice, vit, clip, tokenizer, names, others)
+
+    def embed(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
+        """Every encoder's unit vectors of pictures, (n, d) each, on the CPU: "vit", "clip", and more by their names."""
+        vit, clip = self.embed_images(images)
+        found = {"vit": vit, "clip": clip}
+        for encoder, module in self.more.items():
+            found[encoder.name] = cls_vectors(module, encoder.input, images)
+        return found
 
     @torch.no_grad()
     @float32_by_default()
     def embed_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
         """The ViT's and the CLIP's unit vectors of pictures, (n, d) each, on the CPU."""
-        by_vit = []
         by_clip = []
         for start in range(0, len(images), BATCH):
-            part = images[start : start + BATCH]
-            pixels = self.choice.vit_input(part).to(self.vit.device)
-            by_vit.append(self.vit(pixel_values=pixels).last_hidden_state[:, 0])  # of the CLS token
-            pixels = self.choice.clip_input(part).to(self.clip.device)
+            pixels = self.choice.clip_input(images[start : start + BATCH]).to(self.clip.device)
             pooled = self.clip.vision_model(pixel_values=pixels).pooler_output
             by_clip.append(self.clip.visual_projection(pooled))
-        return _unit(torch.cat(by_vit)), _unit(torch.cat(by_clip))
+        return self.embed_by_vit(images), _unit(torch.cat(by_clip))
+
+    def embed_by_vit(self, images: Sequence[Image.Image]) -> Tensor:
+        """The ViT's unit vectors of pictures alone, (n, d), on the CPU."""
+        return cls_vectors(self.vit, self.choice.vit_input, images)
 
     @torch.no_grad()
     @float32_by_default()
@@ -191,42 +231,33 @@ class Encoders:
         )
 
 
+@torch.no_grad()
+@float32_by_default()
+def cls_vectors(module: Any, prepare: Preprocessing, images: Sequence[Image.Image]) -> Tensor:
+    """Unit vectors of pictures (n, d), on the CPU: what a ViT says of them in its CLS token."""
+    found = []
+    for start in range(0, len(images), BATCH):
+        pixels = prepare(images[start : start + BATCH]).to(module.device)
+        found.append(module(pixel_values=pixels).last_hidden_state[:, 0])
+    return _unit(torch.cat(found))
+
+
 def _unit(vectors: Tensor) -> Tensor:
     return F.normalize(vectors, dim=-1).cpu()
 
 
-def _supported_transformers() -> Any:
-    """The module transformers. Raises EncoderError where it is too old."""
-    transformers: Any = importlib.import_module("transformers")  # takes seconds to import
-    found = transformers.__version__
-    if Version(found) < Version(OLDEST_TRANSFORMERS):
-        raise EncoderError(
-            f"Scoring needs transformers {OLDEST_TRANSFORMERS} or later and found {found}: install it with "
-            f'"{sys.executable}" -m pip install "transformers>={OLDEST_TRANSFORMERS}", then start again.'
-        )
-    return transformers
-
-
-def _load(source: Path | str, kind: Any, files: Sequence[str], **options: bool) -> Any:
-    """`kind.from_pretrained`, without the network. Raises EncoderError."""
+def load_tokenizer(files: EncoderFiles) -> Any:
+    """CLIP's, from tokenizer.json or from vocab.json and merges.txt. Raises EncoderError."""
+    if not (files.folder / "tokenizer.json").is_file() and not (files.folder / "merges.txt").is_file():
+        raise EncoderError(_without_tokenizer(files, "there is none"))
     try:
-        return kind.from_pretrained(source, local_files_only=True, **options)
+        return supported_transformers().CLIPTokenizerFast.from_pretrained(files.folder, local_files_only=True)
     except Exception as error:  # a tokenizer file that tokenizers cannot read is a bare Exception
-        reason = [*str(error).strip().splitlines(), type(error).__name__][0]
-        where = f"the hub's local cache (there is no folder {source})"
-        if Path(source).is_dir():
-            where = f"the folder {source}"
-        raise EncoderError(
-            f"The encoder {source} cannot be loaded from {where}: {reason} It needs {', '.join(files)}."
-        ) from error
+        raise EncoderError(_without_tokenizer(files, first_line(error))) from error
 
 
-def _name(source: Path | str, model: Any) -> str:
-    """Folder or hub name, and a revision: the commit, or a hash of the weights."""
-    revision = getattr(model.config, "_commit_hash", None)
-    if revision is None:
-        revision = f"weights {weights_hash([model])}"
-    name = str(source)
-    if Path(source).is_dir():
-        name = Path(source).name
-    return f"{name}@{revision[:20]}"
+def _without_tokenizer(files: EncoderFiles, reason: str) -> str:
+    return (
+        f"The tokenizer in the folder {files.folder} cannot be loaded ({reason}). It needs tokenizer.json, or "
+        f"vocab.json and merges.txt, beside {NEEDED}."
+    )

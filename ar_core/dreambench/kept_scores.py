@@ -43,7 +43,9 @@ def read_report(path: Path) -> tuple[list[SubjectScores], Protocol]:
 
 def _read_subject(name: str, fields: Mapping[str, Any], protocol: Protocol) -> SubjectScores:
     measures = tuple(map(str, fields["measures"]))
-    pictures = tuple(_read_picture(picture, measures) for picture in fields["pictures"])
+    whole = {measure: _number(fields[measure]) for measure in fields["whole"]}
+    of_pictures = [measure for measure in measures if measure not in whole]
+    pictures = tuple(_read_picture(picture, of_pictures) for picture in fields["pictures"])
     real = {measure: _number(value) for measure, value in fields["real images"].items()}
     return SubjectScores(
         name,
@@ -52,6 +54,7 @@ def _read_subject(name: str, fields: Mapping[str, Any], protocol: Protocol) -> S
         real,
         _number(fields["diversity"]),
         _number(fields["prior preservation"]),
+        whole,
         protocol.subjects[name],
     )
 
@@ -122,4 +125,4 @@ def _cell(text: str | None, path: Path, line: int, measure: str) -> float:
 def _only_means(subject: str, measures: tuple[str, ...], values: tuple[float, ...], path: Path) -> SubjectScores:
     """A subject of which nothing is known but its means."""
     alone = ScoredPicture(subject, "", str(path), "", values, NAN, False)
-    return SubjectScores(subject, measures, (alone,), {}, NAN, NAN, None)
+    return SubjectScores(subject, measures, (alone,), {}, NAN, NAN)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from ..files import read_text
+from ..photos import strict_pillow
 from ..quoting import quoted
 from ..text import BRACKETED, Identifier, resolve_prompt
 
@@ -19,10 +24,10 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 TABLE = "pictures.csv"
 LONGEST_SUBJECT = 80  # letters
 SEPARATORS = '/\\:*?"<>|'  # what some system reads in a file's name
-ADVICE = (
-    "Write a pictures.csv with the columns file, subject, prompt beside the pictures, or name them like "
-    '"dog__a_dog_in_the_jungle__0.png".'
-)
+NAMED = "dog__a_dog_in_the_jungle__0.png"
+ADVICE = f'Write a {TABLE} with the columns file, subject, prompt beside the pictures, or name them like "{NAMED}".'
+# What follows a prompt in a file's name and is none itself: a number, or a word with one, such as "seed 3".
+COUNTER = re.compile(r"(?:[a-z]{0,6} ?[-#]?)?\d+(?:[ -]\d+)*|", re.IGNORECASE)
 
 
 class PicturesError(ValueError):
@@ -31,19 +36,34 @@ class PicturesError(ValueError):
 
 @dataclass(frozen=True)
 class Picture:
-    """A file, the subject it should show and the plain sentence it was made from (identifier removed)."""
+    """A file, the subject it should show and the plain sentence it was made from (identifier removed).
+
+    `seed`: what it was drawn from, where known.
+    """
 
     path: Path
     subject: str
     prompt: str
+    seed: int | None = None
 
     def open(self) -> Image.Image:
         """The picture, RGB. Raises PicturesError."""
-        try:
-            with Image.open(self.path) as image:
-                return image.convert("RGB")
-        except Exception as error:  # decoders raise whatever their parsers run into
-            raise PicturesError(f"{self.path} is damaged or no picture ({error}). Remove it.") from error
+        with _opened(self.path) as image:
+            return image.convert("RGB")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A picture to read from. Raises PicturesError for whatever goes wrong meanwhile."""
+    try:
+        with strict_pillow(), Image.open(path) as image:
+            yield image
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise PicturesError(f"{path} is too large (above {most:.0f} megapixels). Save it smaller.") from error
+    except Exception as error:  # decoders raise whatever their parsers run into
+        reason = " ".join(str(error).split())
+        raise PicturesError(f"{path} is damaged or no picture ({reason}). Remove it or save it again.") from error
 
 
 class WholePictures:
@@ -69,12 +89,12 @@ class WholePictures:
 def find_pictures_to_score(folder: Path | str, table: Path | None = None, subject: str = "") -> list[Picture]:
     """Every picture below `folder`, with subject and prompt from the first source that knows them:
 
-    1. `table`, or pictures.csv in the folder: columns file, subject, prompt
-    2. the prompt that `python -m ar_core sample` writes into its PNGs; the subject is then the subfolder, or `subject`
-    3. the file's name: "<subject>__<prompt>__<anything>.png", underscores for spaces; or "<prompt>__….png" in a
-       subfolder named like the subject
+    1. `table`, or pictures.csv in the folder: columns file, subject, prompt, and seed where it is known
+    2. the prompt that `python -m ar_core sample` writes into its PNGs; the subject is then `subject`, or the subfolder
+    3. the file's name: "<subject>__<prompt>__<anything>.png", underscores for spaces; where the subject is known from
+       `subject` or the subfolder, also "<prompt>__<anything>.png"
 
-    Raises PicturesError naming the first picture of which something is missing.
+    Raises PicturesError naming the first picture of which something is missing, or whose name can be read in two ways.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -95,10 +115,11 @@ def _from_table(folder: Path, table: Path, subject: str) -> list[Picture]:
         raise PicturesError(
             f"{table} needs a first line with the columns file, subject, prompt, and a line per picture."
         )
-    found = []
+    found: list[Picture] = []
     for number, row in enumerate(rows, 2):
         path = folder / (row["file"] or "")
         name = (row.get("subject") or subject).strip()
+        first = found[0].subject if found else name
         if not os.path.isfile(path):
             raise PicturesError(f"{table}, line {number}: the file {path} does not exist.")
         if not name or not row["prompt"]:
@@ -108,8 +129,21 @@ def _from_table(folder: Path, table: Path, subject: str) -> list[Picture]:
                 f"{table}, line {number}: the subject {quoted(name)} cannot be part of a file name, as reports need "
                 f"it. Use letters, digits, spaces, - and _, at most {LONGEST_SUBJECT}."
             )
-        found.append(Picture(path, name, without_identifier(row["prompt"])))
+        if subject and name != first:
+            raise PicturesError(
+                f"{table}, line {number}: the subject {quoted(name)} is another than {quoted(first)} before, and the "
+                "photos of one subject were given. Give --data with all of them, or a table of one subject."
+            )
+        found.append(Picture(path, name, without_identifier(row["prompt"]), _seed(row.get("seed"))))
     return found
+
+
+def _seed(written: object) -> int | None:
+    """A seed that a table or a PNG names; None where it is not a whole number."""
+    try:
+        return int(str(written))
+    except ValueError:
+        return None
 
 
 def is_plain_name(name: str) -> bool:
@@ -127,34 +161,78 @@ def _rows(table: Path) -> list[dict[str, str]]:
 
 
 def _from_file(folder: Path, path: Path, subject: str) -> Picture:
-    name = subject
     subfolders = path.parent.relative_to(folder).parts
-    if not name and subfolders:
-        name = subfolders[0]
-    prompt = _written_prompt(path)
+    if not subject and subfolders:
+        subject = subfolders[0]
+    with _opened(path) as image:
+        prompt = _written_prompt(image)
+        seed = _written_seed(image)
+    named = ""
     if not prompt:
-        parts = path.stem.split("__")
-        if not name and len(parts) > 2:
-            name = parts.pop(0)
-        if len(parts) > 1:
-            prompt = parts[0].replace("_", " ")
+        named, prompt = _from_name(path, subject)
+    elif not subject:
+        named, _ = _from_name(path, subject)
+    name = subject or named
     if not name:
         raise PicturesError(f"{path}: subject unknown. {ADVICE}")
     if not prompt:
         raise PicturesError(f"{path}: prompt unknown. {ADVICE}")
-    return Picture(path, name, without_identifier(prompt))
+    return Picture(path, name, without_identifier(prompt), seed)
 
 
-def _written_prompt(path: Path) -> str:
+def _from_name(path: Path, subject: str) -> tuple[str, str]:
+    """Subject and prompt as a file's name gives them, "" for what it does not; `subject`: where it is known.
+
+    Raises PicturesError for a name of which either part could be the prompt: a guess would give wrong scores.
+    """
+    raw, *others = path.stem.split("__")
+    if not others:
+        return "", ""
+    first, second = [part.replace("_", " ").strip() for part in (raw, others[0])]
+    if _is_counter(second):
+        return subject, first
+    if not subject:
+        if len(others) > 1:
+            return raw, second
+        return "", first
+    if _same(first, subject) and len(others) > 1:
+        return subject, second
+    if not _same(first, subject) and len(others) == 1 and len(second.split()) <= len(first.split()):
+        return subject, first
+    raise PicturesError(
+        f"{path}: the prompt may be {quoted(first)} or {quoted(second)}, as the subject is {quoted(subject)}. Write a "
+        f"{TABLE} with the columns file, subject, prompt beside the pictures, or begin their names with the subject: "
+        f"{quoted(f'{subject}__a_dog_in_the_jungle__0.png')}."
+    )
+
+
+def _same(part: str, subject: str) -> bool:
+    """Whether a part of a file's name, which has spaces for underscores, is the subject's name."""
+    return part.casefold() == subject.replace("_", " ").strip().casefold()
+
+
+def _is_counter(part: str) -> bool:
+    """Whether a part only tells pictures of one prompt apart, and so nobody meant it as words."""
+    return COUNTER.fullmatch(part) is not None
+
+
+def _written_prompt(image: Image.Image) -> str:
     """The text chunk "prompt" of a PNG, unless it is ComfyUI's graph."""
-    try:
-        with Image.open(path) as image:
-            text = image.info.get("prompt", "")
-    except Exception as error:  # as above
-        raise PicturesError(f"{path} is damaged or no picture. Remove it.") from error
-    if text.startswith("{"):
+    text = image.info.get("prompt", "")
+    if not isinstance(text, str) or text.startswith("{"):
         return ""
     return text
+
+
+def _written_seed(image: Image.Image) -> int | None:
+    """The seed among the settings that our own PNGs hold."""
+    try:
+        settings = json.loads(image.info.get("settings", ""))
+    except (TypeError, ValueError, RecursionError):
+        return None
+    if not isinstance(settings, dict):
+        return None
+    return _seed(settings.get("seed"))
 
 
 def without_identifier(prompt: str, class_name: str = "") -> str:

@@ -49,7 +49,7 @@ def write_report(
     """
     ensure_folder(out)
     rows = score_table(subjects, title)
-    texts = (scores_as_markdown(subjects, rows, protocol.encoders), scores_as_csv(subjects))
+    texts = (scores_as_markdown(subjects, rows, protocol.encoders), scores_as_csv(subjects, title))
     writers: dict[str, Callable[..., Path]] = {}
     for name, text in zip(TABLES, texts, strict=True):
         writers[name] = partial(write_text, text=text)
@@ -83,9 +83,13 @@ def write_new_report(
     raise AssertionError("there is always another number")
 
 
-def scores_as_csv(subjects: Sequence[SubjectScores]) -> str:
-    """A line for every picture."""
-    lines = [picture_fields(picture, subject.measures) for subject in subjects for picture in subject.pictures]
+def scores_as_csv(subjects: Sequence[SubjectScores], method: str) -> str:
+    """A line for every picture; `method`: what made them."""
+    lines = [
+        {**picture_fields(picture, subject.picture_measures), "method": method, "seed": picture.seed}
+        for subject in subjects
+        for picture in subject.pictures
+    ]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]))
     writer.writeheader()
@@ -110,7 +114,7 @@ def scores_as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], proto
     """Everything; numbers that do not exist are null."""
     measures = subjects[0].measures
     published = {}
-    if measures == PAPER_ENCODERS.measures:
+    if measures[:3] == PAPER_ENCODERS.measures:
         published = {name: row._asdict() for name, row in PUBLISHED.items()}
     whole = {
         "protocol": protocol.describe(),
@@ -126,12 +130,13 @@ def subject_fields(subject: SubjectScores) -> dict[str, object]:
     """A subject's part of the JSON."""
     return {
         "measures": subject.measures,
+        "whole": list(subject.whole),
         **{measure: subject.mean(measure) for measure in subject.measures},
         "real images": subject.real,
         "copies": subject.copied,
         "diversity": subject.diversity,
         "prior preservation": subject.prior,
-        "pictures": [picture_fields(picture, subject.measures) for picture in subject.pictures],
+        "pictures": [picture_fields(picture, subject.picture_measures) for picture in subject.pictures],
     }
 
 
@@ -142,7 +147,7 @@ def scores_as_markdown(subjects: Sequence[SubjectScores], rows: Sequence[Row], n
     lines = [*introduction(subjects, names), *markdown_table(["", *measures], cells), *published_rows(measures), ""]
     by_subject = []
     for subject in subjects:
-        means = [f"{subject.mean(measure):.3f}" for measure in measures]
+        means = [number_text(subject.mean(measure)) for measure in measures]
         by_subject.append([subject.subject, *means, f"{subject.copied:.0%}", number_text(subject.diversity)])
     return "\n".join([*lines, *markdown_table(["subject", *measures, "copies suspected", "diversity"], by_subject)])
 
@@ -171,10 +176,11 @@ def row_cells(title: str, values: Mapping[str, Interval], measures: Sequence[str
 
 def published_rows(measures: Sequence[str]) -> list[str]:
     """What papers report, where the same encoders give the numbers."""
-    if tuple(measures) != PAPER_ENCODERS.measures:
+    if tuple(measures[:3]) != PAPER_ENCODERS.measures:
         return []
     lines = []
     for name, row in PUBLISHED.items():
         cells = ["–" if value is None else f"{value:.3f}" for value in row.scores]
+        cells += ["–"] * (len(measures) - len(cells))  # measures that no paper reports
         lines.append(markdown_row([f"published: {name} ({row.source})", *cells]))
     return lines

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from PIL import Image, ImageDraw
 
-from ..sheets import BACKGROUND, GAP, INK, fit_into_cell, sheet_font
+from ..sheets import BACKGROUND, GAP, HEAD_LINE, INK, fit_into_cell, sheet_font, wrap_text
 from .scoring import ScoredPicture, SubjectScores
 
 CELL = 192  # pixels
-HEAD = 40  # of the title
-TEXT = 64  # below a picture
+LINE = 18  # of text below a picture
+PROMPT_LINES = 2
+TEXT = LINE * PROMPT_LINES + 10  # below a picture, beside its scores
 REFERENCES = 4  # columns at least
 SHOWN = 6  # columns at most
-LETTERS = 28  # of a prompt in one line
 BEST = (46, 160, 67)  # colour of the frame
 WORST = (207, 34, 46)
 
@@ -29,19 +30,22 @@ def score_sheet(
     pictures = subject.pictures
     across = max(REFERENCES, min(SHOWN, len(pictures)))
     rows = -(-len(pictures) // across)
-    height = HEAD + CELL + GAP + rows * (CELL + TEXT + GAP)
-    canvas = Image.new("RGB", (across * (CELL + GAP) + GAP, height), BACKGROUND)
+    text = TEXT + LINE * max(len(score_lines(picture)) for picture in pictures)
+    width = across * (CELL + GAP) + GAP
+    title = f"{subject.subject}: photos, then pictures with {' | '.join(subject.picture_measures)}"
+    heading = wrap_text(title, width - 2 * GAP, sheet_font(18))
+    head = HEAD_LINE * len(heading) + 18
+    canvas = Image.new("RGB", (width, head + CELL + GAP + rows * (CELL + text + GAP)), BACKGROUND)
     pen = ImageDraw.Draw(canvas)
-    pen.text(
-        (GAP, GAP), f"{subject.subject}: photos, then pictures with {' | '.join(subject.measures)}", INK, sheet_font(18)
-    )
+    for number, line in enumerate(heading):
+        pen.text((GAP, GAP + HEAD_LINE * number), line, INK, sheet_font(18))
     for column, photo in enumerate(photos[:across]):
-        canvas.paste(fit_into_cell(photo, CELL), (GAP + column * (CELL + GAP), HEAD))
+        canvas.paste(fit_into_cell(photo, CELL), (GAP + column * (CELL + GAP), head))
     frames = frame_colours(pictures)
     for index, picture in enumerate(pictures):
         row, column = divmod(index, across)
         x = GAP + column * (CELL + GAP)
-        y = HEAD + CELL + GAP + row * (CELL + TEXT + GAP)
+        y = head + CELL + GAP + row * (CELL + text + GAP)
         canvas.paste(fit_into_cell(open_picture(picture), CELL), (x, y))
         if index in frames:
             pen.rectangle((x - 3, y - 3, x + CELL + 2, y + CELL + 2), outline=frames[index], width=4)
@@ -57,21 +61,27 @@ def frame_colours(pictures: Sequence[ScoredPicture]) -> dict[int, tuple[int, int
     return {ranked[-1]: BEST, ranked[0]: WORST}
 
 
-def write_scores(pen: ImageDraw.ImageDraw, x: int, y: int, picture: ScoredPicture) -> None:
-    """Scores and prompt below a picture."""
-    numbers = " | ".join(f"{value:.2f}" for value in picture.values)
+def score_lines(picture: ScoredPicture) -> list[str]:
+    """A picture's numbers, in lines that fit below it."""
+    numbers = " | ".join(number_on_sheet(value) for value in picture.values)
     if picture.copied:
         numbers += "  copy?"
-    pen.text((x, y + 2), numbers, INK, sheet_font(14))
-    for line, words in enumerate(wrap_prompt(picture.prompt, LETTERS)[:2]):
-        pen.text((x, y + 20 + 18 * line), words, INK, sheet_font(13))
+    return wrap_text(numbers, CELL, sheet_font(14))
 
 
-def wrap_prompt(text: str, letters: int) -> list[str]:
-    """`text` in lines of fewer than `letters` where its words allow."""
-    lines = [""]
-    for word in text.split():
-        if len(lines[-1]) + len(word) >= letters:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines
+def number_on_sheet(value: float) -> str:
+    """Two digits, or for NaN a hyphen: Pillow's font has no dash."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:.2f}"
+
+
+def write_scores(pen: ImageDraw.ImageDraw, x: int, y: int, picture: ScoredPicture) -> None:
+    """Scores and prompt below a picture."""
+    scores = score_lines(picture)
+    for number, line in enumerate(scores):
+        pen.text((x, y + 2 + LINE * number), line, INK, sheet_font(14))
+    y += LINE * len(scores) + 2
+    for words in wrap_text(picture.prompt, CELL, sheet_font(13), PROMPT_LINES):
+        pen.text((x, y), words, INK, sheet_font(13))
+        y += LINE

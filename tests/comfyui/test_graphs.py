@@ -612,7 +612,7 @@ def test_the_papers_encoders_come_from_the_users_folder(trained, comfy):
     folder = comfy.base / "models" / "lumina_mgpt_scorers"
     error = comfy.run(nodes).error
     assert str(folder / "dino-vits16") in error and "model.safetensors" in error  # which files, and where they go
-    write_encoders(folder, "dino-vits16", "clip-vit-base-patch32")
+    write_encoders(folder, "dino-vits16", "clip-vit-base-patch32", of_paper=True)
     outcome = comfy.run(nodes)
     assert outcome.ok, outcome.error
     dino, *_, text = scores_of(nodes, outcome)

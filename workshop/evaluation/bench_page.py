@@ -155,14 +155,14 @@ def steps_on_page(settings: TrainingSettings) -> str:
 
 def seeds_section(scored: Scored) -> list[str]:
     """How much a variant's mean over the subjects with several seeds moves from one to the next."""
-    measures = next(iter(scored.values()))[0].measures
+    measures = next(iter(scored.values()))[0].picture_measures
     rows = []
     for variant, subjects in scored.items():
-        by_seed: dict[str, list[tuple[float, ...]]] = {}
+        by_seed: dict[int | None, list[tuple[float, ...]]] = {}
         for subject in subjects:
-            own: dict[str, list[tuple[float, ...]]] = {}
+            own: dict[int | None, list[tuple[float, ...]]] = {}
             for picture in subject.pictures:
-                own.setdefault(Path(picture.file).stem.split("_")[1], []).append(picture.values)
+                own.setdefault(picture.seed, []).append(picture.values)
             if len(own) > 1:
                 for seed, values in own.items():
                     by_seed.setdefault(seed, []).extend(values)
@@ -229,7 +229,7 @@ def contact_sheet(data: DataSet, subject: BenchSubject, plan: Plan, out: Path) -
         for index in range(len(prompts)):
             row.append(open_picture(folder / f"{index:02d}_{plan.seeds[0]}_00.png"))
         rows.append(row)
-    short = [prompt.removeprefix(f"a {subject.class_name} ")[:14] for prompt in prompts]
+    short = [prompt.removeprefix(f"a {subject.class_name} ") for prompt in prompts]
     labels = [f"{variant}: {VARIANTS[variant].meaning}" for variant in plan.variants]
     return picture_grid(rows, cell=CELL, columns=["photo", *short], labels=labels, title=subject.name)
 

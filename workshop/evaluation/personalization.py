@@ -9,7 +9,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from ar_core.dreambench.scores import prompt_fidelity, subject_fidelity
+from ar_core.dreambench.measures.likeness import subject_fidelity
+from ar_core.dreambench.measures.prompt import prompt_fidelity
 from ar_core.files import write_image
 from ar_core.sheets import picture_grid
 
