@@ -39,7 +39,7 @@ STEPS = io.Int.Input(
     min=0,
     max=20000,
     tooltip="0: the value of the recipe; the node shows its number. If you ask for more steps later, only the missing "
-    "ones are trained.",
+    "ones are trained; for fewer, the result is that of exactly so many, and what was learned beyond them stays.",
 )
 LEARNING_RATE = advanced(
     io.Float.Input,

@@ -158,25 +158,15 @@ class Stage:
         return Run(self.runs, label, run_fields(*named))
 
     def _remembered(self, steps: int) -> StageResult | None:
-        """The kept result that answers a request for `steps`; None where training must go on for it."""
-        kept = self.run.kept()
-        while True:
-            step = _answer(kept, steps, self.run.latest_step())
-            if step is None:
-                return None
-            trainable = self._kept(step)
-            if trainable is not None:
-                return self._remembered_result(trainable, step, steps)
-            kept.remove(step)  # it could not be read after all
-
-    def _remembered_result(self, trainable: Trainable, step: int, steps: int) -> StageResult:
+        """The result that was kept at exactly `steps`; None where it must be trained."""
+        trainable = self._kept(steps)
+        if trainable is None:
+            return None
         self.run.note_use()
         note = "remembered"
-        if step != steps:
-            note = f"remembered: the kept result nearest to {steps} steps is the one at {step}"
         log.info("%s: %s, in %s", self.name, note, self.run.folder)
-        losses = self.run.losses()[:step]
-        return self._result(trainable, losses, step, note, self._kept_samples(step))
+        losses = self.run.losses()[:steps]
+        return self._result(trainable, losses, steps, note, self._kept_samples(steps))
 
     def _trained(self, steps: int) -> StageResult:
         if self.name != EMBEDDING:
@@ -191,12 +181,15 @@ class Stage:
             self.run,
             self.settings,
             self._passes(),
+            steps=steps,
             first_id=self.model.protocol.identifier_base,
             keep_every=KEEP_EVERY[self.name],
         )
         self.losses = loop.losses
         note = "trained"
-        if not loop.resumed:
+        if not loop.resumed and loop.goes_back:
+            log.info("%s: no state of at most %d steps in %s, training begins", self.name, steps, self.run.folder)
+        elif not loop.resumed:
             log.info("%s: nothing is remembered in %s, training begins", self.name, self.run.folder)
         else:
             note = f"went on from step {loop.step}"
@@ -213,7 +206,7 @@ class Stage:
         def progress(done: int, total: int, message: str) -> None:
             self.progress(done, total, f"{self.name}: {message}")
 
-        loop.train(steps, progress, self.cancel, on_keep)
+        loop.train(progress, self.cancel, on_keep)
         return self._result(trainable, loop.losses, loop.step, note, samples)
 
     def _check_budget(self, steps: int) -> None:
@@ -222,7 +215,8 @@ class Stage:
             self.settings.method,
             self.settings.rank,
             self.run.root,
-            kept=len(kept_steps(self.name, steps)),
+            kept=len({*kept_steps(self.name, steps), *self.run.kept()}),
+            goes_back=self.run.is_beyond(steps),
             held=self.run.held_bytes(),
         )
 
@@ -421,15 +415,6 @@ def kept_steps(stage: str, steps: int) -> list[int]:
     """The steps whose result a training of `steps` steps keeps."""
     every = KEEP_EVERY[stage]
     return sorted({*range(every, steps, every), steps})
-
-
-def _answer(kept: list[int], steps: int, latest: int | None) -> int | None:
-    """The kept step that answers a request for `steps`: exactly it, or the nearest where training is already beyond."""
-    if steps in kept:
-        return steps
-    if kept and latest is not None and latest > steps:
-        return min(kept, key=lambda step: (abs(step - steps), step))
-    return None
 
 
 def _check_model(model: ARModel, settings: TrainingSettings) -> None:
