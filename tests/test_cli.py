@@ -1,9 +1,12 @@
 """The commands as their user runs them, on the miniature that ships."""
 
+import io
 import json
 import logging
 import os
+import re
 import shlex
+import shutil
 import signal
 from dataclasses import fields
 from pathlib import Path
@@ -22,6 +25,8 @@ from ar_core.families.miniature import MINIATURE
 from ar_core.model import MINIATURE_FOLDER
 from ar_core.photos import find_files
 from workshop.world.subjects import drawn_photos
+
+SAVED_RUNS = Path(__file__).parent / "fixtures" / "saved_0f6fd39" / "subjects" / "_runs"
 
 
 @pytest.fixture(scope="module")
@@ -191,9 +196,43 @@ def test_info(subject, capsys):
 
 def test_forget(photos, tmp_path, capsys):
     personalize(photos, tmp_path / "x", "--strategy", "embedding_only")
+    (tmp_path / "_runs" / "mythesis").mkdir()
+    (tmp_path / "_runs" / "mythesis" / "run.json").write_text("{}", encoding="utf-8")
+    capsys.readouterr()
+    assert cli.main(["forget", str(tmp_path / "_runs"), "--yes"]) == 0
+    out = capsys.readouterr().out
+    assert "deleted 2 remembered" in out and "note: mythesis stays" in out
+    assert re.search(r"^dog-embedding-[0-9a-f]{16}, embedding, step 3, \d+ KiB, 0 day\(s\) old$", out, re.MULTILINE)
+    assert [path.name for path in (tmp_path / "_runs").iterdir()] == ["mythesis"]
+
+
+class Terminal(io.StringIO):
+    """Somebody who types."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("typed, deleted", [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False), ("", False)])
+def test_forget_lists_and_asks_before_it_deletes(typed, deleted, tmp_path, capsys, monkeypatch):
+    shutil.copytree(SAVED_RUNS, tmp_path / "_runs")
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
     assert cli.main(["forget", str(tmp_path / "_runs")]) == 0
-    assert "deleted 2 remembered" in capsys.readouterr().out
-    assert not list((tmp_path / "_runs").iterdir())
+    out = capsys.readouterr().out
+    assert out.index("dog-joint-8a6e1062e2914f51, joint, step 2, ") < out.index("Delete 14 remembered training(s) in ")
+    assert bool(list((tmp_path / "_runs").iterdir())) != deleted
+    assert ("Nothing was deleted" in out) != deleted
+
+
+@pytest.mark.parametrize("stdin", [io.StringIO("y\n"), None])
+def test_forget_deletes_nothing_where_nobody_can_be_asked(stdin, tmp_path, capsys, monkeypatch):
+    shutil.copytree(SAVED_RUNS, tmp_path / "_runs")
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert cli.main(["forget", str(tmp_path / "_runs")]) == 1
+    captured = capsys.readouterr()
+    assert "dog-joint-8a6e1062e2914f51" in captured.out
+    assert "Nothing was deleted in" in captured.err and "Add --yes" in captured.err
+    assert len(list((tmp_path / "_runs").iterdir())) == 14
 
 
 def test_forget_of_a_wrong_folder_deletes_nothing_and_says_so(tmp_path, capsys):

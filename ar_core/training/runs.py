@@ -8,7 +8,7 @@
     state.previous.safetensors
     state.earlier.safetensors where training went back to, because a step before the newest was asked for
     codes.safetensors        codes of the photos and their views (in the run called "photos")
-    sample-000050.safetensors codes of the picture drawn at a kept step
+    sample-000050.safetensors codes of the picture drawn at a kept step; -<hash> for other prompts than our own
     prior.safetensors        codes of class images (in the run called "class pictures")
     *.damaged                what was damaged and was made again
     *-unfinished.safetensors codes made so far, where reading photos or drawing class images was stopped
@@ -312,10 +312,10 @@ class Run:
 
 def taken_lock(folder: Path) -> FileLock | None:
     """The lock of a run's folder; None on a file system that has none. Raises Timeout where a process holds it."""
-    locks = folder.parent / LOCKS
-    lock = FileLock(str(locks / f"{folder.name}.lock"))
+    path = lock_file(folder)
+    lock = FileLock(str(path))
     try:
-        locks.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise
@@ -323,6 +323,11 @@ def taken_lock(folder: Path) -> FileLock | None:
         log.warning("%s cannot be locked (%s): let no other process train the same", folder, error)
         return None
     return lock
+
+
+def lock_file(folder: Path) -> Path:
+    """Where the lock of a run's folder lies."""
+    return folder.parent / LOCKS / f"{folder.name}.lock"
 
 
 def _names_in(folder: Path) -> list[str]:
