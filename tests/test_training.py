@@ -575,6 +575,16 @@ def test_the_per_image_token_is_learned_but_not_part_of_the_result(tmp_path):
     assert not torch.equal(mixed.personalization.vectors, plain.personalization.vectors)
 
 
+def test_more_photos_than_tokens_for_them_are_refused(tmp_path):
+    """They would take the places of tokens that mean something."""
+    many = toy_subject(photos=FAMILY.identifiers)
+    chosen = settings(per_image_token=True)
+    with pytest.raises(PersonalizationError, match=f"room for {FAMILY.identifiers - 1} photos, and there are"):
+        Stage(toy_model(), many, chosen, tmp_path, EMBEDDING)
+    Stage(toy_model(), toy_subject(photos=FAMILY.identifiers - 1), chosen, tmp_path, EMBEDDING)
+    Stage(toy_model(), many, chosen, tmp_path, LAYERS)  # which learns none of them
+
+
 def test_batches_depend_on_seed_and_step_alone():
     def examples(seed):
         return Examples(SUBJECT, toy_model().protocol, Identifier("[V]", "dog", 1040, 1), 4, seed)
