@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from .commands import demo, dreambench, forget, info, personalize, sample, score
 from .commands.console import forgiving_console
 from .commands.interruption import keyboard_interrupts
+from .commands.output import PathParser
 from .control import Cancelled
 from .devices import is_out_of_memory
 from .quoting import quoted
@@ -109,7 +110,7 @@ def sentence(error: Exception) -> str:
 
 def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
     """The parser of all commands; the parsed options carry the chosen command's `run`."""
-    root = argparse.ArgumentParser(
+    root = PathParser(
         prog=program,
         description="Teach an auto-regressive image model (Lumina-mGPT, Janus-Pro) one subject, and draw it.",
     )
