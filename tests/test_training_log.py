@@ -218,6 +218,7 @@ def test_a_log_alone_draws_nothing(photos, tmp_path):
         (["--log", "L", "--sample-every", "0"], "--sample-every is 0; it must be from 1"),
         (["--log", "L", "--validation-prompt", "a [X] dog"], "[X], which names nothing"),
         (["--log", "file/L"], "cannot be made"),
+        (["--log", "_runs"], "--log is _runs, where trainings are remembered"),
         (["--log", "L", "--tensorboard"], "--tensorboard needs the package tensorboard"),
         (["--log", "L", "--sample-every", "2", "--dino", "nowhere"], "nowhere"),
         (["--prompts", "absent.txt"], "absent.txt cannot be read"),

@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
     runs = options.runs or out.parent / "_runs"
     check_validation_prompts(options, model, settings.vectors, size)
     bar = Bar()
-    log = chosen_log(options, model, photos, bar)
+    log = chosen_log(options, model, photos, runs, bar)
     cancel = Interruption()
     subject = prepare_subject(model, photos, options.class_name, size, runs=runs, progress=bar, cancel=cancel)
     results = learn(options, model, subject, settings, runs, bar, cancel, log)

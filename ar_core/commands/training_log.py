@@ -73,11 +73,16 @@ def check_validation_prompts(options: argparse.Namespace, model: ARModel, vector
 
 
 def chosen_log(
-    options: argparse.Namespace, model: ARModel, photos: Sequence[Photo], progress: Progress
+    options: argparse.Namespace, model: ARModel, photos: Sequence[Photo], runs: Path, progress: Progress
 ) -> TrainingLog | None:
-    """The log that the options ask for. Raises ValueError and OSError for one that cannot be."""
+    """The log that the options ask for. Raises ValueError and OSError for one that cannot be.
+
+    `runs`: where trainings are remembered, in folders of the same names.
+    """
     if options.log is None:
         return None
+    if options.log.resolve() == runs.resolve():
+        raise ValueError(f"--log is {options.log}, where trainings are remembered. Give another folder.")
     try_writing(options.log / LOSSES)
     measure = nothing_measured
     if draws_samples(options):

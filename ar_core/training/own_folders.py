@@ -5,6 +5,7 @@ Other programs write a run.json too, and a folder with somebody's thesis in it m
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +26,7 @@ def own_folders(root: Path) -> list[Path]:
 def foreign_folders(root: Path) -> list[Path]:
     """Folders below `root` that are not ours and have a run.json, as somebody might take them for ours."""
     others = (folder for folder in _folders(root) if not is_own(folder))
-    return sorted(folder for folder in others if (folder / RUN_FILE).exists())
+    return sorted(folder for folder in others if os.path.exists(folder / RUN_FILE))
 
 
 def half_copies(root: Path, run: str | None = None) -> list[Path]:
@@ -50,7 +51,7 @@ def is_own(folder: Path) -> bool:
     return (
         _gives_key(folder / RUN_FILE, match["key"])
         or _begins_as_ours(folder / README_FILE)
-        or lock_file(folder).exists()
+        or os.path.exists(lock_file(folder))
         or _is_just_begun(folder)
     )
 
@@ -83,6 +84,6 @@ def _is_just_begun(folder: Path) -> bool:
 
 def _folders(root: Path, hidden: bool = False) -> Iterable[Path]:
     try:
-        return [path for path in Path(root).iterdir() if path.name.startswith(".") == hidden and path.is_dir()]
-    except (FileNotFoundError, NotADirectoryError):
+        return [path for path in Path(root).iterdir() if path.name.startswith(".") == hidden and os.path.isdir(path)]
+    except OSError:  # it is not there, or not ours to read: a host's list of nodes must not fail for it
         return []

@@ -172,7 +172,7 @@ class Stage:
             return
         losses = self.run.losses()
         kept = self.run.kept()
-        passed = [step for step in kept_steps(self.name, steps, self.every) if step < len(losses)]
+        passed = [step for step in kept_steps(self.name, steps, self.every)[:-1] if step < len(losses)]
         missing = [step for step in passed if step not in kept and not math.isnan(losses[step - 1])]
         if missing:
             self._trained(missing[-1])
