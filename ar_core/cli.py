@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from .commands import demo, dreambench, forget, info, personalize, sample, score
 from .commands.console import forgiving_console
 from .commands.interruption import keyboard_interrupts
+from .commands.output import PathParser
 from .commands.settings_file import with_settings
 from .control import Cancelled
 from .devices import is_out_of_memory
@@ -121,10 +122,10 @@ def parse(program: str, arguments: Sequence[str]) -> argparse.Namespace:
     return root.parse_args(arguments)
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(PathParser):
     """The parser of all commands, with those of each in `commands`."""
 
-    commands: dict[str, argparse.ArgumentParser]
+    commands: dict[str, PathParser]
 
 
 def parser(program: str = PROGRAM) -> Parser:
@@ -133,7 +134,7 @@ def parser(program: str = PROGRAM) -> Parser:
         prog=program,
         description="Teach an auto-regressive image model (Lumina-mGPT, Janus-Pro) one subject, and draw it.",
     )
-    commands = root.add_subparsers(required=True, metavar="command", parser_class=argparse.ArgumentParser)
+    commands = root.add_subparsers(required=True, metavar="command", parser_class=PathParser)
     root.commands = commands.choices
     for command in COMMANDS:
         options = commands.add_parser(command.name, help=command.help, description=command.help)

@@ -217,9 +217,9 @@ def png_bytes(size: Size) -> int:
     return PNG_PIXEL * size[0] * size[1]
 
 
-def run_bytes(parameters: int, kept: int) -> int:
+def run_bytes(parameters: int, kept: int, states: int = STATES) -> int:
     """Disk of a remembered training of so many `parameters`: its states, and the results of `kept` steps."""
-    return (STATES * ADAM + kept) * parameters * FLOAT32
+    return (states * ADAM + kept) * parameters * FLOAT32
 
 
 def room(device: torch.device) -> int | None:
@@ -241,12 +241,19 @@ def training_room(device: torch.device) -> int | None:
 
 
 def check_budget(
-    transformer: Transformer, method: str, rank: int, folder: Path, *, kept: int = 0, held: int = 0
+    transformer: Transformer,
+    method: str,
+    rank: int,
+    folder: Path,
+    *,
+    kept: int = 0,
+    goes_back: bool = False,
+    held: int = 0,
 ) -> None:
     """Raise NotEnough unless a training of the layers fits into memory beside the model, and its states on the disk.
 
-    `kept`: results that it will keep in `folder`. `held`: bytes of it that lie there already. A device that does not
-    say how much memory is free is not checked.
+    `kept`: results that there will be in `folder`. `goes_back`: it is trained to a step before its newest, whose states
+    stay. `held`: bytes of it that lie there already. A device that does not say how much memory is free is not checked.
     """
     parameters = trainable_parameters(transformer, method, rank)
     subject = f"Training {parameters / 1e6:.1f}M parameters"
@@ -257,7 +264,10 @@ def check_budget(
     free = free_memory(transformer.device)
     if free is not None and memory > free:
         raise NotEnough(f"{subject} needs {size_text(memory)} of memory, {size_text(free)} are free. {advice}")
-    disk = max(0, run_bytes(parameters, kept) - held)
+    states = STATES
+    if goes_back:
+        states += 1
+    disk = max(0, run_bytes(parameters, kept, states) - held)
     free_disk = _free_disk(folder)
     if held:
         subject = f"Going on with the training of {parameters / 1e6:.1f}M parameters"

@@ -209,6 +209,20 @@ def plain_words(text: str) -> list[str]:
     return FOREIGN.findall(text)
 
 
+def prompt_hints(prompts: Sequence[str], identifiers: Iterable[Identifier]) -> list[str]:
+    """What the user may not have meant: an applied subject that no prompt names, words that are no weights here."""
+    lines = []
+    for identifier in identifiers:
+        if not identifier.dropped and not any(identifier.name in without_invisible(prompt) for prompt in prompts):
+            lines.append(
+                f"No prompt names {identifier.name}: write {identifier.name} {identifier.class_name} to draw it"
+            )
+    words = sorted({word for prompt in prompts for word in plain_words(prompt)})
+    if words:
+        lines.append(f"Read as plain words: {', '.join(words)}")
+    return lines
+
+
 def check_class_name(name: str) -> str:
     """`name` with single spaces, without letters that nobody sees.
 

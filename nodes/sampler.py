@@ -15,7 +15,7 @@ from comfy_api.latest import io, ui
 from ..ar_core import Generated, SamplingSettings
 from ..ar_core.memory import drawing_bytes
 from ..ar_core.photos import unstack
-from ..ar_core.text import Identifier, plain_words
+from ..ar_core.text import Identifier, prompt_hints
 from .host.folders import output_folder
 from .host.memory import affords_on_card, make_resident, pictures_device
 from .host.progress import (
@@ -333,7 +333,7 @@ class Batches:
                 width, height = wish.settings.size
                 lines.append(f"This model does not draw {wish.shape}: {width}x{height} is the nearest that it does")
         prompts = [wish.prompt for wish in self.wanted]
-        lines += hints(prompts, self.ar.model.identifiers)
+        lines += prompt_hints(prompts, self.ar.model.identifiers)
         unknown = sorted({word for prompt in prompts for word in self.ar.model.text.unknown_words(prompt)})
         if unknown:
             lines.append(f"The model never saw the words {', '.join(unknown)}")
@@ -355,20 +355,6 @@ def default_prompt(identifiers: tuple[Identifier, ...]) -> str:
     if not named:
         return "a photo of a red dog on the beach"
     return f"a photo of {named[-1].name} {named[-1].class_name} on the beach"
-
-
-def hints(prompts: list[str], identifiers: tuple[Identifier, ...]) -> list[str]:
-    """What the user may not have meant: an applied subject that no prompt names, words that are no weights here."""
-    lines = []
-    for identifier in identifiers:
-        if not identifier.dropped and not any(identifier.name in prompt for prompt in prompts):
-            lines.append(
-                f"No prompt names {identifier.name}: write {identifier.name} {identifier.class_name} to draw it"
-            )
-    words = sorted({word for prompt in prompts for word in plain_words(prompt)})
-    if words:
-        lines.append(f"Read as plain words: {', '.join(words)}")
-    return lines
 
 
 def as_image_batch(drawn: list[Generated]) -> torch.Tensor:

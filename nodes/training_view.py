@@ -18,8 +18,8 @@ from ..ar_core.memory import sample_bytes
 from ..ar_core.photos import stack, unstack
 from ..ar_core.sheets import loss_curves, picture_grid
 from ..ar_core.training.passes import Passes, fitting_passes
-from ..ar_core.training.settings import EMBEDDING
-from ..ar_core.training.stages import Stage
+from ..ar_core.training.settings import EMBEDDING, LAYERS
+from ..ar_core.training.stages import Stage, check_photo_tokens
 from ..ar_core.training.trainable import adapter_parameters
 from .host.folders import runs_folder
 from .host.memory import affords_on_card, make_resident, room_on_card
@@ -39,7 +39,7 @@ STEPS = io.Int.Input(
     min=0,
     max=20000,
     tooltip="0: the value of the recipe; the node shows its number. If you ask for more steps later, only the missing "
-    "ones are trained.",
+    "ones are trained; for fewer, the result is that of exactly so many, and what was learned beyond them stays.",
 )
 LEARNING_RATE = advanced(
     io.Float.Input,
@@ -106,6 +106,8 @@ def train_stage(
     passes = fitting_passes(ar.model, settings, stage, room_on_card(ar))
     samples = make_room_for_training(ar, stage, settings, passes)
     advice = advising_out_of_memory("training", "Train with the method LoRA or a lower rank")
+    if stage != LAYERS:
+        check_photo_tokens(ar.model, settings, len(subject.photos))  # before they are read
     with view.interruptible(), advice:
         prepared = prepare_subject(
             ar.model, subject.photos, subject.class_name, runs=runs_folder(), progress=view.progress, cancel=view.cancel

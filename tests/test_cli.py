@@ -1,10 +1,16 @@
 """The commands as their user runs them, on the miniature that ships."""
 
+import errno
+import io
 import json
 import logging
 import os
+import re
 import shlex
+import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,9 +25,11 @@ from ar_core.commands.shared import Bar
 from ar_core.devices import default_device
 from ar_core.families.lumina_mgpt import PAPER_RECIPE
 from ar_core.families.miniature import MINIATURE
-from ar_core.model import MINIATURE_FOLDER
+from ar_core.model import MINIATURE_FOLDER, ARModel
 from ar_core.photos import find_files
 from workshop.world.subjects import drawn_photos
+
+SAVED_RUNS = Path(__file__).parent / "fixtures" / "saved_0f6fd39" / "subjects" / "_runs"
 
 
 @pytest.fixture(scope="module")
@@ -191,9 +199,43 @@ def test_info(subject, capsys):
 
 def test_forget(photos, tmp_path, capsys):
     personalize(photos, tmp_path / "x", "--strategy", "embedding_only")
+    (tmp_path / "_runs" / "mythesis").mkdir()
+    (tmp_path / "_runs" / "mythesis" / "run.json").write_text("{}", encoding="utf-8")
+    capsys.readouterr()
+    assert cli.main(["forget", str(tmp_path / "_runs"), "--yes"]) == 0
+    out = capsys.readouterr().out
+    assert "deleted 2 remembered" in out and "note: mythesis stays" in out
+    assert re.search(r"^dog-embedding-[0-9a-f]{16}, embedding, step 3, \d+ KiB, 0 day\(s\) old$", out, re.MULTILINE)
+    assert [path.name for path in (tmp_path / "_runs").iterdir()] == ["mythesis"]
+
+
+class Terminal(io.StringIO):
+    """Somebody who types."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("typed, deleted", [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False), ("", False)])
+def test_forget_lists_and_asks_before_it_deletes(typed, deleted, tmp_path, capsys, monkeypatch):
+    shutil.copytree(SAVED_RUNS, tmp_path / "_runs")
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
     assert cli.main(["forget", str(tmp_path / "_runs")]) == 0
-    assert "deleted 2 remembered" in capsys.readouterr().out
-    assert not list((tmp_path / "_runs").iterdir())
+    out = capsys.readouterr().out
+    assert out.index("dog-joint-8a6e1062e2914f51, joint, step 2, ") < out.index("Delete 14 remembered training(s) in ")
+    assert bool(list((tmp_path / "_runs").iterdir())) != deleted
+    assert ("Nothing was deleted" in out) != deleted
+
+
+@pytest.mark.parametrize("stdin", [io.StringIO("y\n"), None])
+def test_forget_deletes_nothing_where_nobody_can_be_asked(stdin, tmp_path, capsys, monkeypatch):
+    shutil.copytree(SAVED_RUNS, tmp_path / "_runs")
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert cli.main(["forget", str(tmp_path / "_runs")]) == 1
+    captured = capsys.readouterr()
+    assert "dog-joint-8a6e1062e2914f51" in captured.out
+    assert "Nothing was deleted in" in captured.err and "Add --yes" in captured.err
+    assert len(list((tmp_path / "_runs").iterdir())) == 14
 
 
 def test_forget_of_a_wrong_folder_deletes_nothing_and_says_so(tmp_path, capsys):
@@ -230,6 +272,10 @@ def test_a_device_that_is_not_there_is_one_sentence(device, capsys):
         (["sample", "--prompt", "a dog", "--model", "no such folder"], "no such folder"),
         (["personalize", "--photos", "nowhere", "--class-name", "dog", "--out", "x"], "nowhere"),
         (["info", "README.md"], "README.md"),
+        (["sample", "--prompt", "a dog", "--temperature", "0"], "--temperature is 0; it must be above 0"),
+        (["sample", "--prompt", "a dog", "--out", "README.md/drawn"], "README.md"),
+        (["sample", "--prompt", "a dog", "--out", "README.md"], "README.md"),
+        (["demo", "--out", "README.md"], "README.md"),
     ],
 )
 def test_bad_input_is_one_sentence(command, sentence, tmp_path, capsys, monkeypatch):
@@ -239,6 +285,127 @@ def test_bad_input_is_one_sentence(command, sentence, tmp_path, capsys, monkeypa
     error = capsys.readouterr().err
     assert error.startswith("error: ") and sentence in error and error.strip().count("\n") == 0
     assert not list(tmp_path.rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["personalize", "--photos", "p", "--class-name", "dog", "--out", ""],
+        ["personalize", "--photos", "p", "--class-name", "dog", "--out", "x", "--log", ""],
+        ["sample", "--prompt", "a dog", "--out", ""],
+        ["demo", "--out", ""],
+        ["score", "--images", "i", "--photos", "p", "--out", ""],
+        ["dreambench", "--data", "miniature", "--out", ""],
+        ["forget", ""],
+    ],
+)
+def test_an_empty_name_of_a_folder_is_refused(command, tmp_path, capsys, monkeypatch):
+    """It would be the folder that one is in."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(command)
+    assert ended.value.code == 2 and not list(tmp_path.iterdir())
+    assert (
+        capsys.readouterr()
+        .err.strip()
+        .splitlines()[-1]
+        .endswith("it is empty, which is no name of a file or a folder; write . for the folder that you are in")
+    )
+
+
+@pytest.mark.parametrize("command", ["sample", "demo"])
+def test_a_folder_that_takes_no_pictures_is_refused_before_the_work(command, tmp_path, capsys, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("ar_core.files.os.fsync", refused)
+    monkeypatch.setattr(ARModel, "generate", lambda *_, **__: pytest.fail("began"))
+    monkeypatch.setattr("ar_core.commands.demo.prepare_subject", lambda *_, **__: pytest.fail("began"))
+    arguments = {"sample": ["--prompt", "a red dog"], "demo": []}[command]
+    assert cli.main([command, *arguments, "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "cannot be written (Permission denied). Choose another name" in said and said.strip().count("\n") == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_zero_codes_are_the_recipes_and_that_is_said(tmp_path, capsys):
+    assert cli.main(["sample", "--prompt", "a red dog", "--top-k", "0", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "top_k 20," in out and "note: --top-k 0 takes the recipe's, 20." in out
+
+
+def test_the_likeliest_code_everywhere_is_drawn_with_one_code_to_choose_from(tmp_path):
+    for seed in ("1", "2"):
+        command = ["sample", "--prompt", "a red dog", "--top-k", "1", "--seed", seed, "--window", "1"]
+        assert cli.main([*command, "--out", str(tmp_path)]) == 0
+    pictures = [Image.open(path).tobytes() for path in sorted(tmp_path.glob("*.png"))]
+    assert len(pictures) == 2 and pictures[0] == pictures[1]
+
+
+def test_a_subject_that_no_prompt_names_is_said(subject, tmp_path, capsys):
+    applied = ["--personalization", str(subject), "--out", str(tmp_path)]
+    assert cli.main(["sample", "--prompt", "a photo of a dog", *applied]) == 0
+    assert "note: No prompt names [V]: write [V] dog to draw it." in capsys.readouterr().out
+    assert cli.main(["sample", "--prompt", "a photo of a dog", *applied, "--strength", "0"]) == 0
+    assert "No prompt names" not in capsys.readouterr().out
+
+
+def test_another_size_than_was_asked_for_is_said(photos, tmp_path, capsys):
+    sentence = "does not draw 300x200; 96x96 is the nearest that it does"
+    assert cli.main(["sample", "--prompt", "a red dog", "--size", "300x200", "--out", str(tmp_path)]) == 0
+    assert sentence in capsys.readouterr().out
+    assert personalize(photos, tmp_path / "x", "--size", "300x200", "--strategy", "embedding_only") == 0
+    assert sentence in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rank", ["257", "4096", "100000"])
+def test_a_rank_that_no_layer_can_use_is_refused_with_the_largest_that_one_can(rank, photos, tmp_path, capsys):
+    assert personalize(photos, tmp_path / "x", "--rank", rank) == 1
+    said = capsys.readouterr().err
+    width = json.loads((MINIATURE_FOLDER / "config.json").read_text(encoding="utf-8"))["hidden_size"]
+    assert f"--rank is {rank}" in said and f"{width} is the largest rank that changes anything" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_photos_than_tokens_for_them_are_refused_before_they_are_read(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ar_core.commands.personalize.prepare_subject", lambda *_, **__: pytest.fail("began"))
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(70):
+        Image.new("RGB", (64, 64), (number, 0, 0)).save(folder / f"{number}.png")
+    assert personalize(folder, tmp_path / "x", "--per-image-token") == 1
+    said = capsys.readouterr().err
+    assert "room for 63 photos, and there are 70" in said and "--no-per-image-token" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_help_of_a_benchmark_that_writes_gigabytes_writes_nothing(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.random_checkpoint", "--help"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.startswith("usage: ") and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("message", ["reading photos", "embedding", "joint", "sampling"])
+def test_ctrl_c_ends_the_demo_quietly_and_leaves_nothing_half_written(message, tmp_path, capsys, monkeypatch):
+    show = Bar.__call__
+    pressed = []
+
+    def press_ctrl_c(bar, done, total, said):
+        show(bar, done, total, said)
+        if said.startswith(message) and not pressed:
+            pressed.append(done)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Bar, "__call__", press_ctrl_c)
+    resolve = TrainingSettings.resolve
+    few = {"embedding_steps": 2, "layer_steps": 2, "batch_size": 1}
+    monkeypatch.setattr(TrainingSettings, "resolve", lambda family, **chosen: resolve(family, **{**few, **chosen}))
+    assert cli.main(["demo", "--out", str(tmp_path / "demo")]) == 130
+    said = capsys.readouterr().err
+    assert "Stopped at your request" in said and "Traceback" not in said and pressed
+    assert {path.name for path in (tmp_path / "demo").iterdir()} <= {"_runs", "subject.safetensors"}
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_the_miniature_is_small_enough_to_ship():

@@ -30,6 +30,7 @@ import json, os, signal, sys, tempfile, traceback
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests"]
 import torch
 torch.set_num_threads(1)
+from dataclasses import replace
 from pathlib import Path
 from TOY import FAMILY, toy_model, toy_subject
 from ar_core import TrainingSettings, personalize
@@ -41,6 +42,8 @@ count = 0
 def learn(folder):
     [*_, result] = personalize(toy_model(), toy_subject(), settings, folder / "runs", samples=2)
     result.personalization.save_beside(folder / "dog.safetensors")
+    [*_, fewer] = personalize(toy_model(), toy_subject(), replace(settings, layer_steps=3), folder / "runs")
+    fewer.personalization.save_beside(folder / "fewer.safetensors")
 
 def ending(call, last, how, counts=lambda *arguments, **options: True):
     def counted(*arguments, **options):

@@ -47,7 +47,7 @@ def test_both_lists_of_requirements_are_the_same():
 
 def test_what_is_optional_is_part_of_the_development_environment():
     optional = PYPROJECT["project"]["optional-dependencies"]
-    assert optional["parallel"][0] in lines("requirements-dev.txt")
+    assert {optional["parallel"][0], optional["log"][0]} <= set(lines("requirements-dev.txt"))
 
 
 def test_the_newest_entry_of_the_changelog_is_this_version():

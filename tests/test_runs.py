@@ -356,23 +356,80 @@ def test_a_move_that_fails_leaves_no_copy_and_the_original(tmp_path, monkeypatch
 
 def test_a_copy_that_a_killed_process_left_goes_after_a_while_and_is_forgotten_with_its_run(tmp_path, monkeypatch):
     folder = train(tmp_path, 2).run
-    for name in (folder.name, "gone-joint-0"):
+    for name in (folder.name, "gone-joint-0123456789abcdef"):
         shutil.copytree(folder, tmp_path / f".{name}.0a1b2c3d.moving")
     adopt_runs(tmp_path / "nowhere", tmp_path)
     assert len(list(tmp_path.glob(".*.moving"))) == 2  # the process might still be there
     now = time.time()
     monkeypatch.setattr("ar_core.training.remembered.time.time", lambda: now + 4000)
-    shutil.copytree(folder, tmp_path / ".old-joint-0.0a1b2c3d.moving")
+    shutil.copytree(folder, tmp_path / ".old-joint-fedcba9876543210.0a1b2c3d.moving")
     adopt_runs(tmp_path / "nowhere", tmp_path)
     monkeypatch.undo()
     assert not list(tmp_path.glob(".*.moving")) and folder.is_dir()
-    for name in (folder.name, "gone-joint-0"):
+    for name in (folder.name, "gone-joint-0123456789abcdef"):
         shutil.copytree(folder, tmp_path / f".{name}.0a1b2c3d.moving")
     [found] = [run for run in remembered_runs(tmp_path) if run.folder == folder]
     forget_run(found)
-    assert [path.name for path in tmp_path.glob(".*.moving")] == [".gone-joint-0.0a1b2c3d.moving"]
+    assert [path.name for path in tmp_path.glob(".*.moving")] == [".gone-joint-0123456789abcdef.0a1b2c3d.moving"]
     forget_runs(tmp_path)
     assert not list(tmp_path.glob("*"))
+
+
+def test_only_what_is_proved_to_be_a_training_is_listed_moved_and_deleted(tmp_path):
+    folder = train(tmp_path, 2).run
+    key = "0123456789abcdef"
+    foreign = {
+        "mythesis": {"run.json": '{"class": "dog", "stage": "joint"}'},  # another program's
+        f"sweep-{key}": {"run.json": '{"class": "dog", "stage": "joint"}', "thesis.tex": "x"},  # another key
+        f"damaged-{key}": {"run.json": "{", "steps/notes.txt": "x"},
+        f"states-{key}": {"state.safetensors": "x"},
+        f".hidden-{key}": {"READ ME.txt": runs.README},
+        f".{folder.name}.moving": {"run.json": "{}"},
+        folder.name.upper(): {"run.json": (folder / "run.json").read_text(encoding="utf-8")},
+        "copy of a run": {"READ ME.txt": runs.README},
+    }
+    if Path(tmp_path / folder.name.upper()).exists():  # a file system that does not tell them apart
+        del foreign[folder.name.upper()]
+    for name, files in foreign.items():
+        for file, text in files.items():
+            path = tmp_path / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    before = {path: path.read_bytes() for name in foreign for path in (tmp_path / name).rglob("*") if path.is_file()}
+    assert folder.name in remembered_names(tmp_path) and not set(foreign) & set(remembered_names(tmp_path))
+    adopt_runs(tmp_path, tmp_path.parent / "elsewhere")
+    assert {path for path in before if path.exists()} == set(before)
+    train(tmp_path, 2)
+    forget_runs(tmp_path)
+    assert {path: path.read_bytes() for path in before} == before and not folder.exists()
+
+
+@pytest.mark.parametrize("left", [(), ("steps/",), ("steps/", "READ ME.txt.ar-0a1b2c3d-99999-0a1b2c3d.partial")])
+def test_what_a_kill_left_of_a_training_that_had_just_begun_is_forgotten(tmp_path, left):
+    folder = tmp_path / "dog-joint-0123456789abcdef"
+    folder.mkdir()
+    for name in left:
+        if name.endswith("/"):
+            (folder / name).mkdir()
+        else:
+            (folder / name).write_bytes(b"half")
+    assert forget_runs(tmp_path) == 1 and not folder.exists()
+
+
+def test_a_training_whose_run_json_is_damaged_or_gone_is_ours_by_its_read_me(tmp_path):
+    folder = train(tmp_path, 2).run
+    (folder / "run.json").write_text("{", encoding="utf-8")
+    assert folder.name in remembered_names(tmp_path)
+    (folder / "run.json").unlink()
+    assert forget_runs(tmp_path) == 2 and not list(tmp_path.iterdir())
+
+
+def test_trainings_of_earlier_versions_are_proved_to_be_ours(tmp_path):
+    saved = ROOT / "tests" / "fixtures" / "saved_0f6fd39" / "subjects" / "_runs"
+    shutil.copytree(saved, tmp_path / "_runs")
+    for path in (tmp_path / "_runs").glob("*/READ ME.txt"):
+        path.unlink()
+    assert forget_runs(tmp_path / "_runs") == len(list(saved.iterdir())) and not list((tmp_path / "_runs").iterdir())
 
 
 def test_forgetting_that_is_stopped_midway_can_be_finished(tmp_path, monkeypatch):

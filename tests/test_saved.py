@@ -111,6 +111,26 @@ def test_a_stopped_training_goes_on_and_ends_as_it_would_have(model, runs):
     check_learned("stopped", results[-1].personalization)
 
 
+def test_fewer_steps_of_a_saved_training_are_exactly_those(model, runs, tmp_path):
+    photos, _ = read_photos(SAVED / "photos")
+    subject = prepare_subject(model, photos, "dog", runs=runs)
+    settings = TrainingSettings.resolve(model.family, **{**SMALL, "embedding_steps": 1, "layer_steps": 1})
+    asked = personalize(model, subject, settings, runs)
+    fresh = personalize(model, subject, settings, tmp_path / "fresh")
+    assert [result.step for result in asked] == [1, 1]
+    for one, other in zip(asked, fresh, strict=True):
+        assert torch.equal(one.personalization.vectors, other.personalization.vectors)
+    pairs = zip(*(results[-1].personalization.adapter.parameters() for results in (asked, fresh)), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    stopped = EXPECTED["stopped"]  # its newest state is of step 3
+    folder = runs / stopped["runs"][-1]
+    before = (folder / "state.safetensors").read_bytes()
+    chosen = {**SMALL, "layer_steps": 2, "seed": stopped["seed"]}
+    results = personalize(model, subject, TrainingSettings.resolve(model.family, **chosen), runs)
+    assert results[-1].run == folder and results[-1].step == 2
+    assert (folder / "state.safetensors").read_bytes() == before
+
+
 def test_the_picture_of_a_kept_step_is_remembered(model, runs):
     photos, _ = read_photos(SAVED / "photos")
     subject = prepare_subject(model, photos, "dog", runs=runs)

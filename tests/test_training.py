@@ -286,11 +286,80 @@ def test_finished_work_is_returned_without_a_step(tmp_path):
     assert same(first, again) and first.losses == again.losses
 
 
-def test_fewer_steps_return_the_nearest_kept_result(tmp_path):
-    run(tmp_path, steps=2)
-    run(tmp_path, steps=6)
-    assert run(tmp_path, steps=3).step == 2
-    assert run(tmp_path, steps=5).step == 6
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*.safetensors")}
+
+
+@pytest.mark.parametrize("stage", [EMBEDDING, LAYERS, JOINT])
+@pytest.mark.parametrize("order", [(6, 3, 5), (6, 5, 3), (3, 6, 5), (5, 6, 3, 2), (2, 6, 4, 3)])
+def test_steps_give_the_same_whatever_order_they_are_asked_in(tmp_path, stage, order):
+    start = run(tmp_path / "start").personalization if stage == LAYERS else None
+    for steps in order:
+        asked = run(tmp_path / "all", stage, steps, start=start)
+        fresh = run(tmp_path / str(steps), stage, steps, start=start)
+        assert asked.step == steps and same(asked, fresh) and asked.losses == fresh.losses
+    before = files_of(asked.run)
+    for steps in order:
+        assert run(tmp_path / "all", stage, steps, start=start).note == "remembered"
+    assert files_of(asked.run) == before
+
+
+def test_fewer_steps_go_on_from_the_newest_state_that_is_not_past_them_and_leave_the_newest(tmp_path):
+    run(tmp_path, JOINT, 2)
+    folder = run(tmp_path, JOINT, 6).run
+    before = files_of(folder)
+    assert run(tmp_path, JOINT, 4).note == "went on from step 2"  # the reserve
+    assert run(tmp_path, JOINT, 5).note == "went on from step 4"
+    assert run(tmp_path, JOINT, 1).note == "trained"
+    assert before.items() <= files_of(folder).items()
+    assert run(tmp_path, JOINT, 7).note == "went on from step 6"
+
+
+def test_two_stages_build_on_exactly_the_embedding_that_was_asked_for(tmp_path):
+    chosen = [{"embedding_steps": 6, "layer_steps": 4}, {"embedding_steps": 3, "layer_steps": 2}]
+    for asked in chosen:
+        ended = personalize(toy_model(), SUBJECT, settings(**asked), tmp_path / "all")
+        fresh = personalize(toy_model(), SUBJECT, settings(**asked), tmp_path / str(asked["layer_steps"]))
+        assert [result.step for result in ended] == [asked["embedding_steps"], asked["layer_steps"]]
+        assert all(map(same, ended, fresh))
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "interrupted"])
+def test_going_back_that_is_stopped_loses_nothing_and_goes_on(tmp_path, ending):
+    fresh = run(tmp_path / "fresh", JOINT, 5)
+    folder = run(tmp_path / "all", JOINT, 8).run
+    before = files_of(folder)
+    if ending == "cancelled":
+        turns = iter((False, False, False, True))
+        with pytest.raises(Cancelled, match="after 3 of 5 steps; they are kept"):
+            run(tmp_path / "all", JOINT, 5, cancel=lambda: next(turns))
+    else:
+        model = toy_model()
+        interrupted_after(3, model.transformer.model.layers[0])
+        with pytest.raises(Interruption):
+            run(tmp_path / "all", JOINT, 5, model=model)
+    assert before.items() <= files_of(folder).items()
+    resumed = run(tmp_path / "all", JOINT, 5)
+    assert resumed.note == "went on from step 3" and same(resumed, fresh) and resumed.losses == fresh.losses
+    assert run(tmp_path / "all", JOINT, 8).note == "remembered" and before.items() <= files_of(folder).items()
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "state.previous.safetensors", "state.earlier.safetensors"])
+def test_a_damaged_state_changes_nothing_for_fewer_steps(tmp_path, name):
+    fresh = run(tmp_path / "fresh", JOINT, 5)
+    for steps in (4, 8, 3):
+        folder = run(tmp_path / "all", JOINT, steps).run
+    (folder / name).write_bytes(b"torn")
+    assert same(run(tmp_path / "all", JOINT, 5), fresh)
+
+
+def test_samples_of_fewer_steps_are_those_of_a_training_of_so_many(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "KEEP_EVERY", {EMBEDDING: 2, LAYERS: 2, JOINT: 2})
+    fresh = run(tmp_path / "fresh", JOINT, 5, samples=3)
+    run(tmp_path / "all", JOINT, 8, samples=3)
+    back = run(tmp_path / "all", JOINT, 5, samples=3)
+    assert back.samples.keys() == fresh.samples.keys() == {2, 4, 5}
+    assert all(torch.equal(back.samples[step], codes) for step, codes in fresh.samples.items())
 
 
 @pytest.mark.parametrize(
@@ -506,6 +575,16 @@ def test_the_per_image_token_is_learned_but_not_part_of_the_result(tmp_path):
     assert not torch.equal(mixed.personalization.vectors, plain.personalization.vectors)
 
 
+def test_more_photos_than_tokens_for_them_are_refused(tmp_path):
+    """They would take the places of tokens that mean something."""
+    many = toy_subject(photos=FAMILY.identifiers)
+    chosen = settings(per_image_token=True)
+    with pytest.raises(PersonalizationError, match=f"room for {FAMILY.identifiers - 1} photos, and there are"):
+        Stage(toy_model(), many, chosen, tmp_path, EMBEDDING)
+    Stage(toy_model(), toy_subject(photos=FAMILY.identifiers - 1), chosen, tmp_path, EMBEDDING)
+    Stage(toy_model(), many, chosen, tmp_path, LAYERS)  # which learns none of them
+
+
 def test_batches_depend_on_seed_and_step_alone():
     def examples(seed):
         return Examples(SUBJECT, toy_model().protocol, Identifier("[V]", "dog", 1040, 1), 4, seed)
@@ -560,7 +639,7 @@ def test_a_training_that_goes_on_needs_the_disk_that_it_does_not_have_yet(tmp_pa
     run(tmp_path, JOINT, 2, method="full")
     parameters = memory.trainable_parameters(toy_model().transformer, "full", 1)
     held = sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors"))
-    free = memory.run_bytes(parameters, kept=1) - held
+    free = memory.run_bytes(parameters, kept=2) - held
     run(tmp_path, JOINT, 3, method="full")
     free = 100
     with pytest.raises(memory.NotEnough, match="Going on .* more of disk in .* Free some space") as said:

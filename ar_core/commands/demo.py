@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..control import Cancel, Progress
-from ..files import ensure_folder, write_image, write_numbered
+from ..files import write_image, write_numbered
 from ..model import ARModel
 from ..personalization import Personalization
 from ..photos import Photo, centre_crop, read_photos, unstack
@@ -19,6 +19,7 @@ from ..sheets import loss_curves, picture_grid
 from ..shipped import example_subjects
 from ..training import TrainingSettings, personalize, prepare_subject
 from .interruption import Interruption
+from .output import try_writing
 from .shared import Bar
 
 EXAMPLE = "lilac_dog"  # not among the miniature's training scenes
@@ -49,7 +50,7 @@ def demonstrate(folder: Path, class_name: str, out: Path, progress: Progress, ca
 
     Pictures of an earlier call stay, these get a number then.
     """
-    ensure_folder(out)
+    try_writing(out / "result.png")  # what cannot be written is said before minutes of training
     photos, report = read_photos(folder)
     print("\n".join(report))
     model = ARModel.load()

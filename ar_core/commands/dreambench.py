@@ -27,6 +27,7 @@ from ..model import ARModel
 from ..quoting import quoted
 from ..sampling import SamplingSettings
 from ..training import TrainingSettings
+from ..training.templates import read_templates
 from .interruption import Interruption
 from .options import add_settings, chosen_settings
 from .scoring import (
@@ -40,8 +41,9 @@ from .scoring import (
     suite_options,
 )
 from .settings_file import settings_option, write_settings
-from .shared import Bar, load_model_from_options, model_options, note_size
+from .shared import Bar, check_rank, load_model_from_options, model_options, note_size
 
+IDENTIFIER = "[V]"
 BY_PLAN = ("strategy", "method", "seed")  # settings that the variants and --seeds decide
 SETTINGS = "settings.json"
 NOT_REPEATED = ("run", "verbose", "settings", "dry_run", "out", "device", "page")  # no part of what was asked for
@@ -131,7 +133,7 @@ def run_benchmark(
     """
     set_threads(options.threads)
     suite = chosen_suite(options)
-    plan = chosen_plan(options, suite)
+    plan = chosen_plan(options, suite, model)
     check_against(options.against, plan)
     note_size(model.family, options.size)
     data = EXTENTS[options.extent].prompts_of(read_suite(suite, chosen_subjects(options)))
@@ -228,7 +230,7 @@ def check_against(against: str | None, plan: Plan) -> None:
         )
 
 
-def chosen_plan(options: argparse.Namespace, suite: Suite) -> Plan:
+def chosen_plan(options: argparse.Namespace, suite: Suite, model: ARModel) -> Plan:
     """What the options ask for, else what the suite compares. Raises ValueError."""
     variants = suite.variants
     if options.strategies:
@@ -246,6 +248,10 @@ def chosen_plan(options: argparse.Namespace, suite: Suite) -> Plan:
     images = options.images_per_prompt
     if images is None:
         images = EXTENTS[options.extent].images_per_prompt
+    check_rank(options, model)
     training = chosen_settings(options, TrainingSettings, BY_PLAN)
+    if options.prompts is not None:
+        size = model.family.recipe.learned_size
+        training["prompts"] = read_templates(options.prompts, IDENTIFIER, "subject", model.protocol, size)
     sampling = chosen_settings(options, SamplingSettings, BY_PLAN)
     return Plan(variants, images, seeds, training, sampling, spread)

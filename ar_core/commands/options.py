@@ -13,6 +13,7 @@ import argparse
 import inspect
 from collections.abc import Callable, Collection
 from dataclasses import Field, fields
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from ..families.protocol import Size
@@ -34,9 +35,21 @@ def image_size(text: str) -> Size:
     return int(width), int(height)
 
 
-# By the field's type; a bool is a switch instead.
-READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, str: str, Size: image_size}
-SHOWN: dict[Any, str] = {int: "N", float: "NUMBER", str: "TEXT", Size: "WIDTHxHEIGHT"}  # the value in --help
+# By the field's type; a bool is a switch instead. What is a list of lines is read from a file, by the command.
+READERS: dict[Any, Callable[[str], Any]] = {
+    int: int,
+    float: float,
+    str: str,
+    Size: image_size,
+    tuple[str, ...]: Path,
+}
+SHOWN: dict[Any, str] = {  # the value in --help
+    int: "N",
+    float: "NUMBER",
+    str: "TEXT",
+    Size: "WIDTHxHEIGHT",
+    tuple[str, ...]: "FILE",
+}
 
 
 def add_settings(command: argparse.ArgumentParser, settings: Settings, without: Collection[str] = ()) -> None:

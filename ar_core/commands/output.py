@@ -13,7 +13,24 @@ from ..files import UnwritableFile, atomic_write, ensure_folder, write_numbered
 from ..personalization import with_suffix
 from ..text import check_class_name
 
+EMPTY = "it is empty, which is no name of a file or a folder; write . for the folder that you are in"
 SEPARATORS = tuple(separator for separator in (os.sep, os.altsep) if separator)
+
+
+class PathParser(argparse.ArgumentParser):
+    """Its options of the type Path take no empty text: pathlib would read that as the folder that one is in."""
+
+    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
+        if options.get("type") is Path:
+            options["type"] = named_path
+        return super().add_argument(*names, **options)
+
+
+def named_path(text: str) -> Path:
+    """The path of that name. Raises ArgumentTypeError where there is none."""
+    if not text:
+        raise argparse.ArgumentTypeError(EMPTY)
+    return Path(text)
 
 
 class FileOrFolder(argparse.Action):
@@ -26,6 +43,8 @@ class FileOrFolder(argparse.Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
+        if not values:
+            raise argparse.ArgumentError(self, EMPTY)
         setattr(namespace, self.dest, Path(str(values)))
         setattr(namespace, f"{self.dest}_is_folder", str(values).endswith(SEPARATORS))
 

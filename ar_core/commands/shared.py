@@ -28,6 +28,7 @@ from ..families.registry import FAMILIES
 from ..memory import NotEnough
 from ..model import PRECISIONS, ARModel
 from ..quoting import quoted
+from ..training.trainable import largest_rank
 
 DELAY = 1.0  # seconds before a bar is shown
 
@@ -134,6 +135,17 @@ def note_size(family: Family, asked: Size | None) -> None:
     if (width, height) != tuple(asked):
         wish = f"{asked[0]}x{asked[1]}"
         print(f"note: {family.title} does not draw {wish}; {width}x{height} is the nearest that it does.")
+
+
+def check_rank(options: argparse.Namespace, model: ARModel) -> None:
+    """Raise ValueError for a --rank that no layer of the model can use."""
+    most = largest_rank(model.transformer)
+    if options.rank is not None and options.rank > most:
+        raise ValueError(
+            f"--rank is {options.rank}, and the layers of this model are {most} wide: {most} is the largest rank that "
+            "changes anything. Give that or fewer; the recipe's is "
+            f"{model.family.recipe.lora_rank}."
+        )
 
 
 class Bar:

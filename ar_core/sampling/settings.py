@@ -43,8 +43,8 @@ class SamplingSettings:
     """Resolved values of one sampling."""
 
     cfg: float = field(metadata={"help": "how strictly the prompt is followed; 1 switches guidance off"})
-    top_k: int = field(metadata={"help": "how many of the likeliest codes are drawn from"})
-    temperature: float = field(metadata={"help": "1 samples as trained; lower is calmer, higher wilder"})
+    top_k: int = field(metadata={"help": "how many of the likeliest codes are drawn from; 0: the recipe's"})
+    temperature: float = field(metadata={"help": "1 samples as trained; lower is calmer, higher wilder; above 0"})
     size: Size = field(metadata={"help": "of the images, snapped to the nearest allowed"})
     seed: int = field(metadata={"help": "the same seed gives the same images on the same machine"})
     window: int = field(

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..families.protocol import Protocol, Size
 from ..text import NEUTRAL_TEMPLATES, Identifier
 from .subject import Subject
+from .templates import SLOT
 
 Pair = tuple[list[int], Tensor | np.ndarray]  # ids of a prompt, codes (rows, columns) of a picture
 
@@ -42,8 +43,12 @@ class Examples:
         batch_size: int,
         seed: int,
         photo_tokens: tuple[Identifier, ...] = (),
+        templates: Sequence[str] = NEUTRAL_TEMPLATES,
     ):
-        """`photo_tokens`: one auxiliary identifier per photo, mixed 1:1 with the plain prompt."""
+        """`photo_tokens`: one auxiliary identifier per photo, mixed 1:1 with the plain prompt.
+
+        `templates`: prompts with {} where the subject goes.
+        """
         self.subject = subject
         self.batch_size = batch_size
         self.seed = seed
@@ -52,7 +57,7 @@ class Examples:
         noun = f"{identifier.name} {subject.class_name}"
 
         def prompts(noun: str) -> list[list[int]]:
-            filled = [template.format(noun) for template in NEUTRAL_TEMPLATES]
+            filled = [template.replace(SLOT, noun) for template in templates]
             return [protocol.prompt(prompt, subject.size, identifiers) for prompt in filled]
 
         self.plain_prompts = prompts(noun)

@@ -32,7 +32,10 @@ class TrainingDiverged(RuntimeError):
 
 
 class Loop:
-    """Trains `trainable`, with everything else in the transformer frozen, from the step at which `run` stands."""
+    """Trains `trainable`, with everything else in the transformer frozen, from the newest state of `run` that fits.
+
+    A run that is beyond the wanted step already keeps its newest state: what is learned here again is saved beside it.
+    """
 
     def __init__(
         self,
@@ -44,13 +47,14 @@ class Loop:
         settings: TrainingSettings,
         passes: Passes,
         *,
+        steps: int,
         first_id: int,
         keep_every: int,
     ):
         """`learning_rates` by top-level name in `trainable`; what is not named there stays frozen.
 
-        `first_id`: the reserved token that the first vector takes the place of. `keep_every`: steps between kept
-        results.
+        `steps`: how many are done in all when training ends. `first_id`: the reserved token that the first vector takes
+        the place of. `keep_every`: steps between kept results.
         """
         self.transformer = transformer
         self.trainable = trainable
@@ -58,6 +62,8 @@ class Loop:
         self.run = run
         self.settings = settings
         self.passes = passes
+        self.steps = steps
+        self.goes_back = run.is_beyond(steps)
         self.first_id = first_id
         self.keep_every = keep_every
         trainable.requires_grad_(False)
@@ -78,7 +84,7 @@ class Loop:
         self.skipped = 0  # non-finite steps in a row
         self.consistent = True  # False from the optimizer's first change until the step is counted
         self.resumed = False  # from a state on the disk
-        for state in run.states():
+        for state in run.states(steps):
             if self._fits(state):
                 self._restore(state)
                 self.resumed = True
@@ -86,8 +92,8 @@ class Loop:
             if state.file is not None:
                 run.set_aside(state.file, f"{state.file} does not hold what this training learns.")
 
-    def train(self, steps: int, progress: Progress, cancel: Cancel, on_keep: Callable[[int], None]) -> None:
-        """Train until `steps` are done in all; `on_keep` is called with the step of every kept result.
+    def train(self, progress: Progress, cancel: Cancel, on_keep: Callable[[int], None]) -> None:
+        """Train until all steps are done; `on_keep` is called with the step of every result that is newly kept.
 
         Cancelling saves the last step and raises Cancelled. Whatever else ends a step early, such as an interruption
         that a host raises inside a layer, is raised again after the last step was saved. Raises TrainingDiverged after
@@ -95,7 +101,7 @@ class Loop:
         """
         self.transformer.gradient_checkpointing = self.passes.gradient_checkpointing
         try:
-            self._train(steps, progress, cancel, on_keep)
+            self._train(progress, cancel, on_keep)
         except TrainingDiverged:
             raise
         except BaseException:  # not Exception: ComfyUI's interruption is none
@@ -105,21 +111,21 @@ class Loop:
         finally:
             self.transformer.gradient_checkpointing = False
 
-    def _train(self, steps: int, progress: Progress, cancel: Cancel, on_keep: Callable[[int], None]) -> None:
+    def _train(self, progress: Progress, cancel: Cancel, on_keep: Callable[[int], None]) -> None:
         if self.step not in self.run.kept():  # it may have ended between saving a step and keeping its result
-            self._keep_if_due(steps, on_keep)
-        while self.step < steps:
+            self._keep_if_due(on_keep)
+        while self.step < self.steps:
             if cancel():
                 self._save()
                 raise Cancelled(
-                    f"Stopped at your request after {self.step} of {steps} steps; they are kept and training goes on "
-                    "from there."
+                    f"Stopped at your request after {self.step} of {self.steps} steps; they are kept and training goes "
+                    "on from there."
                 )
             loss = self._gradients()
             with signals_held_back():  # an optimizer that is interrupted leaves nothing that could be saved
                 self._count(self._update(loss))
-            self._keep_if_due(steps, on_keep)
-            progress(self.step, steps, f"loss {mean_of_last_losses(self.losses):.3f}")
+            self._keep_if_due(on_keep)
+            progress(self.step, self.steps, f"loss {mean_of_last_losses(self.losses):.3f}")
 
     def _count(self, loss: float) -> None:
         """Count a step with its loss; NaN for one that is skipped. Raises TrainingDiverged for too many of those."""
@@ -134,17 +140,19 @@ class Loop:
         self.step += 1
         self.consistent = True
 
-    def _keep_if_due(self, steps: int, on_keep: Callable[[int], None]) -> None:
+    def _keep_if_due(self, on_keep: Callable[[int], None]) -> None:
         """Save the state and keep the result of a step that is one of those.
 
-        The last step is, even if it was skipped, which left everything as it was; others are then not.
+        The last step is, even if it was skipped, which left everything as it was; others are then not. What was kept
+        before stays as it is.
         """
-        is_last = self.step >= steps
+        is_last = self.step >= self.steps
         was_skipped = not self.losses or math.isnan(self.losses[-1])
         if is_last or (self.step % self.keep_every == 0 and not was_skipped):
             self._save()
-            self.run.keep(self.step, self.trainable.state_dict())
-            on_keep(self.step)
+            if self.step not in self.run.kept():
+                self.run.keep(self.step, self.trainable.state_dict())
+                on_keep(self.step)
 
     def _gradients(self) -> float:
         """Forward and backward of one step; its loss. Changes gradients alone: it can be interrupted anywhere."""
@@ -179,7 +187,7 @@ class Loop:
     def _save(self) -> None:
         optimizer = optimizer_tensors(self.optimizer)
         state = State(self.step, self.trainable.state_dict(), optimizer, self.losses, passes=str(self.passes))
-        self.run.save(state)
+        self.run.save(state, beside_newest=self.goes_back)
         self.last_saved = self.step
 
     def _save_if_possible(self) -> None:

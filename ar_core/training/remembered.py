@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,8 @@ from typing import Any
 from filelock import FileLock, Timeout  # torch brings it
 
 from ..files import ABANDONED_AFTER, UnreadableFile, read_json
-from .runs import LOCKS, RUN_FILE, taken_lock
-
-MOVING = ".moving"  # ends the name of a copy of a run that is being made
+from .own_folders import half_copies, own_folders
+from .runs import LOCKS, README_FILE, RUN_FILE, STEPS, taken_lock
 
 log = logging.getLogger(__name__)
 
@@ -50,23 +49,18 @@ class RememberedRun:
 
 def remembered_runs(root: Path) -> list[RememberedRun]:
     """Every run below `root`, the newest first."""
-    runs = [_read(folder) for folder in _run_folders(root)]
+    runs = [_read(folder) for folder in own_folders(root)]
     return sorted(runs, key=lambda run: run.used, reverse=True)
 
 
 def remembered_names(root: Path) -> list[str]:
-    """The names of all runs below `root`, the newest first, of which only the times of run.json are looked at."""
+    """The names of all runs below `root`, the newest first, by the time of run.json alone."""
     times = {}
-    for folder in _run_folders(root):
+    for folder in own_folders(root):
+        times[folder.name] = 0.0
         with suppress(OSError):
             times[folder.name] = (folder / RUN_FILE).stat().st_mtime
     return sorted(times, key=lambda name: times[name], reverse=True)
-
-
-def _run_folders(root: Path) -> list[Path]:
-    """The folders of all runs below `root`; hidden ones are being moved."""
-    folders = [path.parent for path in Path(root).glob(f"*/{RUN_FILE}")]
-    return sorted(folder for folder in folders if not folder.name.startswith("."))
 
 
 def _read(folder: Path) -> RememberedRun:
@@ -76,7 +70,7 @@ def _read(folder: Path) -> RememberedRun:
             if path.is_file():
                 states.append(path.stat())
     fields = _fields(folder / RUN_FILE)
-    steps = [int(path.stem) for path in (folder / "steps").glob("[0-9]*.safetensors") if path.stem.isdecimal()]
+    steps = [int(path.stem) for path in (folder / STEPS).glob("[0-9]*.safetensors") if path.stem.isdecimal()]
     return RememberedRun(
         folder,
         str(fields.get("class", "")),
@@ -96,12 +90,13 @@ def _fields(path: Path) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def forget_runs(root: Path) -> int:
-    """Delete every remembered training below `root`, half copies too, and nothing else; returns how many there were.
+def forget_runs(root: Path, runs: Sequence[RememberedRun] | None = None) -> int:
+    """Delete `runs`, or every remembered training below `root`, and all half copies; returns how many there were.
 
     Raises RunInUse before anything is deleted where a process works on one of them.
     """
-    runs = remembered_runs(root)
+    if runs is None:
+        runs = remembered_runs(root)
     for run in runs:
         with unused(run.folder):
             pass
@@ -145,7 +140,7 @@ def adopt_runs(earlier: Path, root: Path) -> None:
     What cannot be moved, or is used, stays where it is, and is trained again when it is asked for.
     """
     _remove_half_copies(root, age=ABANDONED_AFTER)
-    for folder in _run_folders(earlier):
+    for folder in own_folders(earlier):
         place = Path(root) / folder.name
         if place.exists():
             continue
@@ -168,7 +163,7 @@ def _move(folder: Path, place: Path) -> None:
     try:
         os.rename(folder, place)
     except OSError:
-        copied = place.with_name(f".{place.name}.{secrets.token_hex(4)}{MOVING}")
+        copied = place.with_name(f".{place.name}.{secrets.token_hex(4)}.moving")
         try:
             shutil.copytree(folder, copied)
             os.rename(copied, place)
@@ -180,25 +175,28 @@ def _move(folder: Path, place: Path) -> None:
 
 
 def _delete(folder: Path) -> None:
-    """Delete a run's folder; run.json last: where this is ended midway, the rest is still found as a run.
+    """Delete a run's folder; what proves it to be one last: where this is ended midway, the rest is still found.
 
     Raises OSError.
     """
+    proofs = (README_FILE, RUN_FILE)
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path.name != RUN_FILE:
+        elif path.name not in proofs:
             path.unlink()
-    (folder / RUN_FILE).unlink(missing_ok=True)
+    for name in proofs:
+        (folder / name).unlink(missing_ok=True)
     folder.rmdir()
 
 
-def _remove_half_copies(root: Path, run: str = "*", age: float = 0.0) -> None:
+def _remove_half_copies(root: Path, run: str | None = None, age: float = 0.0) -> None:
     """Delete what was copied below `root` of a run before the copying process was killed.
 
-    `run`: a folder's name, or all. `age`: seconds in which nothing was written to it; 0 where the user wants it gone.
+    `run`: a folder's name, None for all. `age`: seconds in which nothing was written to it; 0 where the user wants it
+    gone.
     """
-    for copied in Path(root).glob(f".{run}.*{MOVING}"):
+    for copied in half_copies(root, run):
         if time.time() - _last_written(copied) >= age:
             shutil.rmtree(copied, ignore_errors=True)
             log.info("Deleted %s, a copy that was never finished", copied)

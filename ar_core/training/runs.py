@@ -6,8 +6,9 @@
     steps/000050.safetensors what was learned by step 50 (kept)
     state.safetensors        newest state with optimizer: training goes on from here
     state.previous.safetensors
+    state.earlier.safetensors where training went back to, because a step before the newest was asked for
     codes.safetensors        codes of the photos and their views (in the run called "photos")
-    sample-000050.safetensors codes of the picture drawn at a kept step
+    sample-000050.safetensors codes of the picture drawn at a kept step; -<hash> for other prompts than our own
     prior.safetensors        codes of class images (in the run called "class pictures")
     *.damaged                what was damaged and was made again
     *-unfinished.safetensors codes made so far, where reading photos or drawing class images was stopped
@@ -57,6 +58,8 @@ This deletes it, with all other remembered trainings in the folder above it:
 # Names that versions before `files.atomic_write` gave to what they were writing, and the safetensors library gives.
 EARLIER_TEMPORARY = ("state.partial", "*.writing", ".tmp*")
 RUN_FILE = "run.json"  # in every run's folder
+README_FILE = "READ ME.txt"
+STEPS = "steps"  # the folder of kept results
 LOCKS = ".locks"
 PASSES = "passes"  # a key of a state's metadata
 WAIT = 0.5  # seconds between two looks at a lock
@@ -112,6 +115,7 @@ class Run:
         self.fields = fields
         self._newest = self.folder / "state.safetensors"
         self._previous = self.folder / "state.previous.safetensors"
+        self._earlier = self.folder / "state.earlier.safetensors"
 
     @contextmanager
     def locked(self, progress: Progress = silent, cancel: Cancel = never) -> Iterator[None]:
@@ -139,10 +143,10 @@ class Run:
 
     def open(self) -> None:
         """Create the folder where it is missing, and note that it is used. Only while `locked`."""
-        ensure_folder(self.folder / "steps")
+        ensure_folder(self.folder / STEPS)
         self.note_use()
         texts = {
-            "READ ME.txt": README.format(root=self.root),
+            README_FILE: README.format(root=self.root),
             RUN_FILE: json_text(self.fields, indent=1, sort_keys=True),
         }
         for name, text in texts.items():
@@ -156,7 +160,7 @@ class Run:
         What is remembered can be used where nothing can be written.
         """
         with suppress(OSError):
-            for folder in (self.folder, self.folder / "steps"):
+            for folder in (self.folder, self.folder / STEPS):
                 remove_abandoned(folder, *EARLIER_TEMPORARY, age=0)
             os.utime(self.folder / RUN_FILE)
 
@@ -167,8 +171,8 @@ class Run:
     def kept(self) -> list[int]:
         """Steps whose result was kept, in order."""
         steps = []
-        for name in _names_in(self.folder / "steps"):
-            path = self.folder / "steps" / name
+        for name in _names_in(self.folder / STEPS):
+            path = self.folder / STEPS / name
             if path.suffix == ".safetensors" and path.stem.isdecimal() and self._read(path, only=()) is not None:
                 steps.append(int(path.stem))
         return sorted(steps)
@@ -189,34 +193,38 @@ class Run:
         write_tensors(self._kept_path(step), trainable, {})
 
     def _kept_path(self, step: int) -> Path:
-        return self.folder / "steps" / f"{step:06d}.safetensors"
+        return self.folder / STEPS / f"{step:06d}.safetensors"
 
-    def save(self, state: State) -> None:
-        """Make `state` the one to go on from; the one before stays as a reserve."""
+    def save(self, state: State, beside_newest: bool = False) -> None:
+        """Make `state` the one to go on from; the one before stays as a reserve.
+
+        `beside_newest`: it is of a step before the newest, which stays, as its reserve does.
+        """
         tensors = prefixed("trainable.", state.trainable) | prefixed("optimizer.", state.optimizer)
         tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64, device="cpu")
         metadata = {"step": str(state.step), PASSES: state.passes}
-        write_tensors(self._newest, tensors, metadata, reserve=self._previous)
+        if beside_newest:
+            write_tensors(self._earlier, tensors, metadata)
+        else:
+            write_tensors(self._newest, tensors, metadata, reserve=self._previous)
 
-    def states(self) -> Iterator[State]:
-        """The states that can be read, the newest first."""
-        for path in (self._newest, self._previous):
+    def states(self, most: int) -> Iterator[State]:
+        """The states of at most `most` steps that can be read, the furthest first.
+
+        Those that are further are not read as a whole, and stay what they are.
+        """
+        steps = {path: _step(head) for path, head in self._heads()}
+        near = {path: step for path, step in steps.items() if step is not None and step <= most}
+        for path in sorted(near, key=lambda path: near[path], reverse=True):
             file = self._read(path)
             if file is None:
                 continue
-            step = _step(file)
-            if step is None or "losses" not in file.tensors:
-                self.set_aside(path, f"{path} is no state of a training.")
-                continue
             passes = file.metadata.get(PASSES, "")
-            yield State(step, file.part("trainable."), file.part("optimizer."), _losses(file), path, passes)
+            yield State(near[path], file.part("trainable."), file.part("optimizer."), _losses(file), path, passes)
 
-    def latest_step(self) -> int | None:
-        """The step of the newest readable state, None before the first."""
-        file = self._head()
-        if file is None:
-            return None
-        return _step(file)
+    def is_beyond(self, steps: int) -> bool:
+        """Whether a readable state has more steps than these."""
+        return any((_step(head) or 0) > steps for _, head in self._heads())
 
     def latest_passes(self) -> str:
         """How the pairs of the newest readable state's steps went through the model; "" where nothing says so."""
@@ -234,11 +242,18 @@ class Run:
 
     def _head(self) -> TensorFile | None:
         """Step and losses of the newest readable state."""
-        for path in (self._newest, self._previous):
+        return next((head for _, head in self._heads()), None)
+
+    def _heads(self) -> Iterator[tuple[Path, TensorFile]]:
+        """Steps and losses of the readable states, the newest first; what is none is set aside."""
+        for path in (self._newest, self._previous, self._earlier):
             file = self._read(path, only=("losses",))
-            if file is not None and _step(file) is not None and "losses" in file.tensors:
-                return file
-        return None
+            if file is None:
+                continue
+            if _step(file) is None or "losses" not in file.tensors:
+                self.set_aside(path, f"{path} is no state of a training.")
+                continue
+            yield path, file
 
     def held_bytes(self) -> int:
         """What lies on the disk of its states and kept results."""
@@ -297,10 +312,10 @@ class Run:
 
 def taken_lock(folder: Path) -> FileLock | None:
     """The lock of a run's folder; None on a file system that has none. Raises Timeout where a process holds it."""
-    locks = folder.parent / LOCKS
-    lock = FileLock(str(locks / f"{folder.name}.lock"))
+    path = lock_file(folder)
+    lock = FileLock(str(path))
     try:
-        locks.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise
@@ -308,6 +323,11 @@ def taken_lock(folder: Path) -> FileLock | None:
         log.warning("%s cannot be locked (%s): let no other process train the same", folder, error)
         return None
     return lock
+
+
+def lock_file(folder: Path) -> Path:
+    """Where the lock of a run's folder lies."""
+    return folder.parent / LOCKS / f"{folder.name}.lock"
 
 
 def _names_in(folder: Path) -> list[str]:

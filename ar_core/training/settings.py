@@ -12,6 +12,7 @@ from typing import Any
 
 from ..families.family import Family, Recipe
 from ..quoting import quoted
+from ..text import NEUTRAL_TEMPLATES
 
 # The stages: the identifier's vectors alone, the layers alone, or both at once.
 EMBEDDING = "embedding"
@@ -73,6 +74,13 @@ class TrainingSettings:
         metadata={"help": "trade a third more time for most of the activations' memory; exact"}
     )
     seed: int = field(metadata={"help": "another seed is another training"})
+    prompts: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "a text file of training templates, one a line, with {} or the subject's name where it goes",
+            "default": "ten neutral ones",
+        },
+    )
 
     @classmethod
     def resolve(
@@ -91,6 +99,8 @@ class TrainingSettings:
         if unknown:
             raise ValueError(f"There is no training setting {sorted(unknown)[0]!r}. Settings: {', '.join(values)}.")
         values |= {key: value for key, value in chosen.items() if value is not None}
+        if values["prompts"] == NEUTRAL_TEMPLATES:  # the same training as without
+            values["prompts"] = ()
         settings = cls(strategy=strategy, method=method, seed=int(seed), **values)
         settings._check(family)
         return settings
@@ -123,8 +133,14 @@ class TrainingSettings:
         return self.layer_steps
 
     def describe(self) -> dict[str, Any]:
-        """All values by name, for printing and for the recipe in a personalization."""
-        return asdict(self)
+        """All values by name, for printing and for the recipe in a personalization; own templates only where given.
+
+        Files of subjects that were saved before there were any say nothing of them, and are still the same.
+        """
+        values = asdict(self)
+        if not self.prompts:
+            del values["prompts"]
+        return values
 
 
 def _recipe_values(recipe: Recipe, strategy: str, method: str) -> dict[str, Any]:
@@ -152,4 +168,5 @@ def _recipe_values(recipe: Recipe, strategy: str, method: str) -> dict[str, Any]
         "micro_batch": recipe.micro_batch,
         "clip_norm": recipe.clip_norm,
         "gradient_checkpointing": recipe.gradient_checkpointing,
+        "prompts": (),
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from torch import Tensor
 
 from ..adapters import Adapter, attach_adapter
 from ..control import Cancel, Progress, never, silent
+from ..files import json_hash
 from ..memory import check_budget, training_room
 from ..model import ARModel
 from ..personalization import Personalization, PersonalizationError
 from ..sampling import SamplingSettings
-from ..text import Identifier, check_identifier_name
+from ..text import NEUTRAL_TEMPLATES, Identifier, check_identifier_name
 from .class_pictures import class_pictures, sampling_at
 from .examples import Examples, PriorExamples
 from .identity import run_fields
@@ -31,7 +33,7 @@ KEEP_EVERY = {EMBEDDING: 50, LAYERS: 20, JOINT: 20}  # steps between two kept re
 SAMPLED = "a photo of {} {} on the beach"  # the prompt whose picture shows what has been learned so far
 SAMPLE_SEED = 0
 
-OnSample = Callable[[int, Tensor], None]  # step, images (1, H, W, 3) in 0..1
+OnSample = Callable[[int, Tensor], None]  # step, images (prompts, H, W, 3) in 0..1
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ STAGE_ONE = ("embedding_learning_rate", "vectors", "initialisation", "per_image_
 class StageResult:
     """What a stage learned by `step`; `note` says whether that was trained now, gone on with, or remembered.
 
-    `samples` holds the codes (1, rows, columns) of one prompt and seed at kept steps, where they were asked for.
+    `samples` holds the codes (prompts, rows, columns) of one seed at kept steps, where they were asked for.
     """
 
     personalization: Personalization
@@ -62,12 +64,15 @@ def personalize(
     identifier: str = "[V]",
     progress: Progress = silent,
     cancel: Cancel = never,
-    samples: int = 0,
+    samples: int | None = 0,
     on_sample: OnSample | None = None,
+    on_stage: Callable[[Stage], None] | None = None,
+    every: int | None = None,
+    prompts: Sequence[str] = (),
 ) -> list[StageResult]:
     """Train the strategy's stages one after the other; the last result is the personalization.
 
-    Arguments and errors are those of `Stage` and its `train`.
+    `on_stage` gets each before it trains. Other arguments and errors are those of `Stage` and its `train`.
     """
     results: list[StageResult] = []
     start = None
@@ -84,7 +89,11 @@ def personalize(
             cancel=cancel,
             samples=samples,
             on_sample=on_sample,
+            every=every,
+            prompts=prompts,
         )
+        if on_stage is not None:
+            on_stage(stage)
         result = stage.train(settings.steps(name))
         results.append(result)
         start = result.personalization
@@ -109,18 +118,24 @@ class Stage:
         identifier: str = "[V]",
         progress: Progress = silent,
         cancel: Cancel = never,
-        samples: int = 0,
+        samples: int | None = 0,
         on_sample: OnSample | None = None,
         passes: Passes | None = None,
+        every: int | None = None,
+        prompts: Sequence[str] = (),
     ):
         """`name`: "embedding", "layers" or "joint"; `start`: whose vectors the stage takes over.
 
-        `samples`: at so many kept steps, the last among them, one picture is drawn, remembered and handed to
-        `on_sample`. `passes`: how pairs go through the model, where the settings leave that open; None takes what fits
-        when training begins. Raises PersonalizationError for a model or a start that cannot be trained on, and
-        TextError for an identifier that is none.
+        `every`: steps between two kept results, by default KEEP_EVERY; where it is given, those that a training before
+        did not keep are made up for. `samples`: at so many kept steps, the last among them, or at all of them where it
+        is None, a picture of each of `prompts` (by default one of ours) is drawn, remembered and handed to `on_sample`.
+        `passes`: how pairs go through the model, where the settings leave that open; None takes what fits when training
+        begins. Raises PersonalizationError for a model or a start that cannot be trained on, and TextError for an
+        identifier that is none.
         """
         _check_model(model, settings)
+        if name != LAYERS:
+            check_photo_tokens(model, settings, subject.photos)
         if start is not None:
             _check_start(model, start)
         self.model = model
@@ -134,6 +149,8 @@ class Stage:
         self.samples = samples
         self.on_sample = on_sample
         self.passes = passes
+        self.every = every
+        self.prompts = tuple(prompts) or (self._own_prompt(),)
         self.runs = Path(runs)
         self.run = self._named_run()
         self.losses: list[float] = []
@@ -146,7 +163,19 @@ class Stage:
         Raises NotEnough before the first step, Cancelled, and TrainingDiverged.
         """
         with self.run.locked(self.progress, self.cancel):
+            self._keep_what_was_passed_over(steps)
             return self._remembered(steps) or self._trained(steps)
+
+    def _keep_what_was_passed_over(self, steps: int) -> None:
+        """Keep the results at `every` steps also where a training before kept others; skipped steps have none."""
+        if self.every is None:
+            return
+        losses = self.run.losses()
+        kept = self.run.kept()
+        passed = [step for step in kept_steps(self.name, steps, self.every)[:-1] if step < len(losses)]
+        missing = [step for step in passed if step not in kept and not math.isnan(losses[step - 1])]
+        if missing:
+            self._trained(missing[-1])
 
     def _named_run(self) -> Run:
         """Where this stage is remembered: under its own name, or the one that it had before."""
@@ -158,25 +187,15 @@ class Stage:
         return Run(self.runs, label, run_fields(*named))
 
     def _remembered(self, steps: int) -> StageResult | None:
-        """The kept result that answers a request for `steps`; None where training must go on for it."""
-        kept = self.run.kept()
-        while True:
-            step = _answer(kept, steps, self.run.latest_step())
-            if step is None:
-                return None
-            trainable = self._kept(step)
-            if trainable is not None:
-                return self._remembered_result(trainable, step, steps)
-            kept.remove(step)  # it could not be read after all
-
-    def _remembered_result(self, trainable: Trainable, step: int, steps: int) -> StageResult:
+        """The result that was kept at exactly `steps`; None where it must be trained."""
+        trainable = self._kept(steps)
+        if trainable is None:
+            return None
         self.run.note_use()
         note = "remembered"
-        if step != steps:
-            note = f"remembered: the kept result nearest to {steps} steps is the one at {step}"
         log.info("%s: %s, in %s", self.name, note, self.run.folder)
-        losses = self.run.losses()[:step]
-        return self._result(trainable, losses, step, note, self._kept_samples(step))
+        self.losses = self.run.losses()[:steps]
+        return self._result(trainable, self.losses, steps, note, self._kept_samples(steps))
 
     def _trained(self, steps: int) -> StageResult:
         if self.name != EMBEDDING:
@@ -191,17 +210,20 @@ class Stage:
             self.run,
             self.settings,
             self._passes(),
+            steps=steps,
             first_id=self.model.protocol.identifier_base,
-            keep_every=KEEP_EVERY[self.name],
+            keep_every=self.every or KEEP_EVERY[self.name],
         )
         self.losses = loop.losses
         note = "trained"
-        if not loop.resumed:
+        if not loop.resumed and loop.goes_back:
+            log.info("%s: no state of at most %d steps in %s, training begins", self.name, steps, self.run.folder)
+        elif not loop.resumed:
             log.info("%s: nothing is remembered in %s, training begins", self.name, self.run.folder)
         else:
             note = f"went on from step {loop.step}"
             log.info("%s: %s of %s", self.name, note, self.run.folder)
-        planned = sampled_steps(self.name, steps, self.samples)
+        planned = sampled_steps(self.name, steps, self.samples, self.every)
         samples = self._kept_samples(steps)
 
         def on_keep(step: int) -> None:
@@ -213,7 +235,7 @@ class Stage:
         def progress(done: int, total: int, message: str) -> None:
             self.progress(done, total, f"{self.name}: {message}")
 
-        loop.train(steps, progress, self.cancel, on_keep)
+        loop.train(progress, self.cancel, on_keep)
         return self._result(trainable, loop.losses, loop.step, note, samples)
 
     def _check_budget(self, steps: int) -> None:
@@ -222,7 +244,8 @@ class Stage:
             self.settings.method,
             self.settings.rank,
             self.run.root,
-            kept=len(kept_steps(self.name, steps)),
+            kept=len({*kept_steps(self.name, steps, self.every), *self.run.kept()}),
+            goes_back=self.run.is_beyond(steps),
             held=self.run.held_bytes(),
         )
 
@@ -301,7 +324,15 @@ class Stage:
         photo_tokens: tuple[Identifier, ...] = ()
         if trainable.photo_vectors is not None:
             photo_tokens = tuple(Identifier(f"[photo{i}]", "", first + count + i, 1) for i in range(subject.photos))
-        return Examples(subject, protocol, identifier, self.settings.batch_size, self.settings.seed, photo_tokens)
+        return Examples(
+            subject,
+            protocol,
+            identifier,
+            self.settings.batch_size,
+            self.settings.seed,
+            photo_tokens,
+            self.settings.prompts or NEUTRAL_TEMPLATES,
+        )
 
     def _prior_examples(self) -> PriorExamples:
         protocol = self.model.protocol
@@ -335,31 +366,43 @@ class Stage:
     def _kept_samples(self, steps: int) -> dict[int, Tensor]:
         """The samples of steps that were kept before, up to `steps`."""
         kept = self.run.kept()
-        planned = sampled_steps(self.name, steps, self.samples)
+        planned = sampled_steps(self.name, steps, self.samples, self.every)
         samples = {step: self._sample(step) for step in planned if step in kept}
         return {step: codes for step, codes in samples.items() if codes is not None}
 
     def _sample(self, step: int, trainable: Trainable | None = None) -> Tensor | None:
-        """Codes of the sample at a kept step, drawn once and then remembered; `trainable`: as it is at that step.
+        """Codes of the samples at a kept step, drawn once and then remembered; `trainable`: as it is at that step.
 
-        None where what was kept cannot be read.
+        Each prompt is drawn alone, so that its picture is the same whatever else is asked for. None where what was kept
+        cannot be read.
         """
-        name = f"sample-{step:06d}"
-        codes = self.run.remembered(name, self._grid)
-        if codes is None:
-            trainable = trainable or self._kept(step)
-            if trainable is None:
-                return None
-            codes = self._draw_sample(step, trainable)
-            self.run.remember(name, codes)
+        drawn = []
+        for prompt in self.prompts:
+            name = self._sample_name(step, prompt)
+            codes = self.run.remembered(name, self._grid)
+            if codes is None:
+                trainable = trainable or self._kept(step)
+                if trainable is None:
+                    return None
+                codes = self._draw_sample(step, trainable, prompt)
+                self.run.remember(name, codes)
+            drawn.append(codes)
+        found = torch.cat(drawn)
         if self.on_sample is not None:
-            self.on_sample(step, self.model.decode(codes))
-        return codes
+            self.on_sample(step, self.model.decode(found))
+        return found
 
-    def _draw_sample(self, step: int, trainable: Trainable) -> Tensor:
+    def _own_prompt(self) -> str:
+        return SAMPLED.format(self.identifier, self.subject.class_name)
+
+    def _sample_name(self, step: int, prompt: str) -> str:
+        if prompt == self._own_prompt():
+            return f"sample-{step:06d}"
+        return f"sample-{step:06d}-{json_hash(prompt)[:16]}"
+
+    def _draw_sample(self, step: int, trainable: Trainable, prompt: str) -> Tensor:
         model = self.model.with_identifier(self._personalization(trainable, step, None))
         settings = self._sampling(SAMPLE_SEED)
-        prompt = SAMPLED.format(self.identifier, self.subject.class_name)
         with attach_adapter(model.transformer, trainable.adapter):
             image = model.generate(prompt, settings, cancel=self.cancel)[0]
         return image.codes.clone()
@@ -406,9 +449,11 @@ class Stage:
         return fields
 
 
-def sampled_steps(stage: str, steps: int, count: int) -> list[int]:
-    """`count` of the steps that a training of `steps` steps keeps, evenly spread, the last among them."""
-    kept = kept_steps(stage, steps)
+def sampled_steps(stage: str, steps: int, count: int | None, every: int | None = None) -> list[int]:
+    """`count` of the steps that a training of `steps` steps keeps, evenly spread, the last among them; None: all."""
+    kept = kept_steps(stage, steps, every)
+    if count is None:
+        return kept
     chosen = set()
     for i in range(count):
         from_the_end = round(i * len(kept) / count)
@@ -417,19 +462,10 @@ def sampled_steps(stage: str, steps: int, count: int) -> list[int]:
     return sorted(chosen)
 
 
-def kept_steps(stage: str, steps: int) -> list[int]:
-    """The steps whose result a training of `steps` steps keeps."""
-    every = KEEP_EVERY[stage]
+def kept_steps(stage: str, steps: int, every: int | None = None) -> list[int]:
+    """The steps whose result a training of `steps` steps keeps: each `every` steps, by default KEEP_EVERY."""
+    every = every or KEEP_EVERY[stage]
     return sorted({*range(every, steps, every), steps})
-
-
-def _answer(kept: list[int], steps: int, latest: int | None) -> int | None:
-    """The kept step that answers a request for `steps`: exactly it, or the nearest where training is already beyond."""
-    if steps in kept:
-        return steps
-    if kept and latest is not None and latest > steps:
-        return min(kept, key=lambda step: (abs(step - steps), step))
-    return None
 
 
 def _check_model(model: ARModel, settings: TrainingSettings) -> None:
@@ -441,6 +477,16 @@ def _check_model(model: ARModel, settings: TrainingSettings) -> None:
         raise PersonalizationError(
             f"Full q/k/v training needs the weights in 16 or 32 bits, and this model holds them in {quantized}. "
             "Load it in another precision, or choose the method LoRA."
+        )
+
+
+def check_photo_tokens(model: ARModel, settings: TrainingSettings, photos: int) -> None:
+    """Raise PersonalizationError where a token for each photo takes more reserved tokens than the model has."""
+    room = model.protocol.identifiers - settings.vectors
+    if settings.per_image_token and photos > room:
+        raise PersonalizationError(
+            f"With a token for each photo this model has room for {room} photos, and there are {photos}. Take fewer "
+            "photos, or train without a token for each (--no-per-image-token)."
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..adapters import Adapter, DeltaAdapter, LowRankAdapter
+from ..adapters import Adapter, DeltaAdapter, LowRankAdapter, target_shapes
 from ..families.protocol import Protocol
 from ..memory import trainable_parameters
 from ..transformer import Transformer
@@ -68,6 +68,11 @@ def new_adapter(transformer: Transformer, method: str, rank: int, seed: int) -> 
     if method == "lora":
         return LowRankAdapter.fresh(transformer, rank, seed)
     return DeltaAdapter.fresh(transformer)
+
+
+def largest_rank(transformer: Transformer) -> int:
+    """The rank beyond which a LoRA can express nothing more: the full rank of the largest projection it changes."""
+    return max(min(shape) for shape in target_shapes(transformer).values())
 
 
 def adapter_parameters(transformer: Transformer, settings: TrainingSettings, stage: str) -> int:

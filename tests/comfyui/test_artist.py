@@ -246,13 +246,16 @@ def test_remembered_trainings_are_listed_and_deleted_one_by_one(trained, comfy, 
 def test_what_was_not_used_for_a_month_is_deleted(comfy, pack, tmp_path):
     remembered = pack("ar_core.training.remembered")
     for name, age in (("old", 40), ("new", 2)):
-        (tmp_path / name).mkdir()
-        path = tmp_path / name / "run.json"
-        path.write_text('{"class": "cat", "stage": "layers"}', encoding="utf-8")
-        os.utime(path, (time.time() - age * 86400,) * 2)
+        run = pack("ar_core.training.runs").Run(tmp_path, name, {"class": "cat", "stage": "layers"})
+        run.open()
+        for path in run.folder.iterdir():
+            os.utime(path, (time.time() - age * 86400,) * 2)
+    (tmp_path / "mythesis").mkdir()
+    (tmp_path / "mythesis" / "run.json").write_text('{"class": "cat", "stage": "layers"}', encoding="utf-8")
+    os.utime(tmp_path / "mythesis" / "run.json", (1, 1))
     module = pack("nodes.remembered_trainings")
     chosen = module.chosen_runs(remembered.remembered_runs(tmp_path), module.OLD)
-    assert [run.name for run in chosen] == ["old"]
+    assert [run.class_name for run in chosen] == ["cat"] and chosen[0].name.startswith("old-")
 
 
 # ---------------------------------------------------------------- finding the nodes

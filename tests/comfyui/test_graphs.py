@@ -50,11 +50,16 @@ def test_a_new_server_repeats_no_step(trained, comfy, steps):
     assert comfy.run(graph()).ok and steps == []
 
 
-def test_more_steps_train_only_the_rest_and_fewer_none(trained, comfy, steps):
+def test_more_steps_train_only_the_rest_and_fewer_give_exactly_so_many(trained, comfy, steps):
     assert comfy.run(graph(learn__steps=3)).ok
     assert len(steps) == 1 + 2  # one more of stage 1; stage 2 stands on another embedding now
     steps.clear()
     assert comfy.run(graph()).ok and steps == []
+    fewer = comfy.run(graph(learn__steps=1))
+    assert any("embedding: 1 steps, trained" in text for text in fewer.texts("learn"))
+    assert steps == [0, 0, 1]
+    steps.clear()
+    assert comfy.run(graph(learn__steps=1)).ok and comfy.run(graph(learn__steps=3)).ok and steps == []
 
 
 def test_a_widget_changed_and_changed_back_repeats_no_step(trained, comfy, steps):

@@ -69,7 +69,7 @@ def pictures_of_subject(setup: Setup, unseen: Unseen, condition: str, seed: int)
         return reconstructed_pictures(setup.model, drawings)
     training = training_settings(setup, condition, seed)
     sampling = SamplingSettings.resolve(setup.model.family, seed=100 + seed)
-    asked = (asdict(training), asdict(sampling), asdict(unseen.subject), unseen.prompts_with_identifier)
+    asked = (training.describe(), asdict(sampling), asdict(unseen.subject), unseen.prompts_with_identifier)
     return setup.samples.kept(
         f"{unseen.name}-{condition}-{seed}",
         asked,

@@ -1,0 +1,47 @@
+"""Training templates of the user's own: a text file, one template a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..families.protocol import Protocol, Size
+from ..files import read_text
+from ..quoting import quoted
+from ..text import BRACKETED, TextError
+
+SLOT = "{}"  # where the subject goes
+MOST = 10_000  # templates: each is tokenised and held
+
+
+def read_templates(path: Path, identifier: str, class_name: str, protocol: Protocol, size: Size) -> tuple[str, ...]:
+    """The templates in a file, with {} where the subject goes, also where a line has "[V] dog" or "[V]" there.
+
+    Empty lines are passed over. Raises UnreadableFile, and TextError with the line's number for one that does not say
+    where the subject goes, or cannot be read as a prompt.
+    """
+    templates = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        template = " ".join(line.split())
+        if not template:
+            continue
+        template = template.replace(f"{identifier} {class_name}", SLOT).replace(identifier, SLOT)
+        _check(template, f"{path}, line {number}", identifier, class_name)
+        try:
+            protocol.prompt(template.replace(SLOT, class_name), size)
+        except TextError as error:
+            raise TextError(f"{path}, line {number}: {error}") from error
+        templates.append(template)
+    if not 1 <= len(templates) <= MOST:
+        raise TextError(f"{path} holds {len(templates)} templates; write from 1 to {MOST}, one a line.")
+    return tuple(templates)
+
+
+def _check(template: str, where: str, identifier: str, class_name: str) -> None:
+    if SLOT not in template:
+        raise TextError(
+            f"{where}: {quoted(template)} does not say where the subject goes. Write {SLOT} or "
+            f'"{identifier} {class_name}" there.'
+        )
+    other = BRACKETED.search(template)
+    if other is not None:
+        raise TextError(f"{where}: {quoted(other.group())} names nothing in a training. The subject is {identifier}.")
