@@ -75,6 +75,15 @@ class UnwritableFile(OSError):
 # ---------------------------------------------------------------- writing
 
 
+def empty_folder(path: Path) -> Path:
+    """`path`, or the first of its `numbered_paths` that is not there or empty; it is made. Raises UnwritableFile."""
+    for folder in numbered_paths(path):
+        if not os.path.lexists(folder) or (os.path.isdir(folder) and not os.listdir(folder)):
+            ensure_folder(folder)
+            return folder
+    raise AssertionError("there is always another number")
+
+
 def ensure_folder(folder: Path) -> Path:
     """Make `folder` where it is missing; returns it. Raises UnwritableFile."""
     try:

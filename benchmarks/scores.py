@@ -42,11 +42,12 @@ One file adds a measure (CONTRIBUTING.md).
 
 ## What may be concluded from few subjects
 
-A row's interval is Student's, over subjects. Differences are paired by subject, over the prompts that both methods
-have. Below {fewest} subjects there is a mean and nothing else.
+A row's interval is Student's, over subjects. Differences are paired by subject, over the prompts that all methods of
+the table have. Below {fewest} subjects there is a mean and nothing else.
 
-A resampled interval of few subjects is too narrow. Where there is **no difference**, an interval should leave zero out
-in 5.0 % of all cases; {trials} simulated sets of subjects each, {draws} resamplings:
+A resampled interval of few subjects is too narrow. An interval should leave the truth out in 5.0 % of all cases, for
+example zero where two methods do not differ. Counted in {trials} simulated sets of subjects each (so to within 0.7
+points), with {draws} resamplings:
 
 {coverage}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,9 +80,21 @@ def test_a_table_says_what_was_named_and_what_is_corrected():
     text = comparison_as_markdown(scored, {"DINO": "x"}, found_differences(scored, primary))
     assert "| a minus … | DINO | CLIP-I | CLIP-T |" in text
     assert "Named in advance and tested by itself: a − c, DINO." in text
-    assert "The other 5 comparisons of this page are corrected together (Holm)." in text
+    assert "the p of the 5 other comparisons of this page are corrected together (Holm)" in text
     assert named_in_advance(["a"], MEASURES) is None
     assert named_in_advance(["a", "b"], MEASURES) == Comparison("a", "b", LIKENESS)
+
+
+def test_prompts_count_the_same_however_many_pictures_they_have():
+    uneven = subject("a", 0.9, 0.9, 0.9, 0.1, prompts="xxxy")
+    assert uneven.mean(LIKENESS) == pytest.approx(0.5) == subject("a", 0.9, 0.1, prompts="xy").mean(LIKENESS)
+
+
+def test_a_measure_that_one_method_lacks_has_no_difference():
+    more = SubjectScores("a", (*MEASURES, "gallery"), (), {}, 0.0, 0.0, {"gallery": 1.0})
+    asked = Comparison("more", "less", "gallery")
+    found = compare({"more": [more] * 6, "less": several(*[0.5] * 6)}, [asked], None)[asked]
+    assert str(found) == "–" and found.subjects == 0
 
 
 def test_two_subjects_give_neither_interval_nor_verdict():
@@ -101,12 +114,24 @@ def test_only_prompts_that_all_have_are_compared():
     shared, notes = on_common_ground(scored)
     assert [one.mean(LIKENESS) for one in shared["ours"]] == [0.9, 0.5] and shared["theirs"][0].mean(LIKENESS) == 0.4
     assert notes == [
-        '1 picture(s) of ours are not compared: another method has none of their prompts, such as "y".',
-        '1 picture(s) of theirs are not compared: another method has none of their prompts, such as "z".',
+        '1 picture(s) of ours are not compared: another method lacks their prompt or seed, such as "y" of a.',
+        '1 picture(s) of theirs are not compared: another method lacks their prompt or seed, such as "z" of a.',
     ]
     assert missing_subjects(scored) == ["theirs lacks b: compared over the other subjects."]
     with pytest.raises(OtherProtocol, match='theirs has no prompt of "a" in common'):
         on_common_ground({"ours": [subject("a", 1, prompts="x")], "theirs": [subject("a", 1, prompts="y")]})
+
+
+def test_training_seeds_that_a_method_lacks_are_not_compared():
+    def of_seeds(*seeds):
+        pictures = [ScoredPicture("a", "x", "f", "", (0.1 * seed, 0.0, 0.0), 0.0, False, seed) for seed in seeds]
+        return [SubjectScores("a", MEASURES, tuple(pictures), {}, 0.5, NAN, {"whole": 1.0})]
+
+    scored = {"ours": of_seeds(1, 2, 3), "theirs": of_seeds(1, 3)}
+    shared, notes = on_common_ground(scored, by_seed=True)
+    assert [picture.seed for picture in shared["ours"][0].pictures] == [1, 3] and len(notes) == 1
+    assert np.isnan(shared["ours"][0].diversity) and np.isnan(shared["ours"][0].whole["whole"])  # were of all pictures
+    assert on_common_ground(scored)[0] == scored  # by prompts alone nothing is missing
 
 
 def test_of_mere_numbers_no_prompt_is_asked():
@@ -126,7 +151,8 @@ def picture(colour: str) -> Image.Image:
 
 def protocol(*photos: str, encoder: str = "dino@weights 12", prompts: str = "xy") -> Protocol:
     own = SubjectProtocol.of([picture(colour) for colour in photos], list(prompts))
-    return Protocol.of(PAPER_ENCODERS, {"DINO": encoder}, {"a": own})
+    weights = encoder.rpartition(" ")[2]
+    return Protocol({"DINO": encoder}, {"DINO": {"weights": weights, "input": {"side": 224}}}, {"a": own})
 
 
 def test_a_protocol_is_named_by_what_decides_a_number():
@@ -139,13 +165,15 @@ def test_a_protocol_is_named_by_what_decides_a_number():
     ]
     assert len({usual.id, *(other.id for other in others)}) == 4
     assert Protocol.read(json.loads(json.dumps(usual.describe()))).id == usual.id
+    assert usual.id == protocol("red", "blue", encoder="another-folder@weights 12").id
+    assert usual.id != replace(usual, gallery=("a", "b")).id
 
 
 def test_tables_that_were_measured_otherwise_are_refused():
     usual = protocol("red", "blue")
     usual.check_comparable(protocol("red", "blue", prompts="x"), "ours", "theirs")
     usual.check_comparable(protocol("red", "blue", encoder="another-folder@weights 12"), "ours", "theirs")
-    with pytest.raises(OtherProtocol, match="theirs was scored by dino@weights 13, and ours by dino@weights 12"):
+    with pytest.raises(OtherProtocol, match="DINO of theirs is by dino@weights 13, and of ours by dino@weights 12"):
         usual.check_comparable(protocol("red", "blue", encoder="dino@weights 13"), "ours", "theirs")
     with pytest.raises(OtherProtocol, match='theirs compares "a" with other photos than ours does'):
         usual.check_comparable(protocol("red", "green"), "ours", "theirs")
@@ -229,6 +257,29 @@ def test_several_folders_an_earlier_report_and_numbers_stand_in_one_table(folder
     assert json.loads((out / "mine" / "scores.json").read_text(encoding="utf-8"))["protocol"]["id"]
 
 
+def test_two_reports_are_compared_without_any_picture(folders, capsys):
+    for method in ("ours", "theirs"):
+        assert score("--images", folders / method, "--out", folders / f"of_{method}") == 0
+    words = ("--scores", f"a={folders / 'of_ours'}", f"b={folders / 'of_theirs'}", "--out", folders / "both")
+    assert cli.main(["score", *map(str, words)]) == 0
+    assert "Named in advance and tested by itself: a − b, mini-ID." in capsys.readouterr().out
+    assert (folders / "both" / "comparison.json").is_file()
+
+
+def test_a_gallery_stands_beside_numbers_that_have_none(folders, capsys):
+    numbers = folders / "numbers.csv"
+    numbers.write_text("method,subject,mini-ID\nother,lilac_dog,0.2\n", encoding="utf-8")
+    words = ("--images", folders / "ours", "--measures", "gallery", "--numbers", numbers, "--out", folders / "out")
+    assert score(*words) == 0
+    assert "| other | " in capsys.readouterr().out
+
+
+def test_class_images_are_of_one_subject(folders, capsys):
+    words = ("--images", folders / "ours", "--class-images", folders / "ours" / "lilac_dog")
+    assert score(*words, "--out", folders / "out") == 1
+    assert "--class-images are of one subject's class" in capsys.readouterr().err
+
+
 def test_what_cannot_be_compared_is_refused_before_anything_is_written(folders, capsys):
     out = folders / "scores"
     images = ("--images", folders / "ours", folders / "theirs")
@@ -239,7 +290,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_written(folders, 
         ),
         (("--images", folders / "ours", folders / "ours"), '--images names "ours" twice'),
         (("--images", f"a/b={folders / 'ours'}"), 'The method "a/b" needs a name that can be a folder\'s'),
-        ((), "Give at least one folder of pictures"),
+        ((), "Give a folder of pictures with --images"),
     ):
         assert score(*words, "--out", out) == 1 and said in capsys.readouterr().err
     assert not (out / "comparison.json").exists()
@@ -251,6 +302,11 @@ def test_a_report_of_other_photos_is_refused(folders, capsys):
     path = out / "scores.json"
     found = json.loads(path.read_text(encoding="utf-8"))
     found["protocol"]["subjects"]["lilac_dog"]["photos"] = "other"
+    path.write_text(json.dumps(found), encoding="utf-8")
+    words = ("--images", folders / "ours", "--scores", f"before={out}", "--out", folders / "scores")
+    assert score(*words) == 1
+    assert "its id does not fit what it says of how it was measured" in capsys.readouterr().err
+    found["protocol"]["id"] = Protocol.read(found["protocol"]).id
     path.write_text(json.dumps(found), encoding="utf-8")
     assert score("--images", folders / "ours", "--scores", f"before={out}", "--out", folders / "scores") == 1
     assert 'before compares "lilac_dog" with other photos than ours does' in capsys.readouterr().err

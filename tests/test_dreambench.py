@@ -345,7 +345,8 @@ def test_a_subjects_scores_and_their_report(encoders):
     )
     dino, _ = encoders.embed_images(photos)
     assert scored.pictures[0].copied and math.isclose(scored.pictures[0].nearest_photo, 1, abs_tol=1e-5)
-    assert math.isclose(scored.mean("DINO"), sum(p.values[0] for p in scored.pictures) / 3)
+    at_home, again, green = (picture.values[0] for picture in scored.pictures)
+    assert math.isclose(scored.mean("DINO"), ((at_home + again) / 2 + green) / 2)  # a prompt counts once
     assert math.isclose(scored.mean("CLIP-T", PROPERTY), scored.pictures[2].values[2])
     assert math.isclose(scored.real["DINO"], real_images(dino), abs_tol=1e-6) and not math.isnan(scored.prior)
     rows = score_table([scored], "ours")
@@ -599,6 +600,47 @@ def test_scores_are_of_the_plan_and_of_units_that_are_done(data, folders, tmp_pa
     assert cli.main(bench(data, out, *encoders, *options)) == 1
     said = capsys.readouterr().out
     assert "FAILED dog9, embedding_only" in said and "embedding_only is left out of the scores" in said
+
+
+def test_what_failed_is_named_and_left_out_of_every_comparison(data, folders, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    options = ["--strategies", "base,embedding_only,two_stage", "--seeds", "0,3"]
+    encoders = own(folders)
+    do = Benchmark._do
+
+    def fails(self, unit):
+        if (unit.variant, unit.subject.name, unit.seed) == ("two_stage", "cup", 3):
+            raise RuntimeError("no luck")
+        do(self, unit)
+
+    monkeypatch.setattr(Benchmark, "_do", fails)
+    assert cli.main(bench(data, out, *encoders, *options, "--against", "two_stage")) == 1
+    said = capsys.readouterr().out
+    assert "note: 1 of 12 units are not done and not in the scores: cup, two_stage, seed 3." in said
+    assert "2 picture(s) of base are not compared: another method lacks their prompt or seed" in said
+    assert "Named in advance and tested by itself: base − two_stage, own-ID." in said
+
+
+def test_what_was_named_in_advance_is_never_exchanged_for_what_came_out(data, folders, tmp_path, capsys, monkeypatch):
+    encoders = own(folders)
+    do = Benchmark._do
+    monkeypatch.setattr(
+        Benchmark, "_do", lambda self, unit: do(self, unit) if unit.variant != "embedding_only" else 1 / 0
+    )
+    options = ["--strategies", "base,embedding_only,two_stage", "--subjects", "cup"]
+    assert cli.main(bench(data, tmp_path / "out", *encoders, *options)) == 1
+    said = capsys.readouterr().out
+    assert "the comparison that was named in advance (base − embedding_only, own-ID) cannot be made" in said
+    assert "tested by itself" not in said
+
+
+def test_another_extent_is_another_plan(data, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--no-scores", "--strategies", "base", "--subjects", "cup"]
+    assert cli.main(bench(data, out, *options)) == 0
+    assert cli.main(bench(data, out, *options, "--images-per-prompt", "2")) == 1
+    assert "holds results of other settings" in capsys.readouterr().err
+    assert len(list(out.glob("settings*"))) == 1  # of what lies there
 
 
 @pytest.mark.parametrize("more", [["--dry-run"], []])

@@ -143,7 +143,7 @@ def test_exchanged_folders_are_refused(folders):
 def test_another_vit_is_not_called_dino(name, value, tmp_path, folders):
     write_vit(tmp_path / "dino", of_paper=True)
     edit_config(tmp_path / "dino", **{name: value})
-    said = rf'with {name} "{value}", and facebook/dino-vits16 is needed here \(hidden_size 384, .*patch_size 16\)'
+    said = rf'with {name} "{value}", and facebook/dino-vits16 is needed here \(hidden_size 384, .*patch_size 16, .*\)'
     with pytest.raises(EncoderError, match=said):
         Encoders.load(replace(PAPER_ENCODERS, vit=tmp_path / "dino", clip=folders / "clip"))
 

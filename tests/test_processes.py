@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 import types
+from datetime import timedelta
+
+import pytest
 
 from ar_core import cli
 from ar_core.commands import dreambench
@@ -22,7 +25,7 @@ def test_processes_are_known_by_accelerate(monkeypatch):
         process_index = 1
         num_processes = 3
 
-        def __init__(self, cpu: bool):
+        def __init__(self, cpu: bool, timeout: timedelta):
             pass
 
         def wait_for_everyone(self):
@@ -36,26 +39,20 @@ def test_processes_are_known_by_accelerate(monkeypatch):
     assert (found.rank, found.count) == (1, 3)
 
 
-def test_models_and_encoders_are_loaded_after_the_processes_have_met(tmp_path, monkeypatch):
+@pytest.mark.parametrize("rank, loads_encoders", [(0, ["load_encoders"]), (1, [])])
+def test_models_and_encoders_are_loaded_after_the_processes_have_met(rank, loads_encoders, tmp_path, monkeypatch):
     happened = []
 
     def noted(name, function):
         monkeypatch.setattr(dreambench, name, lambda *given: (happened.append(name), function(*given))[1])
 
-    noted("join_processes", lambda: Processes(1, 3, lambda: happened.append("waited")))  # the second of three
+    noted("join_processes", lambda: Processes(rank, 3, lambda: happened.append("waited")))
     noted("load_model_from_options", dreambench.load_model_from_options)
     noted("load_encoders", dreambench.load_encoders)
-    words = [
-        "dreambench",
-        "--data",
-        "miniature",
-        "--strategies",
-        "base",
-        "--subjects",
-        "lilac_dog,cream_cat,mint_robot",
-    ]
-    words += ["--subjects", "lilac_dog,cream_cat,mint_robot"]
-    assert cli.main([*words, "--out", str(tmp_path)]) == 0
-    assert happened == ["join_processes", "load_model_from_options", "load_encoders", "waited"]
+    words = ["dreambench", "--data", "miniature", "--strategies", "base", "--seeds", "0"]
+    words += ["--subjects", "lilac_dog,cream_cat,mint_robot", "--out", str(tmp_path)]
+    assert cli.main(words) == 0
+    # nobody leaves before the first process has scored, which would end it
+    assert happened == ["join_processes", "load_model_from_options", *loads_encoders, "waited", "waited"]
     assert len(list((tmp_path / "base").iterdir())) == 1  # its share
-    assert not (tmp_path / "scores").exists() and not (tmp_path / "settings.json").exists()  # the first process's work
+    assert (tmp_path / "scores").exists() == (tmp_path / "settings.json").exists() == (rank == 0)

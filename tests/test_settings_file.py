@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ar_core import cli
-from ar_core.commands.settings_file import SettingsError, write_settings
+from ar_core.commands.settings_file import SettingsError, settings_of
 from ar_core.shipped import example_subjects
 
 TYPED = ["dreambench", "--dry-run", "--no-scores"]
@@ -64,6 +64,7 @@ def test_toml_is_read(tmp_path):
         ('{"cfg": "strong"}', "argument --cfg: invalid float value: 'strong'"),
         ('{"rank": 2.5}', "argument --rank: invalid int value: '2.5'"),
         ('{"recipe": "mine"}', "argument --recipe: invalid choice: 'mine'"),
+        ('{"cfg": false}', "argument --cfg: invalid float value: 'False'"),
         ("[1]", "should hold settings by name"),
         ("{", "cannot be read as settings"),
     ],
@@ -78,6 +79,22 @@ def test_a_setting_that_cannot_be_meant_names_the_file(content, said, tmp_path, 
     assert said in capsys.readouterr().err
 
 
+def test_an_option_is_written_out(tmp_path):
+    path = written(tmp_path / "mine.json", data="miniature", cfg=3.5)
+    with pytest.raises(SystemExit):  # and not read as --settings, of which only half of the command would know
+        parsed("--setting", path)
+
+
+def test_another_settings_file_in_the_folder_stays(tmp_path):
+    words = ["dreambench", "--data", str(example_subjects()), "--subjects", "lilac_dog", "--strategies", "base"]
+    mine = written(tmp_path / "settings.json", mine=True)
+    before = mine.read_text(encoding="utf-8")
+    for _ in range(2):
+        assert cli.main([*words, "--no-scores", "--out", str(tmp_path)]) == 0
+    assert mine.read_text(encoding="utf-8") == before
+    assert sorted(path.name for path in tmp_path.glob("settings*")) == ["settings.json", "settings_2.json"]
+
+
 def test_a_file_that_is_missing_is_named(tmp_path, capsys):
     assert cli.main([*TYPED, "--settings", str(tmp_path / "none.json")]) == 1
     assert "none.json" in capsys.readouterr().err
@@ -86,7 +103,7 @@ def test_a_file_that_is_missing_is_named(tmp_path, capsys):
 def test_what_was_written_repeats_what_was_asked(tmp_path):
     words = ("--data", "miniature", "--cfg", "3", "--size", "96x96", "--prior-preservation", "--seeds", "0,2")
     asked = parsed(*words)
-    path = write_settings(tmp_path / "settings.json", asked, ("run", "settings", "dry_run"))
+    path = written(tmp_path / "settings.json", **settings_of(asked, ("run", "settings", "dry_run")))
     again = parsed("--settings", path)
     assert {**vars(again), "settings": None} == {**vars(asked), "settings": None}
 

@@ -221,14 +221,14 @@ def test_a_log_alone_draws_nothing(photos, tmp_path):
         (["--log", "_runs"], "--log is _runs, where trainings are remembered"),
         (["--log", "L", "--tensorboard"], "--tensorboard needs the package tensorboard"),
         (["--log", "L", "--sample-every", "2", "--dino", "nowhere"], "nowhere"),
-        (["--prompts", "absent.txt"], "absent.txt cannot be read"),
-        (["--prompts", "empty.txt"], "empty.txt holds 0 templates"),
+        (["--templates", "absent.txt"], "absent.txt cannot be read"),
+        (["--templates", "empty.txt"], "empty.txt holds 0 templates"),
         (
-            ["--prompts", "bad.txt"],
+            ["--templates", "bad.txt"],
             'bad.txt, line 3: "a dog" does not say where the subject goes. Write {} or "[V] dog"',
         ),
-        (["--prompts", "other.txt"], 'other.txt, line 1: "[X]" names nothing'),
-        (["--prompts", "control.txt"], "control.txt, line 1: The prompt contains"),
+        (["--templates", "other.txt"], 'other.txt, line 1: "[X]" names nothing'),
+        (["--templates", "control.txt"], "control.txt, line 1: The prompt contains"),
     ],
 )
 def test_what_cannot_be_logged_or_read_is_one_sentence_before_the_training(
@@ -259,11 +259,11 @@ def test_own_templates_are_another_training_and_our_own_in_a_file_are_not(photos
     (tmp_path / "own.txt").write_text("a painting of [V] dog\n\n[V] in a garden\na {} here\n", encoding="utf-8")
     (tmp_path / "same.txt").write_text("a painting of {}\n{} in a garden\r\na  [V]  here", encoding="utf-8")
     for name in ("ours.txt", "own.txt", "same.txt"):
-        assert command(photos, tmp_path, "--prompts", str(tmp_path / name)) == 0
+        assert command(photos, tmp_path, "--templates", str(tmp_path / name)) == 0
         out = capsys.readouterr().out
         assert ("remembered;" in out) == (name != "own.txt")
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.glob("_runs/dog-*/run.json")]
-    assert sorted(run["settings"].get("prompts", []) for run in runs) == [
+    assert sorted(run["settings"].get("templates", []) for run in runs) == [
         [],
         ["a painting of {}", "{} in a garden", "a {} here"],
     ]

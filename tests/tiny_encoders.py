@@ -23,10 +23,10 @@ def write_vit(folder: Path, of_paper: bool = False) -> None:
     from transformers import ViTConfig, ViTModel
 
     torch.manual_seed(0)
-    sizes = {"hidden_size": 24, "num_hidden_layers": 2}
+    sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
     if of_paper:
-        sizes = {"hidden_size": 384, "num_hidden_layers": 12}
-    config = ViTConfig(**sizes, num_attention_heads=2, intermediate_size=48, patch_size=16)
+        sizes = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6}
+    config = ViTConfig(**sizes, intermediate_size=48, patch_size=16)
     ViTModel(config).save_pretrained(folder)
 
 
@@ -44,7 +44,8 @@ def write_clip(folder: Path, of_paper: bool = False) -> None:
     from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast
 
     torch.manual_seed(2)
-    part = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    part = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    part["hidden_act"] = "quick_gelu"
     letters = [*string.ascii_lowercase, *(f"{c}</w>" for c in string.ascii_lowercase)]
     vocabulary = {token: i for i, token in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
     ids = {"bos_token_id": len(letters), "eos_token_id": len(letters) + 1}
@@ -52,7 +53,8 @@ def write_clip(folder: Path, of_paper: bool = False) -> None:
     vision = {**part, "patch_size": 32, "image_size": 224}
     width = 12
     if of_paper:
-        vision["num_hidden_layers"] = 12
+        vision["num_hidden_layers"] = vision["num_attention_heads"] = 12
+        text["num_attention_heads"] = 8
         width = 512
     CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=width)).save_pretrained(folder)
     raw = Tokenizer(models.BPE(vocab=vocabulary, merges=[], end_of_word_suffix="</w>", unk_token="<|endoftext|>"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import torch
 
 from ..control import Cancel, Progress
 from ..dreambench.benchmark import Benchmark, Plan, check_named_once
+from ..dreambench.common_ground import missing_subjects, on_common_ground
 from ..dreambench.comparison_report import comparison_as_markdown, found_differences, write_comparison
-from ..dreambench.comparisons import Comparison, named_in_advance
+from ..dreambench.comparisons import Comparison, Scored, named_in_advance
 from ..dreambench.dataset import DataSet
-from ..dreambench.encoders import EncoderError, Encoders
-from ..dreambench.estimate import check_memory, estimate_dreambench
+from ..dreambench.encoders import EncoderError
+from ..dreambench.estimate import check_room, estimate_dreambench
 from ..dreambench.extents import EXTENTS, FULL
 from ..dreambench.measures.registry import choose_measures, needs_others
 from ..dreambench.processes import ALONE, Processes, join_processes
@@ -23,6 +25,7 @@ from ..dreambench.protocol import Protocol
 from ..dreambench.scoring import SubjectScores
 from ..dreambench.suites import Suite
 from ..dreambench.variants import VARIANTS
+from ..files import ensure_folder, json_text, numbered_paths, read_text, write_text
 from ..model import ARModel
 from ..quoting import quoted
 from ..sampling import SamplingSettings
@@ -31,19 +34,28 @@ from ..training.templates import read_templates
 from .interruption import Interruption
 from .options import add_settings, chosen_settings
 from .scoring import (
+    Scorer,
     chosen_encoders,
     chosen_suite,
     encoder_options,
+    gallery,
     load_encoders,
     protocol_of,
     read_suite,
     score_all,
     suite_options,
 )
-from .settings_file import settings_option, write_settings
-from .shared import Bar, check_rank, load_model_from_options, model_options, note_size
+from .settings_file import settings_of, settings_option
+from .shared import (
+    Bar,
+    check_rank,
+    check_temperature,
+    load_model_from_options,
+    model_options,
+    note_recipe_top_k,
+    note_size,
+)
 
-IDENTIFIER = "[V]"
 BY_PLAN = ("strategy", "method", "seed")  # settings that the variants and --seeds decide
 SETTINGS = "settings.json"
 NOT_REPEATED = ("run", "verbose", "settings", "dry_run", "out", "device", "page")  # no part of what was asked for
@@ -97,6 +109,7 @@ def run(options: argparse.Namespace) -> None:
     processes = join_processes()
     failed: list[str] = []
     run_benchmark(options, load_model_from_options(options), Bar(), Interruption(), failed, processes)
+    processes.wait_for_others()  # a process that ends with an error ends those that are still scoring
     if failed:
         raise BenchmarkIncomplete(
             f"{len(failed)} of this process's units failed (the lines that begin with FAILED say why); the same "
@@ -119,6 +132,14 @@ class Outcome:
     primary: Comparison | None
 
 
+Questions = Callable[[Scored], Sequence[Comparison]]  # what is asked of a table beside the first variant's differences
+
+
+def no_questions(scored: Scored) -> Sequence[Comparison]:
+    """Nothing more."""
+    return ()
+
+
 def run_benchmark(
     options: argparse.Namespace,
     model: ARModel,
@@ -126,72 +147,90 @@ def run_benchmark(
     cancel: Cancel,
     failed: list[str] | None = None,
     processes: Processes = ALONE,
+    questions: Questions = no_questions,
 ) -> Outcome | None:
     """The whole benchmark, or this process's share of it. None where nothing was scored.
 
-    `failed` gets a line for each unit that failed.
+    `failed` gets a line for each unit that failed. `questions`: comparisons that are corrected with the others.
     """
     set_threads(options.threads)
     suite = chosen_suite(options)
     plan = chosen_plan(options, suite, model)
-    check_against(options.against, plan)
+    primary = chosen_primary(options, plan, chosen_encoders(options, suite.encoders).measures)
     note_size(model.family, options.size)
+    note_recipe_top_k(options, model.family.recipe.top_k)
     data = EXTENTS[options.extent].prompts_of(read_suite(suite, chosen_subjects(options)))
     if options.dry_run:
         print(f"recipe: {options.recipe}")
-        print(estimate_dreambench(model, data, plan, options.out))
         if not options.no_scores:
             print_missing_encoders(options, suite)
+        print(estimate_dreambench(model, data, plan, options.out))
         return None
     encoders = None
-    if not options.no_scores:  # a missing one is said before days of work
+    if not options.no_scores and processes.rank == 0:  # the one that scores; a missing one is said before days of work
         encoders = load_encoders(options, chosen_encoders(options, suite.encoders))
     bench = Benchmark(model, data, plan, options.out, progress=progress, cancel=cancel)
-    if bench.unfinished():
-        check_memory(bench)
+    bench.check_records()
+    if bench.left():
+        check_room(bench)
     if processes.rank == 0:
-        write_settings(options.out / SETTINGS, options, NOT_REPEATED)
+        keep_settings(options)
     problems = bench.run(processes.share(data.subjects), processes=processes.count)
     processes.wait_for_others()
     for line in problems:
         print(f"FAILED {line}")
     if failed is not None:
         failed += problems
-    if encoders is None or processes.rank != 0:
+    if encoders is None:
         return None
     source = data
-    if needs_others(choose_measures(options.measures)):
+    measures = choose_measures(options.measures)
+    if needs_others(measures):
         source = EXTENTS[options.extent].prompts_of(read_suite(suite))
-    return score_benchmark(bench, source, encoders, options)
+    scorer = Scorer(encoders, source, measures, gallery(encoders, source, measures), several_trainings=True)
+    return score_benchmark(bench, scorer, primary, questions)
 
 
 def score_benchmark(
-    bench: Benchmark, source: DataSet, encoders: Encoders, options: argparse.Namespace
+    bench: Benchmark, scorer: Scorer, primary: Comparison | None, questions: Questions
 ) -> Outcome | None:
     """Score what the plan asked for and is done, and write the tables. None where there is nothing.
 
-    `source`: the data set, with the subjects that measures look at beside those of the benchmark.
+    What is not done is said, and so is a comparison that was named in advance and cannot be made.
     """
     scored = {}
-    folder = options.out / "scores"
-    measures = choose_measures(options.measures)
+    folder = bench.out / "scores"
     for variant in bench.plan.variants:
         pictures = bench.pictures(variant)
         if pictures:
-            place = folder / variant
-            scored[variant] = score_all(encoders, pictures, source, variant, place, measures=measures, replace=True)
+            scored[variant] = score_all(scorer, pictures, variant, folder / variant, replace=True)
         else:
             print(f"{variant} is left out of the scores: no subject was learned and drawn.")
     if not scored:
         return None
-    first = scored[next(iter(scored))]
-    protocol = protocol_of(encoders, first)
-    primary = None
-    if options.against is None or options.against in scored:
-        primary = named_in_advance(list(scored), first[0].measures, options.against)
-    write_comparison(folder, scored, protocol, primary)
-    print(comparison_as_markdown(scored, protocol.encoders, found_differences(scored, primary)))
-    return Outcome(bench.data, bench.plan, scored, protocol, primary)
+    shared, notes = on_common_ground(scored, by_seed=True)
+    for note in [*bench.not_done(), *missing_subjects(scored), *notes]:
+        print(f"note: {note}")
+    if primary is not None and not {primary.more, primary.less} <= set(shared):
+        print(f"note: the comparison that was named in advance ({primary}) cannot be made.")
+        primary = None
+    protocol = protocol_of(scorer.encoders, next(iter(shared.values())), scorer.gallery)
+    asked = questions(shared)
+    write_comparison(folder, shared, protocol, primary, asked)
+    print(comparison_as_markdown(shared, protocol.names, found_differences(shared, primary, asked)))
+    return Outcome(bench.data, bench.plan, shared, protocol, primary)
+
+
+def keep_settings(options: argparse.Namespace) -> None:
+    """What was asked for, beside the results; another file of that name stays. Raises OSError."""
+    text = json_text(settings_of(options, NOT_REPEATED), indent=1)
+    ensure_folder(options.out)
+    for path in numbered_paths(options.out / SETTINGS):
+        if not os.path.lexists(path):
+            write_text(path, text)
+            return
+        if path.is_file() and read_text(path).strip() == text.strip():
+            return
 
 
 def set_threads(count: int | None) -> None:
@@ -221,13 +260,15 @@ def print_missing_encoders(options: argparse.Namespace, suite: Suite) -> None:
         print(f"missing: {error}")
 
 
-def check_against(against: str | None, plan: Plan) -> None:
-    """Raise ValueError where --against is no strategy that the first can be compared with."""
-    if against is not None and against not in plan.variants[1:]:
+def chosen_primary(options: argparse.Namespace, plan: Plan, measures: Sequence[str]) -> Comparison | None:
+    """The comparison that the benchmark is about; None of a single strategy. Raises ValueError."""
+    others = plan.variants[1:]
+    if options.against is not None and options.against not in others:
         raise ValueError(
-            f"--against is {quoted(against)}; it must be one of the strategies beside the first: "
-            f"{', '.join(plan.variants[1:]) or 'there is none'}."
+            f"--against is {quoted(options.against)}; it must be one of the strategies beside the first: "
+            f"{', '.join(others) or 'there is none'}."
         )
+    return named_in_advance(plan.variants, measures, options.against)
 
 
 def chosen_plan(options: argparse.Namespace, suite: Suite, model: ARModel) -> Plan:
@@ -249,9 +290,10 @@ def chosen_plan(options: argparse.Namespace, suite: Suite, model: ARModel) -> Pl
     if images is None:
         images = EXTENTS[options.extent].images_per_prompt
     check_rank(options, model)
+    check_temperature(options)
     training = chosen_settings(options, TrainingSettings, BY_PLAN)
-    if options.prompts is not None:
+    if options.templates is not None:
         size = model.family.recipe.learned_size
-        training["prompts"] = read_templates(options.prompts, IDENTIFIER, "subject", model.protocol, size)
+        training["templates"] = read_templates(options.templates, model.protocol, size)
     sampling = chosen_settings(options, SamplingSettings, BY_PLAN)
     return Plan(variants, images, seeds, training, sampling, spread)

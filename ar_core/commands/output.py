@@ -18,7 +18,13 @@ SEPARATORS = tuple(separator for separator in (os.sep, os.altsep) if separator)
 
 
 class PathParser(argparse.ArgumentParser):
-    """Its options of the type Path take no empty text: pathlib would read that as the folder that one is in."""
+    """Its options of the type Path take no empty text: pathlib would read that as the folder that one is in.
+
+    Options are written out: what is cut short today may mean two options tomorrow.
+    """
+
+    def __init__(self, **options: Any):
+        super().__init__(**{"allow_abbrev": False, **options})
 
     def add_argument(self, *names: str, **options: Any) -> argparse.Action:
         if options.get("type") is Path:

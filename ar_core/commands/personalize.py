@@ -91,13 +91,13 @@ def run(options: argparse.Namespace) -> None:
 
 
 def resolved_settings(options: argparse.Namespace, model: ARModel) -> TrainingSettings:
-    """The settings of the options, with the templates of the file that --prompts names."""
+    """The settings of the options, with the templates of the file that --templates names."""
     chosen = chosen_settings(options, TrainingSettings)
-    if options.prompts is not None:
+    if options.templates is not None:
         identifier = check_identifier_name(options.identifier)
         class_name = check_class_name(options.class_name)
         size = model.family.recipe.learned_size
-        chosen["prompts"] = read_templates(options.prompts, identifier, class_name, model.protocol, size)
+        chosen["templates"] = read_templates(options.templates, model.protocol, size, identifier, class_name)
     check_rank(options, model)
     return TrainingSettings.resolve(model.family, **chosen)
 

@@ -18,7 +18,15 @@ from ..text import prompt_hints
 from .interruption import Interruption
 from .options import add_settings, chosen_settings
 from .output import try_writing
-from .shared import Bar, load_model_from_options, model_options, note_size, print_option_values
+from .shared import (
+    Bar,
+    check_temperature,
+    load_model_from_options,
+    model_options,
+    note_recipe_top_k,
+    note_size,
+    print_option_values,
+)
 
 MOST = 100_000  # pictures of one prompt
 
@@ -81,19 +89,14 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if not 1 <= options.n <= MOST:
         raise ValueError(f"--n is {options.n}; it must be from 1 to {MOST}.")
-    if options.temperature == 0:
-        raise ValueError(
-            "--temperature is 0; it must be above 0. For the likeliest code everywhere give --top-k 1, for the "
-            "recipe's temperature leave it out."
-        )
+    check_temperature(options)
     if not 0 <= options.first_image <= MOST:
         raise ValueError(f"--first-image is {options.first_image}; it must be from 0 to {MOST}.")
     model = apply_files(load_model_from_options(options), options.personalization, options.identifier, options.strength)
     settings = SamplingSettings.resolve(model.family, **chosen_settings(options, SamplingSettings))
     print_option_values("sampling", settings.describe())
     note_size(model.family, options.size)
-    if options.top_k == 0:
-        print(f"note: --top-k 0 takes the recipe's, {settings.top_k}.")
+    note_recipe_top_k(options, settings.top_k)
     for hint in prompt_hints(options.prompt, model.identifiers):
         print(f"note: {hint}.")
     read = [model.check_prompt(prompt, settings.size) for prompt in options.prompt]  # all, before the first is drawn

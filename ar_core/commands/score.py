@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from ..devices import default_device
 from ..dreambench.common_ground import missing_subjects, on_common_ground
-from ..dreambench.comparison_report import comparison_as_markdown, found_differences, write_new_comparison
-from ..dreambench.comparisons import named_in_advance
+from ..dreambench.comparison_report import comparison_as_markdown, found_differences, write_comparison
+from ..dreambench.comparisons import Comparison, named_in_advance
 from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import PAPER_ENCODERS, EncoderChoice
 from ..dreambench.kept_scores import read_numbers, read_report
@@ -19,12 +21,15 @@ from ..dreambench.measures.registry import choose_measures, needs_others
 from ..dreambench.pictures import Picture, PicturesError, find_pictures_to_score, is_plain_name
 from ..dreambench.protocol import Protocol
 from ..dreambench.scoring import SubjectScores
+from ..files import empty_folder
 from ..quoting import quoted
 from .output import try_writing
 from .scoring import (
+    Scorer,
     chosen_encoders,
     chosen_suite,
     encoder_options,
+    gallery,
     load_encoders,
     protocol_of,
     read_pictures,
@@ -73,7 +78,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "our PNGs, else file names)",
     )
     command.add_argument(
-        "--class-images", type=Path, help="pictures of the bare class, for prior preservation (one subject only)"
+        "--class-images",
+        type=Path,
+        help="pictures of the bare class, for prior preservation (one folder with one subject only)",
     )
     encoder_options(command)
     command.add_argument("--device", default=default_device(), help="default: %(default)s")
@@ -81,74 +88,101 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, default=Path("scores"), help="folder for the report")
 
 
+Reports = dict[str, tuple[list[SubjectScores], Protocol]]  # earlier ones, by method
+Scores = dict[str, list[SubjectScores]]  # by method
+
+
+@dataclass(frozen=True)
+class Methods:
+    """What is to stand in the table, in its order: pictures, earlier reports, and mere numbers, by name."""
+
+    pictures: Mapping[str, list[Picture]]
+    earlier: Reports
+    given: Scores
+
+    @property
+    def names(self) -> list[str]:
+        return [*self.pictures, *self.earlier, *self.given]
+
+
 def run(options: argparse.Namespace) -> None:
-    if (options.data is None) == (options.photos is None):
-        raise PicturesError("Give either --data (DreamBench) or --photos (one subject).")
-    subject = "" if options.photos is None else options.photos.resolve().name
-    folders = named(options.images, "images")
-    earlier = {name: read_report(path) for name, path in named(options.scores, "scores").items()}
-    check_names([*folders, *earlier])
-    pictures = {name: find_pictures_to_score(folder, options.table, subject) for name, folder in folders.items()}
-    if not pictures:
-        raise PicturesError("Give at least one folder of pictures with --images.")
+    methods = chosen_methods(options)
+    primary = chosen_primary(options, methods)
     try_writing(options.out / "scores.json")  # what cannot be written is said before anything is scored
-    source, choice = source_of(options, pictures)
-    methods = [*pictures, *earlier]
-    given: dict[str, list[SubjectScores]] = {}
-    if options.numbers:
-        given = read_numbers(options.numbers, choice.measures)
-        check_names([*methods, *given])
-    methods += given
-    primary = named_in_advance(methods, choice.measures, options.against)
-    if options.against is not None and (primary is None or options.against not in methods[1:]):
-        raise PicturesError(
-            f"--against is {quoted(options.against)}; it must be one of the methods beside the first: "
-            f"{', '.join(methods[1:]) or 'there is none'}."
-        )
-    class_images: list[Image.Image] = []
-    if options.class_images:
-        class_images = read_pictures(options.class_images)
+    protocols = {name: protocol for name, (_, protocol) in methods.earlier.items()}
+    if not methods.pictures:
+        check_comparable(protocols)
+        compare_all({}, methods, next(iter(protocols.values())), primary, empty_folder(options.out))
+        return
+    source, choice = source_of(options, methods.pictures)
     measures = choose_measures(options.measures)
     encoders = load_encoders(options, choice)
-    scored: dict[str, list[SubjectScores]] = {}
-    for name, found in pictures.items():
-        title = name
-        folder = options.out
-        if len(methods) == 1:
-            title = options.method
-        else:
-            folder = options.out / name
-        scored[name] = score_all(encoders, found, source, title, folder, class_images, measures=measures)
-    if len(methods) > 1:
-        first = next(iter(scored))
-        protocol = protocol_of(encoders, scored[first])
-        compare_all(scored, earlier, given, protocol, options)
+    scorer = Scorer(
+        encoders, source, measures, gallery(encoders, source, measures), chosen_class_images(options, methods)
+    )
+    check_comparable({methods.names[0]: scorer.protocol(subjects_of(methods.pictures)), **protocols})
+    if len(methods.names) == 1:
+        name, pictures = next(iter(methods.pictures.items()))
+        title = options.method
+        if options.method == THESE and "=" in options.images[0]:
+            title = name
+        score_all(scorer, pictures, title, options.out)
+        return
+    out = empty_folder(options.out)
+    scored = {name: score_all(scorer, pictures, name, out / name) for name, pictures in methods.pictures.items()}
+    compare_all(scored, methods, protocol_of(encoders, next(iter(scored.values())), scorer.gallery), primary, out)
 
 
-def compare_all(
-    scored: dict[str, list[SubjectScores]],
-    earlier: Mapping[str, tuple[list[SubjectScores], Protocol]],
-    given: Mapping[str, list[SubjectScores]],
-    protocol: Protocol,
-    options: argparse.Namespace,
-) -> None:
-    """Everything in one table, written and printed. Raises OtherProtocol where it may not stand there."""
-    first = next(iter(scored))
-    for name, (subjects, theirs) in earlier.items():
-        protocol.check_comparable(theirs, first, name)
-        scored[name] = subjects
-    scored |= given
-    lacking = missing_subjects(scored)
-    shared, notes = on_common_ground(scored)
-    for note in [*lacking, *notes]:
+def compare_all(scored: Scores, methods: Methods, protocol: Protocol, primary: Comparison | None, out: Path) -> None:
+    """Everything in one table, written into `out` and printed. `scored`: the pictures of now."""
+    together = {**scored, **{name: subjects for name, (subjects, _) in methods.earlier.items()}, **methods.given}
+    shared, notes = on_common_ground(together)
+    for note in [*missing_subjects(together), *notes]:
         print(f"note: {note}")
-    primary = named_in_advance(list(shared), shared[first][0].measures, options.against)
-    paths = write_new_comparison(options.out, shared, protocol, primary)
-    print(comparison_as_markdown(shared, protocol.encoders, found_differences(shared, primary)))
-    print(f"wrote {', '.join(path.name for path in paths)} in {paths[0].parent}")
+    paths = write_comparison(out, shared, protocol, primary)
+    print(comparison_as_markdown(shared, protocol.names, found_differences(shared, primary)))
+    print(f"wrote {', '.join(path.name for path in paths)} in {out}")
 
 
-def named(words: list[str], option: str) -> dict[str, Path]:
+# ---------------------------------------------------------------- what is asked for
+
+
+def chosen_methods(options: argparse.Namespace) -> Methods:
+    """Everything that the options name, read and checked but not scored. Raises PicturesError, ScoresError."""
+    folders = named(options.images, "images")
+    if folders and (options.data is None) == (options.photos is None):
+        raise PicturesError("Give either --data (DreamBench) or --photos (one subject).")
+    subject = ""
+    if options.photos is not None:
+        subject = options.photos.resolve().name
+    earlier = {name: read_report(path) for name, path in named(options.scores, "scores").items()}
+    if not folders and len(earlier) < 2:
+        raise PicturesError("Give a folder of pictures with --images, or two earlier reports with --scores.")
+    pictures = {name: find_pictures_to_score(folder, options.table, subject) for name, folder in folders.items()}
+    given: Scores = {}
+    if options.numbers:
+        given = read_numbers(options.numbers, measures_of(options, earlier))
+    methods = Methods(pictures, earlier, given)
+    check_names(methods.names)
+    return methods
+
+
+def measures_of(options: argparse.Namespace, earlier: Reports) -> tuple[str, ...]:
+    """The columns of the table."""
+    if options.images:
+        measures = choose_measures(options.measures)
+        return (*default_encoders(options).measures, *(measure.title for measure in measures))
+    return next(iter(earlier.values()))[0][0].measures
+
+
+def default_encoders(options: argparse.Namespace) -> EncoderChoice:
+    """Those that the options name, or that fit the data set."""
+    if options.data is None:
+        return chosen_encoders(options, PAPER_ENCODERS)
+    return chosen_encoders(options, chosen_suite(options).encoders)
+
+
+def named(words: Sequence[str], option: str) -> dict[str, Path]:
     """ "name=path", or a path that is called like its last part, by name. Raises PicturesError."""
     found: dict[str, Path] = {}
     for word in words:
@@ -162,7 +196,7 @@ def named(words: list[str], option: str) -> dict[str, Path]:
     return found
 
 
-def check_names(names: list[str]) -> None:
+def check_names(names: Sequence[str]) -> None:
     """Raise PicturesError where two methods have one name, or a name cannot be that of a report's folder."""
     for name in names:
         if not name or not is_plain_name(name):
@@ -171,13 +205,48 @@ def check_names(names: list[str]) -> None:
             raise PicturesError(f"Two methods are called {quoted(name)}; write NAME=PATH to tell them apart.")
 
 
+def chosen_primary(options: argparse.Namespace, methods: Methods) -> Comparison | None:
+    """The comparison that the table is about; None of a single method. Raises PicturesError."""
+    others = methods.names[1:]
+    if options.against is not None and options.against not in others:
+        raise PicturesError(
+            f"--against is {quoted(options.against)}; it must be one of the methods beside the first: "
+            f"{', '.join(others) or 'there is none'}."
+        )
+    return named_in_advance(methods.names, measures_of(options, methods.earlier), options.against)
+
+
+def chosen_class_images(options: argparse.Namespace, methods: Methods) -> list[Image.Image]:
+    """Pictures of the bare class. Raises PicturesError where they would be held against several subjects."""
+    if not options.class_images:
+        return []
+    if len(methods.pictures) > 1 or len(subjects_of(methods.pictures)) > 1:
+        raise PicturesError("--class-images are of one subject's class: give one folder with pictures of one subject.")
+    return read_pictures(options.class_images)
+
+
+def subjects_of(pictures: Mapping[str, list[Picture]]) -> set[str]:
+    """Whom these pictures show."""
+    return {picture.subject for found in pictures.values() for picture in found}
+
+
 def source_of(
     options: argparse.Namespace, pictures: Mapping[str, list[Picture]]
 ) -> tuple[DataSet | Path, EncoderChoice]:
     """Where the photos of these pictures' subjects are, and the encoders that fit them."""
+    choice = default_encoders(options)
     if options.data is None:
-        return options.photos, chosen_encoders(options, PAPER_ENCODERS)
-    suite = chosen_suite(options)
-    subjects = {picture.subject for found in pictures.values() for picture in found}
-    only = None if needs_others(choose_measures(options.measures)) else subjects
-    return read_suite(suite, only), chosen_encoders(options, suite.encoders)
+        return options.photos, choice
+    only: set[str] | None = subjects_of(pictures)
+    if needs_others(choose_measures(options.measures)):
+        only = None
+    return read_suite(chosen_suite(options), only), choice
+
+
+# ---------------------------------------------------------------- what may stand in one table
+
+
+def check_comparable(protocols: Mapping[str, Protocol]) -> None:
+    """Raise OtherProtocol where two of these, by method, were measured differently."""
+    for (one, mine), (other, theirs) in itertools.combinations(protocols.items(), 2):
+        mine.check_comparable(theirs, one, other)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
@@ -16,7 +16,7 @@ from ..dreambench.measures.measure import Measure
 from ..dreambench.measures.registry import OPTIONAL, choose_measures, needed_encoders, needs_others
 from ..dreambench.over_subjects import score_table
 from ..dreambench.pictures import Picture
-from ..dreambench.protocol import Protocol
+from ..dreambench.protocol import Protocol, SubjectProtocol
 from ..dreambench.report import scores_as_markdown, write_new_report, write_report
 from ..dreambench.scoring import SubjectScores, score_subject
 from ..dreambench.sheet import score_sheet
@@ -137,65 +137,95 @@ def gallery(encoders: Encoders, source: DataSet | Path, measures: Sequence[Measu
     return {name: encoders.embed_by_vit(Reference.of(source, name).photos) for name in names}
 
 
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Everything that scoring pictures needs beside them.
+
+    `source`: where photos are, a data set or the folder of the only subject. `gallery`: photos of every subject by the
+    ViT, for measures that look at those of others. `several_trainings`: see `score_subject`.
+    """
+
+    encoders: Encoders
+    source: DataSet | Path
+    measures: Sequence[Measure] = ()
+    gallery: Mapping[str, Tensor] = field(default_factory=dict)
+    class_images: Sequence[Image.Image] = ()
+    several_trainings: bool = False
+
+    def protocol(self, subjects: Collection[str]) -> Protocol:
+        """How these subjects will be measured, as far as that is known before any picture is looked at."""
+        known = {name: SubjectProtocol.of(Reference.of(self.source, name).photos, ()) for name in subjects}
+        return Protocol(self.encoders.names, self.encoders.instruments, known, tuple(self.gallery))
+
+    def score(self, name: str, pictures: Sequence[Picture]) -> tuple[SubjectScores, Image.Image]:
+        """The scores of a subject's pictures, and their sheet."""
+        reference = Reference.of(self.source, name)
+        scored = score_subject(
+            self.encoders,
+            name,
+            [picture.open() for picture in pictures],
+            [picture.prompt for picture in pictures],
+            reference.photos,
+            files=[str(picture.path) for picture in pictures],
+            seeds=[picture.seed for picture in pictures],
+            capability=reference.kind,
+            class_images=self.class_images,
+            measures=self.measures,
+            others={other: vectors for other, vectors in self.gallery.items() if other != name},
+            several_trainings=self.several_trainings,
+        )
+        opened = {str(picture.path): picture for picture in pictures}
+        return scored, score_sheet(scored, reference.photos, lambda picture: opened[picture.file].open())
+
+
 def score_all(
-    encoders: Encoders,
-    pictures: Sequence[Picture],
-    source: DataSet | Path,
-    title: str,
-    out: Path,
-    class_images: Sequence[Image.Image] = (),
-    *,
-    measures: Sequence[Measure] = (),
-    replace: bool = False,
+    scorer: Scorer, pictures: Sequence[Picture], title: str, out: Path, *, replace: bool = False
 ) -> list[SubjectScores]:
     """Score every subject among `pictures` and write the report; stopped early, of the subjects that are scored.
 
-    `source`: where photos are, a data set or the folder of the only subject. `title`: what the table calls the
-    pictures. `measures`: those beside the protocol's. `replace`: `out` is a folder of our own, whose reports are made
-    anew; elsewhere what is there stays.
+    `title`: what the table calls the pictures. `replace`: `out` is a folder of our own, whose reports are made anew
+    once they are whole; elsewhere what is there stays.
     """
+    encoders = scorer.encoders
     found: list[SubjectScores] = []
     sheets: dict[str, Image.Image] = {}
-    opened = {str(picture.path): picture for picture in pictures}
     names = sorted({picture.subject for picture in pictures})
     cut = encoders.describe_cut([picture.prompt for picture in pictures])
     if cut:
         print(f"note: {cut}")
-    photos = gallery(encoders, source, measures)
     try:
         for name in names:
-            reference = Reference.of(source, name)
-            own = [picture for picture in pictures if picture.subject == name]
-            scored = score_subject(
-                encoders,
-                name,
-                [picture.open() for picture in own],
-                [picture.prompt for picture in own],
-                reference.photos,
-                files=[str(picture.path) for picture in own],
-                seeds=[picture.seed for picture in own],
-                capability=reference.kind,
-                class_images=class_images,
-                measures=measures,
-                others={other: vectors for other, vectors in photos.items() if other != name},
-            )
+            scored, sheets[name] = scorer.score(name, [picture for picture in pictures if picture.subject == name])
             found.append(scored)
-            sheets[name] = score_sheet(scored, reference.photos, lambda picture: opened[picture.file].open())
     finally:
         if len(found) < len(names):
             print(f"Stopped: {len(found)} of {len(names)} subjects are scored.")
-        if found:
-            write = write_report if replace else write_new_report
-            paths = write(out, found, protocol_of(encoders, found), title, sheets)
-            print(scores_as_markdown(found, score_table(found, title), encoders.names))
-            folder = paths[0].parent
-            if folder != out:
-                print(f"note: {out} holds files of such names already, which stay; this report is in {folder}.")
-            print(f"wrote {', '.join(path.name for path in paths)} in {folder}")
+            title = f"{title}, {len(found)} of {len(names)} subjects"
+        if found and not (replace and len(found) < len(names)):
+            write_and_print(found, protocol_of(encoders, found, scorer.gallery), title, out, sheets, replace=replace)
     return found
 
 
-def protocol_of(encoders: Encoders, scored: Sequence[SubjectScores]) -> Protocol:
-    """How these subjects were measured."""
+def write_and_print(
+    scored: Sequence[SubjectScores],
+    protocol: Protocol,
+    title: str,
+    out: Path,
+    sheets: Mapping[str, Image.Image],
+    *,
+    replace: bool,
+) -> None:
+    """The report in `out`, or in a numbered folder where files of the user would be overwritten, and on the screen."""
+    write = write_report if replace else write_new_report
+    paths = write(out, scored, protocol, title, sheets)
+    print(scores_as_markdown(scored, score_table(scored, title), protocol.names))
+    folder = paths[0].parent
+    if folder != out:
+        print(f"note: {out} holds files of such names already, which stay; this report is in {folder}.")
+    print(f"wrote {', '.join(path.name for path in paths)} in {folder}")
+
+
+def protocol_of(encoders: Encoders, scored: Sequence[SubjectScores], gallery: Collection[str] = ()) -> Protocol:
+    """How these subjects were measured; `gallery`: whose photos were looked at for it."""
     known = {subject.subject: subject.protocol for subject in scored if subject.protocol is not None}
-    return Protocol.of(encoders.choice, encoders.names, known)
+    return Protocol(encoders.names, encoders.instruments, known, tuple(gallery))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import ensure_folder, read_text, write_json
+from ..files import read_text
 from ..quoting import quoted
 
 OPTION = "--settings"
@@ -91,7 +91,7 @@ def _typed(option: str, action: argparse.Action, value: Any) -> list[str]:
     """A setting as it would be typed; nothing for null, and for a switch that is off."""
     if value is None:
         return []
-    if isinstance(value, bool):
+    if isinstance(value, bool) and action.nargs == 0:
         if value:
             return [option]
         return [off for off in action.option_strings if off == f"--no-{option[2:]}"]
@@ -116,14 +116,16 @@ def _try(action: argparse.Action, words: Sequence[str], path: Path) -> None:
         action.required = was_required
 
 
-def write_settings(path: Path, options: argparse.Namespace, without: Collection[str]) -> Path:
-    """What a command was asked for, as the file that repeats it; `without` the options of those names."""
+def settings_of(options: argparse.Namespace, without: Collection[str]) -> dict[str, Any]:
+    """What a command was asked for, as a file holds it that repeats it; `without` the options of those names.
+
+    Paths stay as they were typed.
+    """
     found = {}
     for name, value in vars(options).items():
         if name not in without and value is not None:
             found[name] = _written(value)
-    ensure_folder(path.parent)
-    return write_json(path, found)
+    return found
 
 
 def _written(value: Any) -> Any:

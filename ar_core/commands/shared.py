@@ -148,6 +148,21 @@ def check_rank(options: argparse.Namespace, model: ARModel) -> None:
         )
 
 
+def check_temperature(options: argparse.Namespace) -> None:
+    """Raise ValueError for --temperature 0, which the engine reads as the recipe's."""
+    if options.temperature == 0:
+        raise ValueError(
+            "--temperature is 0; it must be above 0. For the likeliest code everywhere give --top-k 1, for the "
+            "recipe's temperature leave it out."
+        )
+
+
+def note_recipe_top_k(options: argparse.Namespace, top_k: int) -> None:
+    """Say so where --top-k 0 is given, which the engine reads as the recipe's."""
+    if options.top_k == 0:
+        print(f"note: --top-k 0 takes the recipe's, {top_k}.")
+
+
 class Bar:
     """A Progress that shows a tqdm bar, with its estimate of the time left, for what takes longer than a second."""
 

@@ -29,15 +29,15 @@ DTYPES = ("dtype", "torch_dtype")  # config.json's names for what the weights we
 class Architecture:
     """What config.json must say.
 
-    `model_type` and `module`: transformers' names for the architecture and its class. `sizes`: the values that each
-    entry may have, such as {"vision_config.patch_size": (32,)}; without any, every size is right. `example`: a name on
-    the hub. `options`: of the class.
+    `model_type` and `module`: transformers' names for the architecture and its class. `sizes`: the values that an entry
+    may have, such as {"vision_config.patch_size": (32,)}; without any, every value is right. `example`: a name on the
+    hub. `options`: of the class.
     """
 
     model_type: str
     module: str
     example: str
-    sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
     options: Mapping[str, bool] = field(default_factory=dict)
 
     def check_type(self, folder: Path, written: Mapping[str, Any]) -> None:
@@ -52,15 +52,32 @@ class Architecture:
     def check_sizes(self, folder: Path, config: Any) -> None:
         """`config`: transformers' own. Raises EncoderError where it is of another size."""
         for name, allowed in self.sizes.items():
-            found: Any = config
-            for part in name.split("."):
-                found = getattr(found, part, None)
+            found = entry(config, name)
             if found not in allowed:
                 listed = ", ".join(f"{key} {' or '.join(map(str, sizes))}" for key, sizes in self.sizes.items())
                 raise EncoderError(
                     f"The folder {folder} holds a model with {name} {quoted(found)}, and {self.example} is needed here "
                     f"({listed})."
                 )
+
+
+def entry(config: Any, name: str) -> Any:
+    """An entry of a configuration, such as "vision_config.patch_size"; None where there is none."""
+    for part in name.split("."):
+        config = getattr(config, part, None)
+    return config
+
+
+# What decides an encoder's numbers beside its weights, of a ViT and of both halves of a CLIP.
+OF_LAYERS = ("num_attention_heads", "hidden_act", "layer_norm_eps")
+HALVES = ("", "vision_config.", "text_config.")
+
+
+def computing_settings(config: Any) -> dict[str, Any]:
+    """The entries of a configuration that no weight shows and that change every vector."""
+    names = [f"{half}{name}" for half in HALVES for name in OF_LAYERS] + ["text_config.eos_token_id"]
+    found = {name: entry(config, name) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 VIT = Architecture("vit", "ViTModel", "facebook/dino-vits16", options={"add_pooling_layer": False})

@@ -139,7 +139,7 @@ class Benchmark:
         `processes`: how many share the data set, for the time left. Raises OtherPlan before anything is computed.
         """
         units = self.units(subjects)
-        records = [self.finished(unit) for unit in units]
+        records = self._records(units)
         failed = []
         seconds: list[float] = []
         for number, (unit, record) in enumerate(zip(units, records, strict=True), 1):
@@ -157,6 +157,21 @@ class Benchmark:
             outcome = problem or "finished"
             say(f"{label}: {outcome} in {seconds[-1]:.0f} s, about {left:.0f} min left for the whole run")
         return failed
+
+    def check_records(self) -> None:
+        """Raise OtherPlan where a unit of the data set ran with other settings."""
+        self._records(self.units(self.data.subjects))
+
+    def _records(self, units: Sequence[Unit]) -> list[dict[str, Any] | None]:
+        return [self.finished(unit) for unit in units]
+
+    def not_done(self) -> list[str]:
+        """A line about the units of the data set that are not done, whichever process they are of; none if all are."""
+        left = self.left()
+        if not left:
+            return []
+        count = len(self.units(self.data.subjects))
+        return [f"{len(left)} of {count} units are not done and not in the scores: {'; '.join(map(str, left))}."]
 
     def _try(self, unit: Unit, say: Callable[[str], None]) -> str:
         """Do a unit; what went wrong, or "". One subject must not end a run of days. Raises Cancelled."""
@@ -224,9 +239,13 @@ class Benchmark:
             photos = "with the family's own views"
         return {"class": asked["class"], "photos": photos}
 
-    def unfinished(self) -> int:
+    def left(self) -> list[Unit]:
         """Units of the whole data set that are still to be done, whichever process does them."""
-        return sum(not self.is_done(unit, self._recorded(unit)) for unit in self.units(self.data.subjects))
+        return [unit for unit in self.units(self.data.subjects) if not self.is_done(unit, self._recorded(unit))]
+
+    def unfinished(self) -> int:
+        """How many these are."""
+        return len(self.left())
 
     def is_done(self, unit: Unit, record: dict[str, Any] | None) -> bool:
         """Whether a unit with this record is done; one that failed, or that lost a picture, is done again."""
@@ -234,6 +253,8 @@ class Benchmark:
             return False
         paths = self._picture_paths(unit)
         drawn = record.get(PICTURES) or [""] * len(paths)  # version 0.2 did not note which they were
+        if len(drawn) != len(paths):
+            return False
         for path, expected in zip(paths, drawn, strict=True):
             found = self._whole.hash(path)
             if not found or (expected and expected != found):

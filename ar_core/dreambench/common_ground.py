@@ -8,21 +8,23 @@ from dataclasses import replace
 from ..quoting import quoted
 from .comparisons import Scored
 from .protocol import OtherProtocol
-from .scoring import SubjectScores
+from .scoring import ScoredPicture, SubjectScores
+from .statistics import NAN
 
 
-def on_common_ground(scored: Scored) -> tuple[dict[str, list[SubjectScores]], list[str]]:
+def on_common_ground(scored: Scored, *, by_seed: bool = False) -> tuple[dict[str, list[SubjectScores]], list[str]]:
     """`scored` without pictures of prompts that another method lacks, and a line for each method that has others.
 
-    Methods of which only numbers are known say nothing of prompts, and are taken as they are. Subjects that a method
-    lacks stay with the others: differences are paired, so they count where both have them. Raises OtherProtocol where
-    two methods share a subject and none of its prompts.
+    `by_seed`: also without those of training seeds that another method lacks, where pictures of a prompt come from
+    several trainings. Methods of which only numbers are known say nothing of prompts, and are taken as they are.
+    Subjects that a method lacks stay with the others: differences are paired, so they count where both have them.
+    Raises OtherProtocol where two methods share a subject and none of its prompts.
     """
-    shared = _shared_prompts(scored)
+    shared = _shared(scored, by_seed)
     found = {}
     notes = []
     for method, subjects in scored.items():
-        found[method] = [_with_prompts(subject, shared.get(subject.subject)) for subject in subjects]
+        found[method] = [_with_pictures(subject, shared.get(subject.subject), by_seed) for subject in subjects]
         notes += _left_out(method, subjects, found[method])
     return found, notes
 
@@ -38,12 +40,23 @@ def missing_subjects(scored: Scored) -> list[str]:
     return lines
 
 
-def _shared_prompts(scored: Scored) -> dict[str, set[str]]:
-    """By subject, the prompts that every method has which knows the prompts of that subject."""
-    shared: dict[str, set[str]] = {}
+Key = tuple[str, int | None]  # a prompt, and the training seed where those are told apart
+
+
+def _key(picture: ScoredPicture, by_seed: bool) -> Key:
+    return picture.prompt, picture.seed if by_seed else None
+
+
+def _keys(subject: SubjectScores, by_seed: bool) -> set[Key]:
+    return {_key(picture, by_seed) for picture in subject.pictures if picture.prompt}
+
+
+def _shared(scored: Scored, by_seed: bool) -> dict[str, set[Key]]:
+    """By subject, what every method has which knows the prompts of that subject."""
+    shared: dict[str, set[Key]] = {}
     for method, subjects in scored.items():
         for subject in subjects:
-            known = _prompts(subject)
+            known = _keys(subject, by_seed)
             if not known:
                 continue
             name = subject.subject
@@ -51,30 +64,34 @@ def _shared_prompts(scored: Scored) -> dict[str, set[str]]:
             if not common:
                 raise OtherProtocol(
                     f"{method} has no prompt of {quoted(name)} in common with the methods before it (its first is "
-                    f"{quoted(min(known))}, theirs {quoted(min(shared[name]))}). Ask all for the same sentences."
+                    f"{quoted(min(known)[0])}, theirs {quoted(min(shared[name])[0])}). Ask all for the same sentences."
                 )
             shared[name] = common
     return shared
 
 
-def _prompts(subject: SubjectScores) -> set[str]:
-    return {picture.prompt for picture in subject.pictures} - {""}
-
-
-def _with_prompts(subject: SubjectScores, prompts: set[str] | None) -> SubjectScores:
-    if prompts is None:
+def _with_pictures(subject: SubjectScores, keys: set[Key] | None, by_seed: bool) -> SubjectScores:
+    """With the pictures of these prompts alone; what was measured of all pictures together is then not known."""
+    if keys is None:
         return subject
-    kept = tuple(picture for picture in subject.pictures if picture.prompt in prompts or not picture.prompt)
-    return replace(subject, pictures=kept)
+    kept = tuple(picture for picture in subject.pictures if not picture.prompt or _key(picture, by_seed) in keys)
+    if len(kept) == len(subject.pictures):
+        return subject
+    protocol = subject.protocol
+    if protocol is not None:
+        protocol = replace(protocol, prompts=tuple(sorted({picture.prompt for picture in kept})))
+    whole = dict.fromkeys(subject.whole, NAN)
+    return replace(subject, pictures=kept, whole=whole, diversity=NAN, protocol=protocol)
 
 
 def _left_out(method: str, before: Sequence[SubjectScores], after: Sequence[SubjectScores]) -> list[str]:
     """A line where pictures of `method` are not compared."""
-    count = sum(len(subject.pictures) for subject in before) - sum(len(subject.pictures) for subject in after)
-    if not count:
+    kept = {id(picture) for subject in after for picture in subject.pictures}
+    left = [picture for subject in before for picture in subject.pictures if id(picture) not in kept]
+    if not left:
         return []
-    examples = [prompt for one, other in zip(before, after, strict=True) for prompt in _prompts(one) - _prompts(other)]
+    example = min(left, key=lambda picture: picture.prompt)
     return [
-        f"{count} picture(s) of {method} are not compared: another method has none of their prompts, such as "
-        f"{quoted(min(examples))}."
+        f"{len(left)} picture(s) of {method} are not compared: another method lacks their prompt or seed, such as "
+        f"{quoted(example.prompt)} of {example.subject}."
     ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import ensure_folder, numbered_paths, write_json, write_text
+from ..files import ensure_folder, write_json, write_text
 from ..tables import markdown_table
 from .comparisons import Comparison, Finding, Findings, Scored, against_first, compare
 from .over_subjects import REAL, real_images_over_subjects, scores_over_subjects
@@ -35,17 +35,8 @@ def write_comparison(
     ensure_folder(out)
     return [
         write_json(out / "comparison.json", found),
-        write_text(out / "comparison.md", comparison_as_markdown(scored, protocol.encoders, findings)),
+        write_text(out / "comparison.md", comparison_as_markdown(scored, protocol.names, findings)),
     ]
-
-
-def write_new_comparison(out: Path, scored: Scored, protocol: Protocol, primary: Comparison | None) -> list[Path]:
-    """As `write_comparison`, in `out`, or in the first of its numbered folders that has no comparison."""
-    names = ("comparison.json", "comparison.md")
-    for folder in numbered_paths(out):
-        if not any(os.path.lexists(folder / name) for name in names):
-            return write_comparison(folder, scored, protocol, primary)
-    raise AssertionError("there is always another number")
 
 
 def found_differences(scored: Scored, primary: Comparison | None, more: Sequence[Comparison] = ()) -> Findings:
@@ -89,13 +80,19 @@ def comparison_as_markdown(scored: Scored, names: Mapping[str, str], findings: F
 def how_to_read(findings: Findings) -> list[str]:
     """What the table of differences means, for who sees one for the first time."""
     primary = next((finding for finding in findings.values() if finding.primary), None)
-    corrected = {finding.comparison for finding in findings.values() if not finding.primary}
-    questions = len({frozenset((one, one.reversed)) for one in corrected})
+    others = [finding.comparison for finding in findings.values() if not finding.primary and is_tested(finding)]
+    questions = len({frozenset((one, one.reversed)) for one in others})
     lines = []
     if primary is not None:
         lines.append(f"Named in advance and tested by itself: {primary.comparison}.")
     lines.append(
-        f"The other {questions} comparisons of this page are corrected together (Holm). Bold: p below {LEVEL}. "
-        f"Student's paired t over subjects; below {FEWEST} of them there is neither interval nor test."
+        f"Student's paired t over subjects; below {FEWEST} of them there is neither interval nor test. Each interval "
+        f"is by itself; the p of the {questions} other comparisons of this page are corrected together (Holm). Bold: p "
+        f"below {LEVEL}."
     )
     return lines
+
+
+def is_tested(finding: Finding) -> bool:
+    """Whether there were enough subjects for a test."""
+    return not math.isnan(finding.difference.p)

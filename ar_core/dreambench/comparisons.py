@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .scoring import SubjectScores
-from .statistics import LEVEL, Difference, holm, mean_difference, p_text
+from .statistics import LEVEL, NAN, Difference, holm, mean_difference, p_text
 
 Scored = Mapping[str, Sequence[SubjectScores]]  # by method
 
@@ -82,7 +82,7 @@ def compare(scored: Scored, comparisons: Sequence[Comparison], primary: Comparis
             p = corrected[comparison]
         else:
             p = corrected[comparison.reversed]
-        found[comparison] = Finding(comparison, difference, p, is_primary, len(_pairs(scored, comparison)))
+        found[comparison] = Finding(comparison, difference, p, is_primary, len(_known_differences(scored, comparison)))
     return found
 
 
@@ -105,10 +105,13 @@ def named_in_advance(methods: Sequence[str], measures: Sequence[str], against: s
 
 def difference_of(scored: Scored, comparison: Comparison) -> Difference:
     """Over the subjects that both methods have."""
-    measure = comparison.measure
-    return mean_difference([one.mean(measure) - other.mean(measure) for one, other in _pairs(scored, comparison)])
+    return mean_difference(_known_differences(scored, comparison))
 
 
-def _pairs(scored: Scored, comparison: Comparison) -> list[tuple[SubjectScores, SubjectScores]]:
-    others = {subject.subject: subject for subject in scored[comparison.less]}
-    return [(one, others[one.subject]) for one in scored[comparison.more] if one.subject in others]
+def _known_differences(scored: Scored, comparison: Comparison) -> list[float]:
+    """By subject, of those for which both methods have a number."""
+    others = {subject.subject: subject.mean(comparison.measure) for subject in scored[comparison.less]}
+    found = []
+    for one in scored[comparison.more]:
+        found.append(one.mean(comparison.measure) - others.get(one.subject, NAN))
+    return [difference for difference in found if not math.isnan(difference)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..files import values_hash
+from ..files import json_hash, values_hash
 from ..quoting import quoted
 from .architectures import (
     CLIP,
     VIT,
     Architecture,
+    computing_settings,
     first_line,
     float32_by_default,
     load_model,
@@ -32,6 +33,9 @@ from .architectures import (
 from .encoder_files import NEEDED, EncoderError, EncoderFiles
 
 BATCH = 32
+DIGITS = 12  # of a hash, as reports show it
+# Sentences whose tokens tell one text tokenizer from another.
+PROBES = ("a photo of a red dog wearing a black top hat and a monocle", "Łódź, 42 % of wolf_plushies' £!", "")
 MINIATURE_SCORERS = Path(__file__).parents[1] / "miniature" / "scorers"
 
 
@@ -99,7 +103,16 @@ PAPER_ENCODERS = EncoderChoice(
     DINO_INPUT,
     CLIP_INPUT,
     ("DINO", "CLIP-I", "CLIP-T"),
-    replace(VIT, sizes={"hidden_size": (384,), "num_hidden_layers": (12,), "patch_size": (16,)}),
+    replace(
+        VIT,
+        sizes={
+            "hidden_size": (384,),
+            "num_hidden_layers": (12,),
+            "num_attention_heads": (6,),
+            "patch_size": (16,),
+            "hidden_act": ("gelu",),
+        },
+    ),
     replace(
         CLIP,
         sizes={
@@ -107,6 +120,10 @@ PAPER_ENCODERS = EncoderChoice(
             "vision_config.num_hidden_layers": (12,),
             "vision_config.patch_size": (32,),
             "vision_config.image_size": (224,),
+            "vision_config.num_attention_heads": (12,),
+            "vision_config.hidden_act": ("quick_gelu",),
+            "text_config.num_attention_heads": (8,),
+            "text_config.hidden_act": ("quick_gelu",),
         },
     ),
 )
@@ -155,6 +172,7 @@ class Encoders:
     clip: Any
     tokenizer: Any
     names: dict[str, str]
+    instruments: dict[str, dict[str, Any]]  # by the same titles, what decides their numbers: see protocol.py
     more: Mapping[MoreEncoder, Any] = field(default_factory=dict)
 
     @classmethod
@@ -166,19 +184,28 @@ class Encoders:
     ) -> Encoders:
         """Load all from folders, or by hub name from the local cache. Raises EncoderError."""
         names: dict[str, str] = {}
+        instruments: dict[str, dict[str, Any]] = {}
 
-        def loaded(title: str, source: Path | str, needs: Architecture) -> Any:
+        def loaded(title: str, source: Path | str, needs: Architecture, prepare: Preprocessing) -> Any:
             files = EncoderFiles.find(source)
             model = load_model(files, needs)
-            names[title] = files.label(values_hash(model))
+            weights = values_hash(model)
+            names[title] = files.label(weights)
+            instruments[title] = {
+                "weights": weights[:DIGITS],
+                "settings": computing_settings(model.config),
+                "input": asdict(prepare),
+            }
             return model.to(device)
 
-        vit = loaded(choice.measures[0], choice.vit, choice.vit_needs)
-        clip = loaded(" and ".join(choice.measures[1:]), choice.clip, choice.clip_needs)
-        others = {encoder: loaded(encoder.name, encoder.source, encoder.needs) for encoder in more}
+        vit = loaded(choice.measures[0], choice.vit, choice.vit_needs, choice.vit_input)
+        by_clip = " and ".join(choice.measures[1:])
+        clip = loaded(by_clip, choice.clip, choice.clip_needs, choice.clip_input)
+        others = {encoder: loaded(encoder.name, encoder.source, encoder.needs, encoder.input) for encoder in more}
         tokenizer = load_tokenizer(EncoderFiles.find(choice.clip))
+        instruments[by_clip]["tokens"] = json_hash(tokenizer(list(PROBES))["input_ids"])[:DIGITS]
         log.info("Loaded the encoders %s", names)
-        return cls(choice, vit, clip, tokenizer, names, others)
+        return cls(choice, vit, clip, tokenizer, names, instruments, others)
 
     def embed(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
         """Every encoder's unit vectors of pictures, (n, d) each, on the CPU: "vit", "clip", and more by their names."""

@@ -28,20 +28,13 @@ from .dataset import DataSet
 def estimate_dreambench(model: ARModel, data: DataSet, plan: Plan, out: Path) -> str:
     """Some lines: what is to be done, what is finished, memory, disk, and time where earlier units tell.
 
-    Raises NotEnough as `check_memory` does, and where the disk is too small.
+    Raises NotEnough as `check_room` does.
     """
     bench = Benchmark(model, data, plan, out)
     units = bench.units(data.subjects)
     records = zip(units, map(bench.finished, units), strict=True)
     done = [record for unit, record in records if record is not None and bench.is_done(unit, record)]
     pictures = sum(len(data.prompts(unit.subject)) * plan.images_per_prompt for unit in units)
-    disk = pictures * png_bytes(bench.sampling[plan.seeds[0]].size) + len(units) * _unit_bytes(model, bench)
-    free = shutil.disk_usage(existing_folder(out)).free
-    if disk > free:
-        raise NotEnough(
-            f"The benchmark takes about {size_text(disk)} in {out}, and {size_text(free)} are free there. Choose "
-            "another --out, or free some."
-        )
     time = "unknown before the first unit; run one subject with --subjects to learn it"
     if done:
         mean = sum(record["seconds"] for record in done) / len(done)
@@ -50,15 +43,38 @@ def estimate_dreambench(model: ARModel, data: DataSet, plan: Plan, out: Path) ->
         f"{len(data.subjects)} subjects, {len(plan.variants)} strategies, {len(plan.seeds)} training seed(s): "
         f"{len(units)} units (one training each, or none for the base), {pictures} pictures; {len(done)} units are "
         "finished\n"
-        f"memory: {check_memory(bench)}\n"
-        f"disk: about {size_text(disk)} in {out}, where {size_text(free)} are free\n"
+        f"memory: {check_room(bench)}\n"
+        f"disk: about {size_text(left_bytes(bench))} more in {out}, where {size_text(free_bytes(out))} are free\n"
         f"time: {time}"
     )
 
 
-def existing_folder(path: Path) -> Path:
-    """`path`, or the nearest folder above it that is there."""
-    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+def check_room(bench: Benchmark) -> str:
+    """As `check_memory`. Raises NotEnough also where the disk is too small for what is still to be done."""
+    needed = left_bytes(bench)
+    free = free_bytes(bench.out)
+    if needed > free:
+        raise NotEnough(
+            f"The benchmark takes about {size_text(needed)} more in {bench.out}, and {size_text(free)} are free there. "
+            "Choose another --out, or free some."
+        )
+    return check_memory(bench)
+
+
+def left_bytes(bench: Benchmark) -> int:
+    """Disk of the units that are still to be done, at most."""
+    picture = png_bytes(bench.sampling[bench.plan.seeds[0]].size)
+    training = _unit_bytes(bench.model, bench)
+    return sum(
+        training + len(bench.data.prompts(unit.subject)) * bench.plan.images_per_prompt * picture
+        for unit in bench.left()
+    )
+
+
+def free_bytes(path: Path) -> int:
+    """On the disk of `path`, which need not be there yet."""
+    folder = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+    return shutil.disk_usage(folder).free
 
 
 def check_memory(bench: Benchmark) -> str:

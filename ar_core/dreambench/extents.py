@@ -35,7 +35,7 @@ EXTENTS = {
     "dreambooth": Extent("the same with four pictures of each prompt, as in Ruiz et al. 2023", images_per_prompt=4),
     "reduced": Extent(
         "ten subjects, three of them alive, and ten prompts each with the same shares of places, clothes and changes "
-        "as all: a ninth of the work, wider intervals",
+        "as all: a third of the trainings, two fifteenths of the pictures, wider intervals",
         subjects=(
             "backpack",
             "bear_plushie",

@@ -32,6 +32,8 @@ def read_report(path: Path) -> tuple[list[SubjectScores], Protocol]:
     found = read_json(path)
     try:
         protocol = Protocol.read(found["protocol"])
+        if protocol.id != found["protocol"]["id"]:
+            raise ValueError("its id does not fit what it says of how it was measured")
         subjects = [_read_subject(name, fields, protocol) for name, fields in found["subjects"].items()]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ScoresError(

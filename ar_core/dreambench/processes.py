@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from ..devices import joins_processes
 from .dataset import BenchSubject
+
+LONGEST = timedelta(days=30)  # that one process waits for another: subjects take hours, and not all the same
 
 
 def wait_for_nobody() -> None:
@@ -49,5 +52,5 @@ def join_processes() -> Processes:
         ) from error
 
     # Left to itself it does not join processes without a graphics card, nor those on a Mac.
-    state = PartialState(cpu=not joins_processes())
+    state = PartialState(cpu=not joins_processes(), timeout=LONGEST)
     return Processes(state.process_index, state.num_processes, state.wait_for_everyone)

@@ -1,7 +1,8 @@
 """Whether two tables may be compared: a name for everything that decides a number, pictures aside.
 
-That is who looked (both encoders by the hash of their weights), how (the preprocessing), what each subject's pictures
-were compared with (its photos by their pixels), and what they were asked to show (its prompts).
+That is who looked (the encoders by their weights, what their layers compute, their tokenizer) and how (their input),
+what each subject's pictures were compared with (its photos by their pixels, and the other subjects where a measure
+looks at them), and what they were asked to show (its prompts).
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from PIL import Image
 
 from ..files import json_hash, json_value
 from ..quoting import quoted
-from .encoders import EncoderChoice
 
 DIGITS = 12  # of an id: hexadecimal
+
+Instruments = Mapping[str, Mapping[str, Any]]  # by the measures that they give, what decides their numbers
 
 
 class OtherProtocol(ValueError):
@@ -39,17 +41,12 @@ class SubjectProtocol:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a table was measured. `encoders`: their names, which hold hashes; `inputs`: their preprocessing."""
+    """How a table was measured. `names`: of the encoders, for people. `gallery`: subjects looked at beside."""
 
-    encoders: Mapping[str, str]
-    inputs: Mapping[str, Any]
+    names: Mapping[str, str]
+    instruments: Instruments
     subjects: Mapping[str, SubjectProtocol]
-
-    @classmethod
-    def of(cls, choice: EncoderChoice, names: Mapping[str, str], subjects: Mapping[str, SubjectProtocol]) -> Protocol:
-        """`names`: of the encoders that were loaded."""
-        inputs = {"vit": json_value(asdict(choice.vit_input)), "clip": json_value(asdict(choice.clip_input))}
-        return cls(dict(names), inputs, dict(subjects))
+    gallery: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> Protocol:
@@ -58,57 +55,50 @@ class Protocol:
             name: SubjectProtocol(str(value["photos"]), tuple(value["prompts"]))
             for name, value in fields["subjects"].items()
         }
-        return cls(dict(fields["encoders"]), dict(fields["inputs"]), subjects)
+        return cls(dict(fields["encoders"]), dict(fields["instruments"]), subjects, tuple(fields["gallery"]))
 
     @property
     def id(self) -> str:
-        """Equal for tables that may stand side by side."""
-        return json_hash(self._fields())[:DIGITS]
+        """Equal for tables that may stand side by side, whatever folders the encoders lay in."""
+        return json_hash(self._deciding())[:DIGITS]
 
     def describe(self) -> dict[str, Any]:
         """As JSON, with its id."""
-        return {"id": self.id, **self._fields()}
+        return {"id": self.id, "encoders": dict(self.names), **self._deciding()}
 
-    def _fields(self) -> dict[str, Any]:
+    def _deciding(self) -> dict[str, Any]:
         return json_value(
             {
-                "encoders": self.encoders,
-                "inputs": self.inputs,
+                "instruments": self.instruments,
                 "subjects": {name: asdict(self.subjects[name]) for name in sorted(self.subjects)},
+                "gallery": sorted(self.gallery),
             }
         )
 
     def check_comparable(self, other: Protocol, mine: str, theirs: str) -> None:
-        """Raise OtherProtocol where the encoders, or the photos of a subject that both have, are not the same.
+        """Raise OtherProtocol where an encoder, or the photos of a subject, that both have are not the same.
 
         `mine`, `theirs`: what the two tables are called. Prompts may differ: only those that both have are compared.
         """
-        ours = weights_of(self.encoders)
-        if ours != weights_of(other.encoders):
+        shared = set(self.instruments) & set(other.instruments)
+        for title in sorted(shared):
+            if json_value(self.instruments[title]) != json_value(other.instruments[title]):
+                raise OtherProtocol(
+                    f"{title} of {theirs} is by {other.names.get(title)}, and of {mine} by {self.names.get(title)}, or "
+                    "with other input: such numbers cannot be compared. Score both with the same encoders."
+                )
+        if not shared:
             raise OtherProtocol(
-                f"{theirs} was scored by {_listed(other.encoders)}, and {mine} by {_listed(self.encoders)}: such "
-                "numbers cannot be compared. Score both pictures with the same encoders."
+                f"{theirs} has {', '.join(other.names)}, and {mine} {', '.join(self.names)}: nothing can be compared."
             )
-        if dict(self.inputs) != dict(other.inputs):
-            raise OtherProtocol(f"{theirs} was scored with other preprocessing than {mine}: score its pictures again.")
+        if self.gallery and other.gallery and set(self.gallery) != set(other.gallery):
+            raise OtherProtocol(f"The gallery of {theirs} has other subjects than that of {mine}: score both anew.")
         for name in sorted(set(self.subjects) & set(other.subjects)):
             if self.subjects[name].photos != other.subjects[name].photos:
                 raise OtherProtocol(
                     f"{theirs} compares {quoted(name)} with other photos than {mine} does. Use the same copy of the "
                     "data set for both."
                 )
-
-
-def weights_of(names: Mapping[str, str]) -> dict[str, str]:
-    """The encoders' names from the hash of their weights on: a folder's name decides no number."""
-    return {measures: name.rpartition(WEIGHTS)[2] for measures, name in names.items()}
-
-
-WEIGHTS = "weights "  # stands before the hash in an encoder's name
-
-
-def _listed(names: Mapping[str, str]) -> str:
-    return ", ".join(names.values())
 
 
 def _pixels_hash(image: Image.Image) -> str:

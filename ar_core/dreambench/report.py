@@ -49,7 +49,7 @@ def write_report(
     """
     ensure_folder(out)
     rows = score_table(subjects, title)
-    texts = (scores_as_markdown(subjects, rows, protocol.encoders), scores_as_csv(subjects, title))
+    texts = (scores_as_markdown(subjects, rows, protocol.names), scores_as_csv(subjects, title))
     writers: dict[str, Callable[..., Path]] = {}
     for name, text in zip(TABLES, texts, strict=True):
         writers[name] = partial(write_text, text=text)
@@ -114,7 +114,7 @@ def scores_as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], proto
     """Everything; numbers that do not exist are null."""
     measures = subjects[0].measures
     published = {}
-    if measures[:3] == PAPER_ENCODERS.measures:
+    if has_published(measures):
         published = {name: row._asdict() for name, row in PUBLISHED.items()}
     whole = {
         "protocol": protocol.describe(),
@@ -155,12 +155,17 @@ def scores_as_markdown(subjects: Sequence[SubjectScores], rows: Sequence[Row], n
 def introduction(subjects: Sequence[SubjectScores], names: Mapping[str, str]) -> list[str]:
     """How much was scored, how, and by which encoders."""
     count = sum(len(subject.pictures) for subject in subjects)
-    return [
-        f"{len(subjects)} subject(s), {count} pictures. Raw cosines; mean per subject, then over subjects; "
-        f"brackets: 95 % interval (Student's t over subjects; from {FEWEST} subjects on).",
+    lines = [
+        f"{len(subjects)} subject(s), {count} pictures. Raw cosines; mean per prompt, then per subject, then over "
+        f"subjects; brackets: 95 % interval (Student's t over subjects; from {FEWEST} subjects on).",
         f"Encoders: {', '.join(f'{kind} {name}' for kind, name in names.items())}.",
-        "",
     ]
+    if has_published(subjects[0].measures):
+        lines.append(
+            "Published rows are their authors' own, over DreamBench's 30 subjects with 25 prompts each. They compare "
+            "with these rows only as far as those are over the same."
+        )
+    return [*lines, ""]
 
 
 def row_cells(title: str, values: Mapping[str, Interval], measures: Sequence[str]) -> list[str]:
@@ -174,9 +179,14 @@ def row_cells(title: str, values: Mapping[str, Interval], measures: Sequence[str
     return cells
 
 
+def has_published(measures: Sequence[str]) -> bool:
+    """Whether papers report these measures."""
+    return tuple(measures[:3]) == PAPER_ENCODERS.measures
+
+
 def published_rows(measures: Sequence[str]) -> list[str]:
-    """What papers report, where the same encoders give the numbers."""
-    if tuple(measures[:3]) != PAPER_ENCODERS.measures:
+    """What papers report, where encoders of the same names give the numbers."""
+    if not has_published(measures):
         return []
     lines = []
     for name, row in PUBLISHED.items():

@@ -55,11 +55,20 @@ class SubjectScores:
         return tuple(measure for measure in self.measures if measure not in self.whole)
 
     def mean(self, measure: str, capability: str = "") -> float:
-        """Over all pictures, or over those of one kind of prompt, for which a measure of the whole has no number."""
+        """Over prompts, each the mean of its pictures; or over those of one kind, which a measure of the whole lacks.
+
+        NaN of a measure that was not taken.
+        """
         if measure in self.whole:
             return NAN if capability else self.whole[measure]
+        if measure not in self.measures:
+            return NAN
         index = self.picture_measures.index(measure)
-        return mean([picture.values[index] for picture in self.pictures if capability in ("", picture.capability)])
+        by_prompt: dict[str, list[float]] = {}
+        for picture in self.pictures:
+            if capability in ("", picture.capability):
+                by_prompt.setdefault(picture.prompt, []).append(picture.values[index])
+        return mean([mean(values) for values in by_prompt.values()])
 
     @property
     def copied(self) -> float:
@@ -85,12 +94,14 @@ def score_subject(
     class_images: Sequence[Image.Image] = (),
     measures: Sequence[Measure] = (),
     others: Mapping[str, Tensor] | None = None,
+    several_trainings: bool = False,
 ) -> SubjectScores:
     """Score one subject's pictures.
 
     `prompts`: the plain sentences, one per picture. `files`: what each picture is called, its number where not given.
     `seeds`: what each was drawn from, where known. `capability`: the kind of a prompt. `class_images`: of the bare
-    class, for prior preservation. `measures`: those beside the protocol's; `others`: see `Evidence`. Raises ValueError
+    class, for prior preservation. `measures`: those beside the protocol's; `others`: see `Evidence`.
+    `several_trainings`: pictures of different seeds come from different trainings. Raises ValueError
     where a picture has no prompt, or there is no picture or photo.
     """
     if not images or len(images) != len(prompts) or not photos:
@@ -98,7 +109,8 @@ def score_subject(
             f"{subject}: {len(images)} pictures, {len(prompts)} prompts, {len(photos)} photos; "
             "each picture needs a prompt."
         )
-    seen = look_at(encoders, images, prompts, photos, class_images, others or {})
+    trainings: Sequence[int | None] = seeds if several_trainings else ()
+    seen = look_at(encoders, images, prompts, photos, class_images, others or {}, trainings)
     chosen = (*protocol_measures(encoders.choice), *measures)
     by_picture = [measure for measure in chosen if isinstance(measure, PictureMeasure)]
     whole = {measure.title: measure.compute(seen) for measure in chosen if isinstance(measure, SubjectMeasure)}
@@ -135,6 +147,7 @@ def look_at(
     photos: Sequence[Image.Image],
     class_images: Sequence[Image.Image],
     others: Mapping[str, Tensor],
+    trainings: Sequence[int | None],
 ) -> Evidence:
     """What measures see of these pictures."""
     sentences = list(dict.fromkeys(prompts))
@@ -148,4 +161,5 @@ def look_at(
         encoders.embed(photos),
         of_class,
         others,
+        trainings,
     )

@@ -34,7 +34,7 @@ DECIDING = {
     JOINT: (*_COMMON, "embedding_learning_rate", "layer_learning_rate", "method", "rank"),
 }
 # By stage, settings that came later and also decide, each with the value that stands for "as before".
-_LATER: dict[str, object] = {"prompts": ()}
+_LATER: dict[str, object] = {"templates": ()}
 ADDED: dict[str, dict[str, object]] = {EMBEDDING: _LATER, LAYERS: _LATER, JOINT: _LATER}
 # Settings that decide how far and how fast a stage is trained, but not what a step does.
 NOT_DECIDING = ("strategy", "embedding_steps", "layer_steps", "gradient_checkpointing")

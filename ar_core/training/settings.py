@@ -74,7 +74,7 @@ class TrainingSettings:
         metadata={"help": "trade a third more time for most of the activations' memory; exact"}
     )
     seed: int = field(metadata={"help": "another seed is another training"})
-    prompts: tuple[str, ...] = field(
+    templates: tuple[str, ...] = field(
         default=(),
         metadata={
             "help": "a text file of training templates, one a line, with {} or the subject's name where it goes",
@@ -99,8 +99,8 @@ class TrainingSettings:
         if unknown:
             raise ValueError(f"There is no training setting {sorted(unknown)[0]!r}. Settings: {', '.join(values)}.")
         values |= {key: value for key, value in chosen.items() if value is not None}
-        if values["prompts"] == NEUTRAL_TEMPLATES:  # the same training as without
-            values["prompts"] = ()
+        if values["templates"] == NEUTRAL_TEMPLATES:  # the same training as without
+            values["templates"] = ()
         settings = cls(strategy=strategy, method=method, seed=int(seed), **values)
         settings._check(family)
         return settings
@@ -138,8 +138,8 @@ class TrainingSettings:
         Files of subjects that were saved before there were any say nothing of them, and are still the same.
         """
         values = asdict(self)
-        if not self.prompts:
-            del values["prompts"]
+        if not self.templates:
+            del values["templates"]
         return values
 
 
@@ -168,5 +168,5 @@ def _recipe_values(recipe: Recipe, strategy: str, method: str) -> dict[str, Any]
         "micro_batch": recipe.micro_batch,
         "clip_norm": recipe.clip_norm,
         "gradient_checkpointing": recipe.gradient_checkpointing,
-        "prompts": (),
+        "templates": (),
     }

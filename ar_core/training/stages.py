@@ -331,7 +331,7 @@ class Stage:
             self.settings.batch_size,
             self.settings.seed,
             photo_tokens,
-            self.settings.prompts or NEUTRAL_TEMPLATES,
+            self.settings.templates or NEUTRAL_TEMPLATES,
         )
 
     def _prior_examples(self) -> PriorExamples:

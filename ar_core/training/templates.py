@@ -13,8 +13,12 @@ SLOT = "{}"  # where the subject goes
 MOST = 10_000  # templates: each is tokenised and held
 
 
-def read_templates(path: Path, identifier: str, class_name: str, protocol: Protocol, size: Size) -> tuple[str, ...]:
+def read_templates(
+    path: Path, protocol: Protocol, size: Size, identifier: str = "", class_name: str = ""
+) -> tuple[str, ...]:
     """The templates in a file, with {} where the subject goes, also where a line has "[V] dog" or "[V]" there.
+
+    `identifier`, `class_name`: of the subject; "" where there are several, whose names no line can have.
 
     Empty lines are passed over. Raises UnreadableFile, and TextError with the line's number for one that does not say
     where the subject goes, or cannot be read as a prompt.
@@ -24,7 +28,8 @@ def read_templates(path: Path, identifier: str, class_name: str, protocol: Proto
         template = " ".join(line.split())
         if not template:
             continue
-        template = template.replace(f"{identifier} {class_name}", SLOT).replace(identifier, SLOT)
+        if identifier:
+            template = template.replace(f"{identifier} {class_name}", SLOT).replace(identifier, SLOT)
         _check(template, f"{path}, line {number}", identifier, class_name)
         try:
             protocol.prompt(template.replace(SLOT, class_name), size)
@@ -37,11 +42,11 @@ def read_templates(path: Path, identifier: str, class_name: str, protocol: Proto
 
 
 def _check(template: str, where: str, identifier: str, class_name: str) -> None:
+    named = SLOT
+    if identifier:
+        named = f'{SLOT} or "{identifier} {class_name}"'
     if SLOT not in template:
-        raise TextError(
-            f"{where}: {quoted(template)} does not say where the subject goes. Write {SLOT} or "
-            f'"{identifier} {class_name}" there.'
-        )
+        raise TextError(f"{where}: {quoted(template)} does not say where the subject goes. Write {named} there.")
     other = BRACKETED.search(template)
     if other is not None:
-        raise TextError(f"{where}: {quoted(other.group())} names nothing in a training. The subject is {identifier}.")
+        raise TextError(f"{where}: {quoted(other.group())} names nothing in a training. The subject is {named}.")

@@ -19,6 +19,7 @@ from PIL import Image
 
 from ar_core.commands.dreambench import Outcome, add_options, run_benchmark
 from ar_core.commands.interruption import Interruption, keyboard_interrupts
+from ar_core.commands.settings_file import with_settings
 from ar_core.commands.shared import Bar, load_model_from_options
 from ar_core.control import Cancel, Progress
 from ar_core.dreambench.benchmark import RUNS, Plan
@@ -28,7 +29,7 @@ from ar_core.dreambench.dataset import BenchSubject, DataSet
 from ar_core.dreambench.over_subjects import scores_over_subjects
 from ar_core.dreambench.processes import join_processes
 from ar_core.dreambench.statistics import NAN, number_text
-from ar_core.dreambench.suites import DRAWINGS
+from ar_core.dreambench.suites import DRAWINGS, drawn_suite
 from ar_core.dreambench.variants import VARIANTS
 from ar_core.files import write_image, write_json, write_text
 from ar_core.model import ARModel
@@ -38,7 +39,7 @@ from ar_core.training import TrainingSettings
 
 from ..machine import machine
 from . import single_photo
-from .claims import PRIMARY, answerable_claims, comparison_of, verdict_on_claim
+from .claims import PRIMARY, answerable_claims, claimed_comparisons, comparison_of, verdict_on_claim
 
 CELL = 112  # pixels
 Falls = Mapping[str, Mapping[str, single_photo.Fall]]  # by subject and kind of training
@@ -59,12 +60,11 @@ def write_page(page: Path, model: ARModel, outcome: Outcome, out: Path, progress
         name: {kind: single_photo.fall_of_losses(values) for kind, values in kinds.items()}
         for name, kinds in losses.items()
     }
-    claimed = [comparison_of(scored, claim) for claim in answerable_claims(scored)]
-    findings = found_differences(scored, outcome.primary, claimed)
+    findings = found_differences(scored, outcome.primary, claimed_comparisons(scored))
     lines = [
         *page_introduction(model, data, plan),
         "",
-        comparison_as_markdown(scored, outcome.protocol.encoders, findings),
+        comparison_as_markdown(scored, outcome.protocol.names, findings),
         "",
         *seeds_section(scored),
         "",
@@ -239,6 +239,13 @@ def open_picture(path: Path) -> Image.Image:
         return image.convert("RGB")
 
 
+def variants_after_first(options: argparse.Namespace) -> Sequence[str]:
+    """Those that the first can be compared with."""
+    if options.strategies is None:
+        return drawn_suite().variants[1:]
+    return options.strategies.split(",")[1:]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """`arguments`: those of the process where None."""
     parser = argparse.ArgumentParser(
@@ -250,15 +257,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--page", type=Path, help="the page to write (default: OUT/miniature.md)")
     if arguments is None:
         arguments = sys.argv[1:]
-    options = parser.parse_args(["--data", DRAWINGS, *arguments])
-    if options.against is None and PRIMARY.less in (options.strategies or PRIMARY.less).split(","):
+    options = parser.parse_args(["--data", DRAWINGS, *with_settings(parser, arguments)])
+    if options.against is None and PRIMARY.less in variants_after_first(options):
         options.against = PRIMARY.less
     processes = join_processes()
     model = load_model_from_options(options)
     progress = Bar()
     with keyboard_interrupts():  # whoever called this has its signals back afterwards
         cancel = Interruption()
-        outcome = run_benchmark(options, model, progress, cancel, processes=processes)
+        failed: list[str] = []
+        outcome = run_benchmark(options, model, progress, cancel, failed, processes, claimed_comparisons)
+        processes.wait_for_others()
+        if failed:
+            sys.exit(f"{len(failed)} units failed; the page needs all of them. The same command tries them again.")
         if outcome is not None:
             page = options.page or options.out / "miniature.md"
             write_page(page, model, outcome, options.out, progress, cancel)

@@ -17,8 +17,8 @@ def differences_section(newer: Edition, older: Edition) -> list[str]:
     lines = [
         f"## {newer.name} − {older.name}",
         "",
-        "Bold where the interval leaves zero out. Of samples: Newcombe's interval. Of personalization: Student's over "
-        "subjects.",
+        "Of samples: Newcombe's interval. Of personalization: Student's over subjects. Each interval is by itself: of "
+        "twenty, one leaves zero out by chance.",
         "",
     ]
     for part in ("samples", "pairs"):

@@ -71,6 +71,11 @@ def comparison_of(scored: Scored, claim: Claim) -> Comparison:
     return Comparison(claim.more, claim.less, scored[claim.more][0].measures[claim.measure])
 
 
+def claimed_comparisons(scored: Scored) -> list[Comparison]:
+    """Those of all claims whose variants were run."""
+    return [comparison_of(scored, claim) for claim in answerable_claims(scored)]
+
+
 def verdict_on_claim(finding: Finding) -> str:
     """Whether the difference is on the claim's side of zero, beyond chance."""
     if not finding.separable:

@@ -9,7 +9,7 @@ from ar_core.dreambench.statistics import mean_interval as student_interval
 from ar_core.tables import markdown_table
 
 NOTHING = "–"  # in a table, where nothing was measured
-Numbers = list[float]  # value, low, high; or the value alone
+Numbers = list[float]  # value, low, high; or the value alone, or nothing
 
 
 def wilson_interval(hits: int, count: int, z: float = 1.96) -> Numbers:
@@ -39,6 +39,8 @@ def difference_of_proportions(one: Numbers, other: Numbers) -> Numbers:
 
 def interval_text(numbers: Numbers) -> str:
     """ "0.52 (0.48–0.56)"."""
+    if not numbers:
+        return NOTHING
     value, *ends = numbers
     digits = 2
     if value > 2:
@@ -50,15 +52,14 @@ def interval_text(numbers: Numbers) -> str:
 
 
 def difference_text(numbers: Numbers) -> str:
-    """ "+0.05 (-0.01 to +0.11)", bold where the interval leaves zero out."""
+    """ "+0.05 (-0.01 to +0.11)"."""
+    if not numbers:
+        return NOTHING
     value, *ends = numbers
     if not ends:
         return f"{value:+.2f} ({NOTHING})"
     low, high = ends
-    text = f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
-    if low > 0 or high < 0:
-        return f"**{text}**"
-    return text
+    return f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def interval_table(rows: Mapping[str, Mapping[str, Numbers]]) -> list[str]:

@@ -10,8 +10,11 @@ from ..statistics import mean
 from .measure import SubjectMeasure, cosines_of_pairs
 
 
-def diversity(generated: Tensor, prompts: Sequence[str]) -> float:
-    """1 - mean cosine between different pictures of one prompt, averaged over prompts; NaN where none has two."""
+def diversity(generated: Tensor, prompts: Sequence[object]) -> float:
+    """1 - mean cosine between different pictures of one prompt, averaged over prompts; NaN where none has two.
+
+    `prompts`: equal for pictures of one prompt by one model.
+    """
     found = []
     for prompt in dict.fromkeys(prompts):
         same = generated[[i for i, other in enumerate(prompts) if other == prompt]]
@@ -24,5 +27,5 @@ DIVERSITY = SubjectMeasure(
     "diversity",
     "diversity",
     "DIV of DreamBooth (Ruiz et al. 2023), with the ViT in place of LPIPS",
-    compute=lambda seen: diversity(seen.pictures["vit"], seen.prompts),
+    compute=lambda seen: diversity(seen.pictures["vit"], seen.drawn_alike),
 )

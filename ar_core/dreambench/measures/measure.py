@@ -18,6 +18,7 @@ class Evidence:
     `pictures`, `photos`, `class_images`: (n, d), (m, d) and (k, d) by encoder; the last is empty where there are none.
     `prompts`: one for each picture, and `sentences` (n, d) the same by the CLIP. `others`: the photos (m, d) of every
     other subject of the data set by the ViT; empty where there are no others, or no measure asked for them.
+    `trainings`: which model drew each picture, where several did, as with several training seeds.
     """
 
     prompts: Sequence[str]
@@ -26,6 +27,13 @@ class Evidence:
     photos: Mapping[str, Tensor]
     class_images: Mapping[str, Tensor] = field(default_factory=dict)
     others: Mapping[str, Tensor] = field(default_factory=dict)
+    trainings: Sequence[int | None] = ()
+
+    @property
+    def drawn_alike(self) -> list[tuple[str, int | None]]:
+        """What a picture shares with those of the same prompt by the same model."""
+        trainings = self.trainings or [None] * len(self.prompts)
+        return list(zip(self.prompts, trainings, strict=True))
 
 
 @dataclass(frozen=True)
