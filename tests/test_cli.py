@@ -480,7 +480,7 @@ VERSION_0_1 = {
     "demo --out o --photos p --class-name cat": {"out": Path("o"), "photos": Path("p"), "class_name": "cat"},
     f"""score --images i --data d --table t.csv --class-images c {ENCODERS} --device cpu --method mine --out o""": {
         **ENCODER_VALUES,
-        "images": Path("i"),
+        "images": ["i"],
         "data": Path("d"),
         "table": Path("t.csv"),
         "class_images": Path("c"),

@@ -78,10 +78,10 @@ def test_a_kind_of_card_that_torch_must_import_is_one_sentence(capsys):
 
 
 def test_scoring_checks_the_device_too(tmp_path, capsys):
-    for name in ("photos", "drawn"):
+    for name in ("dog", "drawn"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (64, 64), "red").save(tmp_path / name / "dog__a_dog_in_the_jungle__0.png")
-    pictures = ["--images", str(tmp_path / "drawn"), "--photos", str(tmp_path / "photos"), "--encoders", "miniature"]
+    pictures = ["--images", str(tmp_path / "drawn"), "--photos", str(tmp_path / "dog"), "--encoders", "miniature"]
     assert main(["score", *pictures, "--device", "hpu"]) == 1
     assert 'There is no device "hpu" here' in capsys.readouterr().err
 

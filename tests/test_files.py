@@ -23,7 +23,9 @@ from safetensors.torch import load_file, save_file
 from toy import FAMILY, toy_model
 
 from ar_core import files
-from ar_core.dreambench.report import write_benchmark_tables, write_report
+from ar_core.dreambench.comparison_report import write_comparison
+from ar_core.dreambench.protocol import Protocol
+from ar_core.dreambench.report import write_report
 from ar_core.dreambench.scoring import ScoredPicture, SubjectScores
 from ar_core.files import (
     ABANDONED_AFTER,
@@ -184,14 +186,17 @@ def every_writer(folder: Path) -> None:
     save_png(model.generate("a dog", SamplingSettings.resolve(FAMILY))[0], 0, model, folder / "dog.png")
     write_image(folder / "sheet.jpg", Image.new("RGB", (9, 9)), quality=80)
     scores = [scored("NaN"), scored("cup")]
-    write_report(folder / "scores", scores, {"vit": "a"}, "ours", {"cup": Image.new("RGB", (9, 9))})
-    write_benchmark_tables(folder / "scores", {"two_stage": scores, "joint": scores}, {"vit": "a"})
+    write_report(folder / "scores", scores, PROTOCOL, "ours", {"cup": Image.new("RGB", (9, 9))})
+    write_comparison(folder / "scores", {"two_stage": scores, "joint": scores}, PROTOCOL, None)
     network = torch.nn.Linear(2, 2)
     optimizer = torch.optim.AdamW(network.parameters())
     network(torch.ones(2)).sum().backward()
     optimizer.step()
     save_training(folder / "training.safetensors", 1, 2, network, [optimizer], {})
     load_training(folder / "training.safetensors", network, [optimizer], {})
+
+
+PROTOCOL = Protocol({"vit": "a"}, {}, {})
 
 
 def scored(name: str) -> SubjectScores:
@@ -444,7 +449,7 @@ def test_json_has_null_for_what_is_no_number_and_keeps_words(tmp_path):
 
 
 def test_a_subject_called_nan_is_reported_under_its_name(tmp_path):
-    write_report(tmp_path, [scored("NaN")], {"vit": "a"}, "ours", {})
+    write_report(tmp_path, [scored("NaN")], PROTOCOL, "ours", {})
     assert list(read_json(tmp_path / "scores.json")["subjects"]) == ["NaN"]
 
 

@@ -112,7 +112,7 @@ def test_a_picture_of_a_drawn_subject_is_scored(run, tmp_path):
 
 def test_the_drawn_subjects_are_benchmarked(run, tmp_path):
     said = run(*ar_core("dreambench", "--data", "miniature", "--device", "cpu", "--dry-run"))
-    assert "= 168 units (one training each, or none for the base), 1680 pictures" in said and "note:" not in said
+    assert ": 112 units (one training each, or none for the base), 1120 pictures" in said and "note:" not in said
     assert list(tmp_path.iterdir()) == []
 
 

@@ -151,15 +151,22 @@ class Scorer:
     gallery: Mapping[str, Tensor] = field(default_factory=dict)
     class_images: Sequence[Image.Image] = ()
     several_trainings: bool = False
+    _references: dict[str, Reference] = field(default_factory=dict)  # by subject, once they were read
+
+    def reference(self, name: str) -> Reference:
+        """What the subject's pictures are compared with. Raises DataSetError, PhotoError."""
+        if name not in self._references:
+            self._references[name] = Reference.of(self.source, name)
+        return self._references[name]
 
     def protocol(self, subjects: Collection[str]) -> Protocol:
         """How these subjects will be measured, as far as that is known before any picture is looked at."""
-        known = {name: SubjectProtocol.of(Reference.of(self.source, name).photos, ()) for name in subjects}
+        known = {name: SubjectProtocol.of(self.reference(name).photos, ()) for name in subjects}
         return Protocol(self.encoders.names, self.encoders.instruments, known, tuple(self.gallery))
 
     def score(self, name: str, pictures: Sequence[Picture]) -> tuple[SubjectScores, Image.Image]:
         """The scores of a subject's pictures, and their sheet."""
-        reference = Reference.of(self.source, name)
+        reference = self.reference(name)
         scored = score_subject(
             self.encoders,
             name,

@@ -91,9 +91,7 @@ def _fields(path: Path) -> dict[str, Any]:
 
 
 def forget_runs(root: Path, runs: Sequence[RememberedRun] | None = None) -> int:
-    """Delete `runs`, or every remembered training below `root`, and half copies; returns how many there were.
-
-    A copy that was written to of late may be one that another process is making, and is left.
+    """Delete `runs`, or every remembered training below `root`, and all half copies; returns how many there were.
 
     Raises RunInUse before anything is deleted where a process works on one of them.
     """
@@ -104,7 +102,7 @@ def forget_runs(root: Path, runs: Sequence[RememberedRun] | None = None) -> int:
             pass
     for run in runs:
         forget_run(run)
-    _remove_half_copies(root, age=ABANDONED_AFTER)
+    _remove_half_copies(root)
     return len(runs)
 
 
