@@ -37,7 +37,8 @@ the mean over subjects stands in the table. Several training seeds of a subject 
 
 {measures}
 
-Suspected copies, diversity and, with `--class-images`, prior preservation (Ruiz et al. 2023) are reported by subject.
+Suspected copies and diversity are reported by subject; with `--class-images`, prior preservation (Ruiz et al. 2023) in
+scores.json.
 One file adds a measure (CONTRIBUTING.md).
 
 ## What may be concluded from few subjects
@@ -85,7 +86,9 @@ the cards of docs/hardware.md, where it says what is assumed. Scoring takes minu
 
 `--dry-run` says how many units and pictures there are, and whether encoders, memory and disk suffice; once a unit is
 finished, how long the rest takes. Every setting of a benchmark can be typed or stand in a file (`--settings FILE`, JSON
-or TOML); a run leaves its own as settings.json, which repeats it.
+or TOML). A run leaves its own as settings.json in --out (settings_2.json, where another run has left one), without
+--out itself: `dreambench --settings dreambench/settings.json --out dreambench` goes on with it. Paths in it are those
+that were typed.
 """
 
 

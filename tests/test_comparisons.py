@@ -80,7 +80,7 @@ def test_a_table_says_what_was_named_and_what_is_corrected():
     text = comparison_as_markdown(scored, {"DINO": "x"}, found_differences(scored, primary))
     assert "| a minus … | DINO | CLIP-I | CLIP-T |" in text
     assert "Named in advance and tested by itself: a − c, DINO." in text
-    assert "the p of the 5 other comparisons of this page are corrected together (Holm)" in text
+    assert "The p of the 5 other comparisons of this page are corrected together (Holm)." in text
     assert named_in_advance(["a"], MEASURES) is None
     assert named_in_advance(["a", "b"], MEASURES) == Comparison("a", "b", LIKENESS)
 
@@ -189,7 +189,7 @@ def test_tables_that_were_measured_otherwise_are_refused():
         ("method,subject,DINO\ndb,cup,66.8\n", 'line 2: DINO is "66.8"; it must be a cosine from -1 to 1'),
         ("method,subject,DINO\ndb,cup,much\n", 'line 2: DINO is "much"'),
         ("method,subject,DINO\ndb,,0.5\n", "line 2: method or subject is empty"),
-        ("method,subject\ndb,cup\n", "needs a first line with the columns method, subject and some of DINO"),
+        ("method,subject\ndb,cup\n", "has none of the columns DINO, CLIP-I, CLIP-T"),
     ],
 )
 def test_numbers_that_cannot_be_meant_name_their_line(text, said, tmp_path):
@@ -209,7 +209,7 @@ def test_other_methods_may_lack_a_measure(tmp_path):
 
 def test_a_report_without_protocol_is_refused(tmp_path):
     (tmp_path / "scores.json").write_text('{"subjects": {}}', encoding="utf-8")
-    with pytest.raises(ScoresError, match="is no report that says how it was measured"):
+    with pytest.raises(ScoresError, match="cannot stand in a table"):
         read_report(tmp_path)
     with pytest.raises(ScoresError, match="does not exist"):
         read_report(tmp_path / "nothing")
@@ -247,7 +247,7 @@ def test_several_folders_an_earlier_report_and_numbers_stand_in_one_table(folder
     earlier = ("--scores", f"before={folders / 'earlier'}")
     assert score(*images, *earlier, "--numbers", numbers, "--against", "before", "--out", out) == 0
     said = capsys.readouterr().out
-    assert "Named in advance and tested by itself: mine − before, mini-ID." in said
+    assert "Named in advance: mine − before, mini-ID. It cannot be tested: 2 subject(s)" in said
     assert "Textual Inversion lacks cream_cat" in said
     found = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
     assert list(found["methods"]) == ["mine", "theirs", "before", "Textual Inversion"]
@@ -262,7 +262,7 @@ def test_two_reports_are_compared_without_any_picture(folders, capsys):
         assert score("--images", folders / method, "--out", folders / f"of_{method}") == 0
     words = ("--scores", f"a={folders / 'of_ours'}", f"b={folders / 'of_theirs'}", "--out", folders / "both")
     assert cli.main(["score", *map(str, words)]) == 0
-    assert "Named in advance and tested by itself: a − b, mini-ID." in capsys.readouterr().out
+    assert "Named in advance: a − b, mini-ID." in capsys.readouterr().out
     assert (folders / "both" / "comparison.json").is_file()
 
 
@@ -310,3 +310,67 @@ def test_a_report_of_other_photos_is_refused(folders, capsys):
     path.write_text(json.dumps(found), encoding="utf-8")
     assert score("--images", folders / "ours", "--scores", f"before={out}", "--out", folders / "scores") == 1
     assert 'before compares "lilac_dog" with other photos than ours does' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda report: report.update(subjects={}), "its subjects have different measures, or there are none"),
+        (lambda report: report.update(complete=False), "the scoring was stopped before its end"),
+        (lambda report: first_picture(report).update({"mini-ID": 5}), "5.0 is no cosine"),
+        (lambda report: first_picture(report).update({"mini-ID": True}), "is no number"),
+        (lambda report: first_picture(report).update({"mini-ID": "0.9"}), "is no number"),
+        (lambda report: first_picture(report).update({"mini-ID": 10**400}), "OverflowError"),
+        (lambda report: first_picture(report).update({"prompt": ""}), "a picture has no prompt"),
+        (lambda report: first_picture(report).update({"prompt": ["a dog"]}), "a picture has no prompt"),
+        (
+            lambda report: first_picture(report).update({"prompt": "another"}),
+            "not those that it says were measured",
+        ),
+        (
+            lambda report: report["subjects"]["lilac_dog"].update(pictures=[]),
+            "not those that it says were measured",
+        ),
+        (lambda report: report["subjects"]["lilac_dog"].update(measures=["mini-ID"]), "different measures"),
+    ],
+)
+def test_a_report_that_was_changed_by_hand_is_refused(change, said, folders, capsys):
+    assert score("--images", folders / "theirs", "--out", folders / "earlier") == 0
+    path = folders / "earlier" / "scores.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    change(report)
+    path.write_text(json.dumps(report), encoding="utf-8")
+    capsys.readouterr()
+    assert score("--images", folders / "ours", "--scores", path, "--out", folders / "scores") == 1
+    told = capsys.readouterr().err
+    assert said in told and str(path) in told
+
+
+def first_picture(report):
+    return report["subjects"]["lilac_dog"]["pictures"][0]
+
+
+def test_a_table_says_over_whom_its_rows_are(folders, capsys):
+    for path in (folders / "theirs" / "cream_cat").iterdir():
+        path.unlink()
+    out = folders / "scores"
+    assert score("--images", folders / "ours", folders / "theirs", "--out", out) == 0
+    text = (out / "comparison.md").read_text(encoding="utf-8")
+    assert "| ours (2 subjects) |" in text and "| theirs (1 subjects) |" in text
+    assert "Note: theirs lacks cream_cat: compared over the other subjects." in text
+    assert "Named in advance: ours − theirs, mini-ID. It cannot be tested: 1 subject(s) have both numbers." in text
+    assert "corrected together" not in text  # where nothing is tested
+
+
+def test_prompts_that_have_nothing_in_common_are_said_before_anything_is_scored(folders, capsys, monkeypatch):
+    monkeypatch.setattr("ar_core.commands.score.load_encoders", lambda *given: pytest.fail("scored"))
+    table = "file,subject,prompt\nlilac_dog/snow.png,lilac_dog,another sentence\n"
+    (folders / "theirs" / "pictures.csv").write_text(table, encoding="utf-8")
+    assert score("--images", folders / "ours", folders / "theirs", "--out", folders / "scores") == 1
+    assert 'theirs has no prompt of "lilac_dog" in common' in capsys.readouterr().err
+
+
+def test_a_report_is_not_put_among_the_pictures(folders, capsys):
+    assert score("--images", folders / "ours", "--out", folders / "ours" / "scores") == 1
+    assert "in the folder of pictures" in capsys.readouterr().err
+    assert not (folders / "ours" / "scores").exists()

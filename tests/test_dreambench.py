@@ -616,7 +616,7 @@ def test_what_failed_is_named_and_left_out_of_every_comparison(data, folders, tm
     monkeypatch.setattr(Benchmark, "_do", fails)
     assert cli.main(bench(data, out, *encoders, *options, "--against", "two_stage")) == 1
     said = capsys.readouterr().out
-    assert "note: 1 of 12 units are not done and not in the scores: cup, two_stage, seed 3." in said
+    assert "Note: 1 of 12 units are not done and not in the scores: cup, two_stage, seed 3." in said
     assert "2 picture(s) of base are not compared: another method lacks their prompt or seed" in said
     assert "Named in advance and tested by itself: base − two_stage, own-ID." in said
 
@@ -668,7 +668,7 @@ def test_the_dry_run_says_how_many_pictures_fit_at_a_time(data, tmp_path, capsys
 def test_a_plan_that_cannot_be_meant_is_refused(data, tmp_path, capsys):
     for more, said in (
         (["--strategies", "two"], 'no strategy "two". Choose from: two_stage'),
-        (["--seeds", "x"], '--seeds is "x"'),
+        (["--seeds", "x"], '--seeds has "x"'),
         (["--images-per-prompt", "0"], "must be at least 1"),
         (["--subjects", "cup,dog9,cup"], '--subjects names "cup" twice; name each once.'),
     ):

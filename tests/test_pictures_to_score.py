@@ -8,8 +8,9 @@ import struct
 import warnings
 import zlib
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from ar_core import cli
@@ -214,11 +215,12 @@ def test_a_picture_of_100_megapixels_is_looked_at_without_a_warning(tmp_path):
 
 
 def test_a_truncated_picture_is_named_in_one_sentence(tmp_path, capsys):
-    Image.effect_noise((300, 300), 90).convert("RGB").save(tmp_path / "a_dog__0.jpg")
-    content = (tmp_path / "a_dog__0.jpg").read_bytes()
-    (tmp_path / "a_dog__0.jpg").write_bytes(content[: len(content) // 2])
+    path = tmp_path / "made" / "a_dog__0.jpg"
+    path.parent.mkdir()
+    Image.effect_noise((300, 300), 90).convert("RGB").save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     photos = str(example_subjects() / "lilac_dog")
-    command = ["score", "--images", str(tmp_path), "--photos", photos, "--encoders", "miniature"]
+    command = ["score", "--images", str(path.parent), "--photos", photos, "--encoders", "miniature"]
     assert cli.main([*command, "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err
     assert "a_dog__0.jpg is damaged or no picture (image file is truncated" in said and "Traceback" not in said
@@ -234,3 +236,39 @@ def test_a_truncated_photo_is_left_out_and_named(tmp_path, capsys):
     command = ["score", "--images", str(tmp_path / "made"), "--photos", photos, "--class-images", photos]
     assert cli.main([*command, "--encoders", "miniature", "--out", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out.count(f"note: {tmp_path / 'dog' / '1.png'}: skipped, damaged") == 2
+
+
+def test_a_picture_is_opened_as_photos_are(tmp_path):
+    """Else a picture that a phone turned, or one of 16 bits, would be unlike its own photo."""
+    upright = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(np.asarray(Picture(tmp_path / "turned.png", "a", "b").open()), np.asarray(upright))
+    grey = Image.fromarray(np.full((20, 20), 32768, np.uint16))
+    grey.save(tmp_path / "grey.png")
+    assert Picture(tmp_path / "grey.png", "a", "b").open().getpixel((3, 3)) == (128, 128, 128)
+    Image.new("RGBA", (9, 9), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert Picture(tmp_path / "clear.png", "a", "b").open().getpixel((3, 3)) == (255, 255, 255)
+
+
+def test_pictures_in_another_subjects_folder_are_not_this_ones(tmp_path):
+    for name in ("cat", "dog"):
+        put(tmp_path / "made" / name / "a_dog__0.png")
+    with pytest.raises(PicturesError, match='lies beside the folder of "dog"'):
+        find_pictures_to_score(tmp_path / "made", subject="dog")
+
+
+@pytest.mark.parametrize(
+    "table, said",
+    [
+        ("file,subject,prompt\na.png,dog,[V]\n", "line 2: subject or prompt is empty"),
+        ("file,subject,prompt\na.png,dog,a dog\na.png,dog,a dog\n", "line 3: the file .* stands there a second time"),
+        ("file,file,subject,prompt\na.png,a.png,dog,a dog\n", "has two columns 'file'"),
+    ],
+)
+def test_a_table_that_would_count_wrongly_is_refused(table, said, tmp_path):
+    put(tmp_path / "a.png")
+    (tmp_path / "pictures.csv").write_text(table, encoding="utf-8")
+    with pytest.raises(PicturesError, match=said):
+        find_pictures_to_score(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,12 @@ import torch
 from ..control import Cancel, Progress
 from ..dreambench.benchmark import Benchmark, Plan, check_named_once
 from ..dreambench.common_ground import missing_subjects, on_common_ground
-from ..dreambench.comparison_report import comparison_as_markdown, found_differences, write_comparison
+from ..dreambench.comparison_report import (
+    COMPARISON_FILES,
+    comparison_as_markdown,
+    found_differences,
+    write_comparison,
+)
 from ..dreambench.comparisons import Comparison, Scored, named_in_advance
 from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import EncoderError
@@ -25,7 +31,7 @@ from ..dreambench.protocol import Protocol
 from ..dreambench.scoring import SubjectScores
 from ..dreambench.suites import Suite
 from ..dreambench.variants import VARIANTS
-from ..files import ensure_folder, json_text, numbered_paths, read_text, write_text
+from ..files import UnreadableFile, ensure_folder, json_text, numbered_paths, read_text, write_text
 from ..model import ARModel
 from ..quoting import quoted
 from ..sampling import SamplingSettings
@@ -155,6 +161,7 @@ def run_benchmark(
     """
     set_threads(options.threads)
     suite = chosen_suite(options)
+    EXTENTS[options.extent].check(suite)
     plan = chosen_plan(options, suite, model)
     primary = chosen_primary(options, plan, chosen_encoders(options, suite.encoders).measures)
     note_size(model.family, options.size)
@@ -203,21 +210,21 @@ def score_benchmark(
     for variant in bench.plan.variants:
         pictures = bench.pictures(variant)
         if pictures:
-            scored[variant] = score_all(scorer, pictures, variant, folder / variant, replace=True)
+            scored[variant] = score_all(scorer, pictures, variant, folder / variant, replace=True, cancel=bench.cancel)
         else:
             print(f"{variant} is left out of the scores: no subject was learned and drawn.")
     if not scored:
         return None
-    shared, notes = on_common_ground(scored, by_seed=True)
-    for note in [*bench.not_done(), *missing_subjects(scored), *notes]:
-        print(f"note: {note}")
+    shared, left_out = on_common_ground(scored, by_seed=True)
+    notes = [*bench.not_done(), *missing_subjects(scored), *left_out]
     if primary is not None and not {primary.more, primary.less} <= set(shared):
-        print(f"note: the comparison that was named in advance ({primary}) cannot be made.")
+        notes.append(f"the comparison that was named in advance ({primary}) cannot be made.")
         primary = None
     protocol = protocol_of(scorer.encoders, next(iter(shared.values())), scorer.gallery)
     asked = questions(shared)
-    write_comparison(folder, shared, protocol, primary, asked)
-    print(comparison_as_markdown(shared, protocol.names, found_differences(shared, primary, asked)))
+    write_comparison(folder, shared, protocol, primary, asked, notes)
+    print(comparison_as_markdown(shared, protocol.names, found_differences(shared, primary, asked), notes))
+    print(f"wrote {', '.join(COMPARISON_FILES)} in {folder}, of this run's plan; what else lies there is of others.")
     return Outcome(bench.data, bench.plan, shared, protocol, primary)
 
 
@@ -229,8 +236,9 @@ def keep_settings(options: argparse.Namespace) -> None:
         if not os.path.lexists(path):
             write_text(path, text)
             return
-        if path.is_file() and read_text(path).strip() == text.strip():
-            return
+        with suppress(UnreadableFile):  # somebody's own
+            if path.is_file() and read_text(path).strip() == text.strip():
+                return
 
 
 def set_threads(count: int | None) -> None:
@@ -247,9 +255,24 @@ def chosen_subjects(options: argparse.Namespace) -> tuple[str, ...] | None:
     """The names that were given, else the extent's; None for all. Raises ValueError."""
     if options.subjects is None:
         return EXTENTS[options.extent].subjects
-    names = tuple(options.subjects.split(","))
+    names = names_in(options.subjects, "subjects")
     check_named_once("subjects", names)
     return names
+
+
+def names_in(text: str, option: str) -> tuple[str, ...]:
+    """The names in a list with commas. Raises ValueError where there is none."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise ValueError(f"--{option} is {quoted(text)}; write names with commas between them, or leave it out.")
+    return names
+
+
+def seed_in(text: str) -> int:
+    """A training seed. Raises ValueError."""
+    if not text.isascii() or not text.isdecimal() or int(text) >= 2**63:
+        raise ValueError(f"--seeds has {quoted(text)}; write whole numbers from 0 on with commas, for example 0,1,2.")
+    return int(text)
 
 
 def print_missing_encoders(options: argparse.Namespace, suite: Suite) -> None:
@@ -274,18 +297,13 @@ def chosen_primary(options: argparse.Namespace, plan: Plan, measures: Sequence[s
 def chosen_plan(options: argparse.Namespace, suite: Suite, model: ARModel) -> Plan:
     """What the options ask for, else what the suite compares. Raises ValueError."""
     variants = suite.variants
-    if options.strategies:
-        variants = tuple(options.strategies.split(","))
+    if options.strategies is not None:
+        variants = names_in(options.strategies, "strategies")
     seeds = suite.seeds
     spread = suite.spread
-    if options.seeds:
+    if options.seeds is not None:
         spread = None
-        try:
-            seeds = tuple(int(seed) for seed in options.seeds.split(","))
-        except ValueError:
-            raise ValueError(
-                f"--seeds is {quoted(options.seeds)}; write whole numbers with commas, for example 0,1,2."
-            ) from None
+        seeds = tuple(map(seed_in, names_in(options.seeds, "seeds")))
     images = options.images_per_prompt
     if images is None:
         images = EXTENTS[options.extent].images_per_prompt

@@ -11,8 +11,8 @@ from pathlib import Path
 from PIL import Image
 
 from ..devices import default_device
-from ..dreambench.common_ground import missing_subjects, on_common_ground
-from ..dreambench.comparison_report import comparison_as_markdown, found_differences, write_comparison
+from ..dreambench.common_ground import missing_subjects, on_common_ground, shared_prompts
+from ..dreambench.comparison_report import COMPARISON_FILES, comparison_as_markdown, found_differences, write_comparison
 from ..dreambench.comparisons import Comparison, named_in_advance
 from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import PAPER_ENCODERS, EncoderChoice
@@ -136,11 +136,10 @@ def run(options: argparse.Namespace) -> None:
 def compare_all(scored: Scores, methods: Methods, protocol: Protocol, primary: Comparison | None, out: Path) -> None:
     """Everything in one table, written into `out` and printed. `scored`: the pictures of now."""
     together = {**scored, **{name: subjects for name, (subjects, _) in methods.earlier.items()}, **methods.given}
-    shared, notes = on_common_ground(together)
-    for note in [*missing_subjects(together), *notes]:
-        print(f"note: {note}")
-    paths = write_comparison(out, shared, protocol, primary)
-    print(comparison_as_markdown(shared, protocol.names, found_differences(shared, primary)))
+    shared, left_out = on_common_ground(together)
+    notes = [*missing_subjects(together), *left_out]
+    paths = write_comparison(out, shared, protocol, primary, notes=notes)
+    print(comparison_as_markdown(shared, protocol.names, found_differences(shared, primary), notes))
     print(f"wrote {', '.join(path.name for path in paths)} in {out}")
 
 
@@ -155,6 +154,9 @@ def chosen_methods(options: argparse.Namespace) -> Methods:
     subject = ""
     if options.photos is not None:
         subject = options.photos.resolve().name
+        if needs_others(choose_measures(options.measures)):
+            raise PicturesError("--measures has one that looks at other subjects too: give --data instead of --photos.")
+    check_out(options.out, [*folders.values(), *([options.photos] if options.photos is not None else [])])
     earlier = {name: read_report(path) for name, path in named(options.scores, "scores").items()}
     if not folders and len(earlier) < 2:
         raise PicturesError("Give a folder of pictures with --images, or two earlier reports with --scores.")
@@ -163,8 +165,32 @@ def chosen_methods(options: argparse.Namespace) -> Methods:
     if options.numbers:
         given = read_numbers(options.numbers, measures_of(options, earlier))
     methods = Methods(pictures, earlier, given)
-    check_names(methods.names)
+    check_names([*methods.names, options.method])
+    check_common_prompts({name: prompts_of(found) for name, found in pictures.items()}, earlier)
     return methods
+
+
+def prompts_of(pictures: Sequence[Picture]) -> dict[str, set[str]]:
+    """By subject."""
+    found: dict[str, set[str]] = {}
+    for picture in pictures:
+        found.setdefault(picture.subject, set()).add(picture.prompt)
+    return found
+
+
+def check_common_prompts(prompts: Mapping[str, Mapping[str, set[str]]], earlier: Reports) -> None:
+    """Raise OtherProtocol where two methods share a subject and none of its prompts: before anything is scored."""
+    known = dict(prompts)
+    for name, (_, protocol) in earlier.items():
+        known[name] = {subject: set(own.prompts) for subject, own in protocol.subjects.items()}
+    shared_prompts(known)
+
+
+def check_out(out: Path, folders: Sequence[Path]) -> None:
+    """Raise PicturesError where the report would lie among pictures, which the next scoring would find."""
+    for folder in folders:
+        if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+            raise PicturesError(f"--out is {out}, in the folder of pictures {folder}. Choose a folder outside of it.")
 
 
 def measures_of(options: argparse.Namespace, earlier: Reports) -> tuple[str, ...]:
@@ -188,8 +214,13 @@ def named(words: Sequence[str], option: str) -> dict[str, Path]:
     for word in words:
         name, equals, path = word.partition("=")
         if not equals or Path(word).exists():
-            name = Path(word).resolve().name
+            named = Path(word).resolve()
+            name = named.name
+            if option == "scores" and named.suffix == ".json":
+                name = named.parent.name
             path = word
+        if not path:
+            raise PicturesError(f"--{option} names no folder for {quoted(name)}. Write NAME=PATH, or the path alone.")
         if name in found:
             raise PicturesError(f"--{option} names {quoted(name)} twice; write NAME=PATH to tell them apart.")
         found[name] = Path(path)
@@ -199,7 +230,7 @@ def named(words: Sequence[str], option: str) -> dict[str, Path]:
 def check_names(names: Sequence[str]) -> None:
     """Raise PicturesError where two methods have one name, or a name cannot be that of a report's folder."""
     for name in names:
-        if not name or not is_plain_name(name):
+        if not name.strip() or not is_plain_name(name) or name in COMPARISON_FILES:
             raise PicturesError(f"The method {quoted(name)} needs a name that can be a folder's: write NAME=PATH.")
         if names.count(name) > 1:
             raise PicturesError(f"Two methods are called {quoted(name)}; write NAME=PATH to tell them apart.")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
 
+from ..control import Cancel, never, stop_if
 from ..dreambench.dataset import DataSet
 from ..dreambench.encoders import MINIATURE_ENCODERS, OWN_ENCODERS, PAPER_ENCODERS, EncoderChoice, Encoders
 from ..dreambench.measures.measure import Measure
@@ -186,7 +188,13 @@ class Scorer:
 
 
 def score_all(
-    scorer: Scorer, pictures: Sequence[Picture], title: str, out: Path, *, replace: bool = False
+    scorer: Scorer,
+    pictures: Sequence[Picture],
+    title: str,
+    out: Path,
+    *,
+    replace: bool = False,
+    cancel: Cancel = never,
 ) -> list[SubjectScores]:
     """Score every subject among `pictures` and write the report; stopped early, of the subjects that are scored.
 
@@ -202,14 +210,18 @@ def score_all(
         print(f"note: {cut}")
     try:
         for name in names:
+            stop_if(cancel)
             scored, sheets[name] = scorer.score(name, [picture for picture in pictures if picture.subject == name])
             found.append(scored)
     finally:
-        if len(found) < len(names):
+        complete = len(found) == len(names)
+        if not complete:
             print(f"Stopped: {len(found)} of {len(names)} subjects are scored.")
-            title = f"{title}, {len(found)} of {len(names)} subjects"
-        if found and not (replace and len(found) < len(names)):
-            write_and_print(found, protocol_of(encoders, found, scorer.gallery), title, out, sheets, replace=replace)
+        if found and (complete or not replace):
+            write: Callable[..., list[Path]] = partial(write_new_report, complete=complete)
+            if replace:
+                write = write_report
+            write_and_print(found, protocol_of(encoders, found, scorer.gallery), title, out, sheets, write)
     return found
 
 
@@ -219,11 +231,9 @@ def write_and_print(
     title: str,
     out: Path,
     sheets: Mapping[str, Image.Image],
-    *,
-    replace: bool,
+    write: Callable[..., list[Path]],
 ) -> None:
-    """The report in `out`, or in a numbered folder where files of the user would be overwritten, and on the screen."""
-    write = write_report if replace else write_new_report
+    """The report, by `write`, in `out` or a numbered folder where files would be overwritten, and on the screen."""
     paths = write(out, scored, protocol, title, sheets)
     print(scores_as_markdown(scored, score_table(scored, title), protocol.names))
     folder = paths[0].parent

@@ -73,7 +73,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         found = _reader(path)(text)
     except ImportError as error:
         raise SettingsError(f"{path}: TOML needs Python 3.11 or later. Write the settings as JSON.") from error
-    except ValueError as error:  # both formats' errors are
+    except (ValueError, RecursionError) as error:  # both formats' errors are the first
         raise SettingsError(f"{path} cannot be read as settings ({error}).") from error
     if not isinstance(found, Mapping):
         raise SettingsError(f'{path} should hold settings by name, such as {{"cfg": 3.0}}.')

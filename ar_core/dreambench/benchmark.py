@@ -253,7 +253,7 @@ class Benchmark:
             return False
         paths = self._picture_paths(unit)
         drawn = record.get(PICTURES) or [""] * len(paths)  # version 0.2 did not note which they were
-        if len(drawn) != len(paths):
+        if not isinstance(drawn, list) or len(drawn) != len(paths):
             return False
         for path, expected in zip(paths, drawn, strict=True):
             found = self._whole.hash(path)

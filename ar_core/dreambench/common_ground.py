@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from ..quoting import quoted
 from .comparisons import Scored
 from .protocol import OtherProtocol
 from .scoring import ScoredPicture, SubjectScores
 from .statistics import NAN
+
+T = TypeVar("T")  # a prompt, alone or with a training seed
 
 
 def on_common_ground(scored: Scored, *, by_seed: bool = False) -> tuple[dict[str, list[SubjectScores]], list[str]]:
@@ -20,7 +23,11 @@ def on_common_ground(scored: Scored, *, by_seed: bool = False) -> tuple[dict[str
     Subjects that a method lacks stay with the others: differences are paired, so they count where both have them.
     Raises OtherProtocol where two methods share a subject and none of its prompts.
     """
-    shared = _shared(scored, by_seed)
+    known = {
+        method: {subject.subject: _keys(subject, by_seed) for subject in subjects}
+        for method, subjects in scored.items()
+    }
+    shared = shared_prompts(known)
     found = {}
     notes = []
     for method, subjects in scored.items():
@@ -51,23 +58,31 @@ def _keys(subject: SubjectScores, by_seed: bool) -> set[Key]:
     return {_key(picture, by_seed) for picture in subject.pictures if picture.prompt}
 
 
-def _shared(scored: Scored, by_seed: bool) -> dict[str, set[Key]]:
-    """By subject, what every method has which knows the prompts of that subject."""
-    shared: dict[str, set[Key]] = {}
-    for method, subjects in scored.items():
-        for subject in subjects:
-            known = _keys(subject, by_seed)
-            if not known:
+def shared_prompts(known: Mapping[str, Mapping[str, set[T]]]) -> dict[str, set[T]]:
+    """By subject, what every method has which knows the prompts of that subject; `known` by method and subject.
+
+    Raises OtherProtocol where two methods share a subject and none of its prompts.
+    """
+    shared: dict[str, set[T]] = {}
+    for method, subjects in known.items():
+        for name, own in subjects.items():
+            if not own:
                 continue
-            name = subject.subject
-            common = shared.get(name, known) & known
+            common = shared.get(name, own) & own
             if not common:
                 raise OtherProtocol(
                     f"{method} has no prompt of {quoted(name)} in common with the methods before it (its first is "
-                    f"{quoted(min(known)[0])}, theirs {quoted(min(shared[name])[0])}). Ask all for the same sentences."
+                    f"{_example(own)}, theirs {_example(shared[name])}). Ask all for the same sentences."
                 )
             shared[name] = common
     return shared
+
+
+def _example(prompts: set[T]) -> str:
+    first = min(prompts, key=str)
+    if isinstance(first, tuple):
+        first = first[0]
+    return quoted(first)
 
 
 def _with_pictures(subject: SubjectScores, keys: set[Key] | None, by_seed: bool) -> SubjectScores:

@@ -15,13 +15,21 @@ from .protocol import Protocol
 from .report import introduction, published_rows, row_cells
 from .statistics import FEWEST, LEVEL
 
+COMPARISON_FILES = ("comparison.json", "comparison.md")  # for programs, for people
+
 
 def write_comparison(
-    out: Path, scored: Scored, protocol: Protocol, primary: Comparison | None, more: Sequence[Comparison] = ()
+    out: Path,
+    scored: Scored,
+    protocol: Protocol,
+    primary: Comparison | None,
+    more: Sequence[Comparison] = (),
+    notes: Sequence[str] = (),
 ) -> list[Path]:
     """comparison.json and comparison.md in `out`, made anew; returns their paths. Raises OSError.
 
-    `protocol`: how the first method was measured. `primary`, `more`: as for `found_differences`.
+    `protocol`: how the first method was measured. `primary`, `more`: as for `found_differences`. `notes`: what is not
+    as in a whole table.
     """
     findings = found_differences(scored, primary, more)
     found = {
@@ -29,13 +37,15 @@ def write_comparison(
         "scale": "raw cosine",
         "real images": real_images_over_subjects(scored[next(iter(scored))]),
         "methods": {method: scores_over_subjects(subjects) for method, subjects in scored.items()},
+        "subjects": {method: len(subjects) for method, subjects in scored.items()},
+        "notes": list(notes),
         "named in advance": None if primary is None else str(primary),
         "differences": [finding_fields(finding) for finding in findings.values()],
     }
     ensure_folder(out)
     return [
-        write_json(out / "comparison.json", found),
-        write_text(out / "comparison.md", comparison_as_markdown(scored, protocol.names, findings)),
+        write_json(out / COMPARISON_FILES[0], found),
+        write_text(out / COMPARISON_FILES[1], comparison_as_markdown(scored, protocol.names, findings, notes)),
     ]
 
 
@@ -61,19 +71,27 @@ def finding_fields(finding: Finding) -> dict[str, Any]:
     }
 
 
-def comparison_as_markdown(scored: Scored, names: Mapping[str, str], findings: Findings) -> str:
+def comparison_as_markdown(
+    scored: Scored, names: Mapping[str, str], findings: Findings, notes: Sequence[str] = ()
+) -> str:
     """All methods in one table, then the differences of the first to the others, paired by subject."""
     first, *others = scored
     subjects = scored[first]
     measures = subjects[0].measures
     rows = [row_cells(REAL, real_images_over_subjects(subjects), measures)]
-    rows += [row_cells(method, scores_over_subjects(results), measures) for method, results in scored.items()]
+    for method, results in scored.items():
+        title = method
+        if len({len(those) for those in scored.values()}) > 1:
+            title = f"{method} ({len(results)} subjects)"
+        rows.append(row_cells(title, scores_over_subjects(results), measures))
     lines = [*introduction(subjects, names), *markdown_table(["", *measures], rows), *published_rows(measures)]
     if others:
         rows = []
         for other in others:
             rows.append([other, *(str(findings[Comparison(first, other, measure)]) for measure in measures)])
         lines += ["", *markdown_table([f"{first} minus …", *measures], rows), "", *how_to_read(findings)]
+    if notes:
+        lines += ["", *(f"Note: {note}" for note in notes)]
     return "\n".join(lines)
 
 
@@ -83,13 +101,19 @@ def how_to_read(findings: Findings) -> list[str]:
     others = [finding.comparison for finding in findings.values() if not finding.primary and is_tested(finding)]
     questions = len({frozenset((one, one.reversed)) for one in others})
     lines = []
-    if primary is not None:
+    if primary is not None and is_tested(primary):
         lines.append(f"Named in advance and tested by itself: {primary.comparison}.")
+    elif primary is not None:
+        lines.append(
+            f"Named in advance: {primary.comparison}. It cannot be tested: {primary.subjects} subject(s) have both "
+            "numbers."
+        )
     lines.append(
         f"Student's paired t over subjects; below {FEWEST} of them there is neither interval nor test. Each interval "
-        f"is by itself; the p of the {questions} other comparisons of this page are corrected together (Holm). Bold: p "
-        f"below {LEVEL}."
+        f"is by itself. Bold: p below {LEVEL}."
     )
+    if questions:
+        lines.append(f"The p of the {questions} other comparisons of this page are corrected together (Holm).")
     return lines
 
 

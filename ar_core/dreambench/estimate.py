@@ -72,9 +72,11 @@ def left_bytes(bench: Benchmark) -> int:
 
 
 def free_bytes(path: Path) -> int:
-    """On the disk of `path`, which need not be there yet."""
-    folder = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
-    return shutil.disk_usage(folder).free
+    """On the disk of `path`, which need not be there yet. Raises NotEnough where it never can be."""
+    there = next(above for above in (path.absolute(), *path.absolute().parents) if above.exists())
+    if not there.is_dir():
+        raise NotEnough(f"{there} is a file, so nothing can be written to {path}. Choose another --out.")
+    return shutil.disk_usage(there).free
 
 
 def check_memory(bench: Benchmark) -> str:

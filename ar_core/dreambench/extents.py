@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .dataset import BenchPrompt, DataSet
+from .suites import DREAMBENCH, Suite
 
 
 @dataclass(frozen=True)
@@ -17,16 +18,26 @@ class Extent:
     subjects: tuple[str, ...] | None = None
     prompts: tuple[int, ...] | None = None  # by their places in either list, from 0
 
+    def check(self, suite: Suite) -> None:
+        """Raise ValueError for another data set than the one whose subjects and prompts it names."""
+        if self.subjects is not None and suite.title != DREAMBENCH:
+            raise ValueError(
+                f"--extent names subjects and prompts of DreamBench, and this is {suite.title}. Leave it out, or "
+                "choose subjects with --subjects."
+            )
+
     def prompts_of(self, data: DataSet) -> DataSet:
-        """`data` with these prompts alone."""
+        """`data` with these prompts alone. Raises ValueError where there are fewer."""
         if self.prompts is None:
             return data
+        if max(self.prompts) >= min(len(data.object_prompts), len(data.live_prompts)):
+            raise ValueError(f"--extent needs DreamBench's 25 prompts of each kind, and {data.folder} has fewer.")
         return replace(
             data, object_prompts=self._chosen(data.object_prompts), live_prompts=self._chosen(data.live_prompts)
         )
 
     def _chosen(self, prompts: Sequence[BenchPrompt]) -> tuple[BenchPrompt, ...]:
-        return tuple(prompts[place] for place in self.prompts or () if place < len(prompts))
+        return tuple(prompts[place] for place in self.prompts or ())
 
 
 FULL = "full"

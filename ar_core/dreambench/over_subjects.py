@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .scoring import SubjectScores
-from .statistics import Interval, mean_interval
+from .statistics import NAN, Interval, mean_interval
 
 REAL = "real images (different photos of a subject)"
 
@@ -30,7 +30,9 @@ def score_table(subjects: Sequence[SubjectScores], title: str = "these pictures"
 
 def real_images_over_subjects(subjects: Sequence[SubjectScores]) -> dict[str, Interval]:
     """What photos of a subject reach among themselves, over subjects."""
-    return {measure: mean_interval([subject.real[measure] for subject in subjects]) for measure in subjects[0].real}
+    return {
+        measure: mean_interval([subject.real.get(measure, NAN) for subject in subjects]) for measure in subjects[0].real
+    }
 
 
 def scores_over_subjects(subjects: Sequence[SubjectScores], kind: str = "") -> dict[str, Interval]:

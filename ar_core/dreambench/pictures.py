@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 import re
@@ -15,9 +13,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..files import read_text
-from ..photos import strict_pillow
+from ..photos import clean_photo, strict_pillow
 from ..quoting import quoted
+from ..tables import TableError, read_csv
 from ..text import BRACKETED, Identifier, resolve_prompt
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -47,9 +45,9 @@ class Picture:
     seed: int | None = None
 
     def open(self) -> Image.Image:
-        """The picture, RGB. Raises PicturesError."""
+        """The picture as photos are read: upright, in 8 bits, in sRGB, transparency on white. Raises PicturesError."""
         with _opened(self.path) as image:
-            return image.convert("RGB")
+            return clean_photo(image)[0]
 
 
 @contextmanager
@@ -110,20 +108,22 @@ def find_pictures_to_score(folder: Path | str, table: Path | None = None, subjec
 
 
 def _from_table(folder: Path, table: Path, subject: str) -> list[Picture]:
-    rows = _rows(table)
-    if not rows or not {"file", "prompt"} <= set(rows[0]):
-        raise PicturesError(
-            f"{table} needs a first line with the columns file, subject, prompt, and a line per picture."
-        )
+    try:
+        rows = read_csv(table, ("file", "prompt"))
+    except TableError as error:
+        raise PicturesError(str(error)) from error
     found: list[Picture] = []
     for number, row in enumerate(rows, 2):
-        path = folder / (row["file"] or "")
+        path = folder / row["file"]
         name = (row.get("subject") or subject).strip()
         first = found[0].subject if found else name
         if not os.path.isfile(path):
             raise PicturesError(f"{table}, line {number}: the file {path} does not exist.")
-        if not name or not row["prompt"]:
+        prompt = without_identifier(row["prompt"])
+        if not name or not prompt:
             raise PicturesError(f"{table}, line {number}: subject or prompt is empty.")
+        if any(path == known.path for known in found):
+            raise PicturesError(f"{table}, line {number}: the file {path} stands there a second time.")
         if not is_plain_name(name):
             raise PicturesError(
                 f"{table}, line {number}: the subject {quoted(name)} cannot be part of a file name, as reports need "
@@ -134,7 +134,7 @@ def _from_table(folder: Path, table: Path, subject: str) -> list[Picture]:
                 f"{table}, line {number}: the subject {quoted(name)} is another than {quoted(first)} before, and the "
                 "photos of one subject were given. Give --data with all of them, or a table of one subject."
             )
-        found.append(Picture(path, name, without_identifier(row["prompt"]), _seed(row.get("seed"))))
+        found.append(Picture(path, name, prompt, _seed(row.get("seed"))))
     return found
 
 
@@ -153,15 +153,13 @@ def is_plain_name(name: str) -> bool:
     return not set(name) & set(SEPARATORS)
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
-    try:
-        return list(csv.DictReader(io.StringIO(read_text(table), newline="")))
-    except csv.Error as error:
-        raise PicturesError(f"{table} cannot be read as a CSV table ({error}).") from error
-
-
 def _from_file(folder: Path, path: Path, subject: str) -> Picture:
     subfolders = path.parent.relative_to(folder).parts
+    if subfolders and subject and (folder / subject).is_dir() and not _same(subfolders[0], subject):
+        raise PicturesError(
+            f"{path} lies beside the folder of {quoted(subject)}, whose photos were given, and shows another subject. "
+            f"Give {folder / subject}, or --data with all subjects."
+        )
     if not subject and subfolders:
         subject = subfolders[0]
     with _opened(path) as image:
@@ -173,11 +171,12 @@ def _from_file(folder: Path, path: Path, subject: str) -> Picture:
     elif not subject:
         named, _ = _from_name(path, subject)
     name = subject or named
+    prompt = without_identifier(prompt)
     if not name:
         raise PicturesError(f"{path}: subject unknown. {ADVICE}")
     if not prompt:
         raise PicturesError(f"{path}: prompt unknown. {ADVICE}")
-    return Picture(path, name, without_identifier(prompt), seed)
+    return Picture(path, name, prompt, seed)
 
 
 def _from_name(path: Path, subject: str) -> tuple[str, str]:

@@ -41,11 +41,13 @@ def write_report(
     sheets: Mapping[str, Image.Image],
     *,
     replace: bool = True,
+    complete: bool = True,
 ) -> list[Path]:
     """scores.json, scores.md, scores.csv and one sheet per subject in `out`; returns their paths. Raises OSError.
 
     `protocol`: how they were measured. `title`: what the table calls the pictures. `sheets`: by subject. Without
     `replace` raises FileExistsError where there is a scores.json by then, whoever made it; the others are numbered on.
+    `complete`: False where scoring was stopped before all subjects.
     """
     ensure_folder(out)
     rows = score_table(subjects, title)
@@ -55,7 +57,7 @@ def write_report(
         writers[name] = partial(write_text, text=text)
     for subject, picture in sheets.items():
         writers[f"{subject}.png"] = partial(write_image, image=picture)
-    paths = [write_json(out / SCORES, scores_as_json(subjects, rows, protocol), replace=replace)]
+    paths = [write_json(out / SCORES, scores_as_json(subjects, rows, protocol, complete=complete), replace=replace)]
     for name, write in writers.items():
         if replace:
             paths.append(write(out / name))
@@ -65,7 +67,13 @@ def write_report(
 
 
 def write_new_report(
-    out: Path, subjects: Sequence[SubjectScores], protocol: Protocol, title: str, sheets: Mapping[str, Image.Image]
+    out: Path,
+    subjects: Sequence[SubjectScores],
+    protocol: Protocol,
+    title: str,
+    sheets: Mapping[str, Image.Image],
+    *,
+    complete: bool = True,
 ) -> list[Path]:
     """As `write_report`, in `out` or, where a file would be overwritten, in the first of its `numbered_paths` without.
 
@@ -77,7 +85,7 @@ def write_new_report(
         if is_other or any(os.path.lexists(folder / name) for name in wanted):
             continue
         try:
-            return write_report(folder, subjects, protocol, title, sheets, replace=False)
+            return write_report(folder, subjects, protocol, title, sheets, replace=False, complete=complete)
         except FileExistsError:
             continue  # another process was quicker
     raise AssertionError("there is always another number")
@@ -110,13 +118,16 @@ def picture_fields(picture: ScoredPicture, measures: Sequence[str]) -> dict[str,
     }
 
 
-def scores_as_json(subjects: Sequence[SubjectScores], rows: Sequence[Row], protocol: Protocol) -> dict[str, Any]:
+def scores_as_json(
+    subjects: Sequence[SubjectScores], rows: Sequence[Row], protocol: Protocol, *, complete: bool = True
+) -> dict[str, Any]:
     """Everything; numbers that do not exist are null."""
     measures = subjects[0].measures
     published = {}
     if has_published(measures):
         published = {name: row._asdict() for name, row in PUBLISHED.items()}
     whole = {
+        "complete": complete,
         "protocol": protocol.describe(),
         "scale": "raw cosine",
         "table": [{"method": row.title, **row.values} for row in rows],

@@ -14,6 +14,7 @@ from ..shipped import example_subjects
 from .dataset import DataSet, read_dataset
 from .encoders import MINIATURE_ENCODERS, PAPER_ENCODERS, EncoderChoice
 
+DREAMBENCH = "DreamBench"  # the title of the real data set
 DRAWINGS = "miniature"  # what `--data` takes instead of a folder
 DREAMBENCH_LIVE = ("cat", "dog")  # google/dreambooth
 DRAWN_LIVE = ("dog", "cat", "bear", "rabbit", "duck", "robot")  # these have a face and can wear things
@@ -75,7 +76,7 @@ def drawn_suite() -> Suite:
 def dreambench_suite(folder: Path) -> Suite:
     """The user's copy of the real data set, which has 30 subjects and 25 prompts of each kind."""
     advice = "Give a whole copy of the folder `dataset` of the google/dreambooth repository."
-    return Suite("DreamBench", folder, DREAMBENCH_LIVE, PAPER_ENCODERS, advice, subjects=30, prompts=25)
+    return Suite(DREAMBENCH, folder, DREAMBENCH_LIVE, PAPER_ENCODERS, advice, subjects=30, prompts=25)
 
 
 def own_suite(folder: Path, live_classes: Sequence[str]) -> Suite:
