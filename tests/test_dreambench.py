@@ -618,7 +618,7 @@ def test_what_failed_is_named_and_left_out_of_every_comparison(data, folders, tm
     said = capsys.readouterr().out
     assert "Note: 1 of 12 units are not done and not in the scores: cup, two_stage, seed 3." in said
     assert "2 picture(s) of base are not compared: another method lacks their prompt or seed" in said
-    assert "Named in advance and tested by itself: base − two_stage, own-ID." in said
+    assert "Named in advance: base − two_stage, own-ID. It cannot be tested: 2 subject(s) have both numbers." in said
 
 
 def test_what_was_named_in_advance_is_never_exchanged_for_what_came_out(data, folders, tmp_path, capsys, monkeypatch):
