@@ -21,6 +21,7 @@ from .adapters import Adapter, attach_adapter, merge_adapters, target_shapes
 from .checkpoints.errors import CheckpointError
 from .checkpoints.find import Files, ModelFolder, find_parts, open_folder
 from .checkpoints.load import load_image_tokenizer, load_transformer
+from .concepts import Concepts
 from .control import Cancel, Progress, never, silent
 from .families.family import Family
 from .families.miniature import MINIATURE
@@ -74,6 +75,11 @@ class Applied:
     strength: float
     identifier: Identifier
     changes_layers: bool = True
+
+    @property
+    def concept(self) -> Tensor:
+        """What stands at the identifier's positions, at its strength (depth, n, hidden)."""
+        return self.personalization.concept_at(self.strength)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,11 +201,12 @@ class ARModel:
         return tuple(applied.identifier for applied in self.applied)
 
     @property
-    def vectors(self) -> Tensor | None:
-        """The applied identifiers' vectors in the order of their reserved tokens (n, hidden), float32; None without."""
+    def concepts(self) -> Concepts | None:
+        """What the applied identifiers' reserved tokens stand for, in their order; None without any."""
         if not self.applied:
             return None
-        return torch.cat([applied.personalization.vectors for applied in self.applied]).to(self.device)
+        parts = [applied.concept.to(self.device) for applied in self.applied]
+        return Concepts.stacked(parts, self.protocol.identifier_base)
 
     @functools.cached_property
     def transformer(self) -> Transformer:
@@ -235,8 +242,9 @@ class ARModel:
     def personalized(self, personalization: Personalization, strength: float = 1.0, name: str | None = None) -> ARModel:
         """This model with `personalization` applied: its identifier in prompts, its change in the layers.
 
-        `name` is what prompts call it (None: the saved identifier). `strength` scales the change of the layers; 0 is
-        exactly the model as it was, with the identifier left out of prompts: the "before". Raises PersonalizationError
+        `name` is what prompts call it (None: the saved identifier). `strength` scales the change of the layers, and
+        the way of a deep concept from where it started; 0 is exactly the model as it was, with the identifier left out
+        of prompts: the "before". Raises PersonalizationError
         for a file made for another base, a name already taken, no reserved tokens left, or a full change of quantised
         weights.
         """
@@ -264,11 +272,16 @@ class ARModel:
                 f"{subject} was trained on another base model (fingerprint {personalization.base_fingerprint}, "
                 f"this one has {self.fingerprint}). Load the model it was trained on."
             )
-        width = personalization.vectors.shape[1]
+        depth, count, width = personalization.concept.shape
         if width != self.base.config.hidden_size:
             raise PersonalizationError(
                 f"{subject} has vectors of {width} numbers, this model's have {self.base.config.hidden_size}: the file "
                 "is damaged or was changed. Copy or train it again."
+            )
+        if depth > self.base.config.num_hidden_layers:
+            raise PersonalizationError(
+                f"{subject} has vectors for {depth} layers, this model has {self.base.config.num_hidden_layers}: the "
+                "file is damaged or was changed. Copy or train it again."
             )
         if personalization.adapter is not None:
             known = target_shapes(self.base)
@@ -287,13 +300,13 @@ class ARModel:
             raise PersonalizationError(
                 f"Two personalizations are both called {name}. Give the second another identifier, for example [W]."
             )
-        first = self.protocol.identifier_base + sum(identifier.count for identifier in self.identifiers)
-        count = len(personalization.vectors)
+        first = self.protocol.identifier_base + sum(identifier.tokens for identifier in self.identifiers)
         if first + count > self.protocol.identifier_base + self.protocol.identifiers:
             raise PersonalizationError(
                 f"{name} needs {count} reserved tokens, but too few are free. Apply fewer personalizations at once."
             )
-        identifier = Identifier(name, personalization.class_name, first, count, dropped=strength == 0)
+        images = 0 if personalization.image_vectors is None else personalization.image_vectors.shape[1]
+        identifier = Identifier(name, personalization.class_name, first, count - images, strength == 0, images)
         return Applied(personalization, strength, identifier)
 
     @contextmanager
@@ -359,7 +372,7 @@ class ARModel:
                 ids,
                 settings.size,
                 settings.cfg,
-                self.vectors,
+                self.concepts,
                 settings.window,
                 options,
                 self._kept_steps(options),

@@ -1,7 +1,9 @@
 """What was learned about one subject: the identifier's vectors and the change of the transformer.
 
 One safetensors file (docs/file-format.md):
-    identifier                                          (vectors, hidden) float32
+    identifier                                          (vectors, hidden) float32, or
+    concept, origin, image_concept                      (depth, n, hidden) float32: a deep concept, where it
+                                                        started, and its position before the picture
     base_model.model.<projection>.lora_A.weight / B     peft's LoRA layout, or
     delta.<projection>.weight                           the full difference
 with string metadata: the `modelspec.*` fields, the base's fingerprint, and the recipe as JSON.
@@ -39,6 +41,8 @@ from .files import (
 from .text import check_class_name, check_identifier_name
 
 FORMAT = "ar-personalization/1"
+DEEP_FORMAT = "ar-personalization/2"  # of deep concepts alone: what earlier versions can read stays as it was
+HOW = {"embedding": "embedding alone", "deep": "deep concept", "lora": "LoRA", "full": "full q/k/v"}  # by method
 ARCHITECTURE = "/personalization"  # behind the base's, in `modelspec.architecture`
 
 log = logging.getLogger(__name__)
@@ -50,7 +54,11 @@ class PersonalizationError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Personalization:
-    """`vectors` (k, hidden) float32 stand for `identifier` in prompts; `adapter` is None for an embedding alone."""
+    """`vectors` float32 stand for `identifier` in prompts; `adapter` is None where the layers stay as they are.
+
+    They are (k, hidden), or those of a deep concept, (depth, k, hidden), which has an `origin` (depth, k + images,
+    hidden), where strength 0 would lead, and perhaps `image_vectors` (depth, images, hidden).
+    """
 
     identifier: str
     class_name: str
@@ -61,12 +69,33 @@ class Personalization:
     title: str = ""
     architecture_name: str = "lumina-mgpt"  # of the base
     licence_notice: str = ""  # what whoever passes the file on has to know
+    image_vectors: Tensor | None = None
+    origin: Tensor | None = None
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether more than the embedding is learned of the identifier."""
+        return self.vectors.ndim == 3
+
+    @property
+    def concept(self) -> Tensor:
+        """What stands at the positions of identifier and image, (depth, k + images, hidden)."""
+        vectors = self.vectors if self.is_deep else self.vectors[None]
+        if self.image_vectors is None:
+            return vectors
+        return torch.cat([vectors, self.image_vectors], 1)
+
+    def concept_at(self, strength: float) -> Tensor:
+        """`concept` at a strength: the way from its origin, once for 1. An embedding alone has one strength."""
+        if self.origin is None or strength == 1:
+            return self.concept
+        return self.origin + strength * (self.concept - self.origin)
 
     @property
     def method(self) -> str:
-        """How the layers change: "lora", "full", or "embedding" where they do not."""
+        """How the layers change: "lora", "full", or "embedding" and "deep" where they do not."""
         if self.adapter is None:
-            return "embedding"
+            return "deep" if self.is_deep else "embedding"
         return self.adapter.method
 
     @property
@@ -78,7 +107,7 @@ class Personalization:
     def __str__(self) -> str:
         """ "[V] dog, learned with lora in 60 steps"."""
         steps = self.recipe.get("steps")
-        how = {"embedding": "embedding alone", "lora": "LoRA", "full": "full q/k/v"}[self.method]
+        how = HOW[self.method]
         words = f"{self.identifier} {self.class_name}, {how}"
         if steps is None:
             return words
@@ -123,6 +152,12 @@ class Personalization:
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {"identifier": self.vectors.float()}
+        if self.is_deep:
+            tensors = {"concept": self.vectors.float()}
+            if self.image_vectors is not None:
+                tensors["image_concept"] = self.image_vectors.float()
+            if self.origin is not None:
+                tensors["origin"] = self.origin.float()
         if self.adapter is not None:
             tensors |= self.adapter.file_tensors()
         return tensors
@@ -133,7 +168,7 @@ class Personalization:
             licence["modelspec.license"] = self.licence_notice
         return {
             **licence,
-            "format": FORMAT,
+            "format": DEEP_FORMAT if self.is_deep else FORMAT,
             "modelspec.sai_model_spec": "1.0.1",
             "modelspec.architecture": f"{self.architecture_name}{ARCHITECTURE}",
             "modelspec.title": self.title or f"{self.identifier} {self.class_name}",
@@ -167,22 +202,25 @@ class Personalization:
         except UnavailableFile as error:
             raise PersonalizationError(str(error)) from error
         metadata = file.metadata
-        if metadata.get("format") != FORMAT or "identifier" not in file.tensors:
+        vectors = {FORMAT: "identifier", DEEP_FORMAT: "concept"}.get(metadata.get("format", ""), "")
+        if vectors not in file.tensors:
             raise PersonalizationError(
                 f"{path} is not a personalization of this software "
-                f"(its format is {metadata.get('format')!r}, expected {FORMAT!r})."
+                f"(its format is {metadata.get('format')!r}, expected {FORMAT!r} or {DEEP_FORMAT!r})."
             )
         try:
             loaded = cls(
                 metadata["identifier"],
                 metadata["class_name"],
-                file.tensors["identifier"],
+                file.tensors[vectors],
                 _adapter(path, metadata, file.tensors),
                 metadata["base_fingerprint"],
                 json.loads(metadata["recipe"]),
                 metadata["modelspec.title"],
                 metadata.get("modelspec.architecture", cls.architecture_name).removesuffix(ARCHITECTURE),
                 metadata.get("modelspec.license", ""),
+                file.tensors.get("image_concept"),
+                file.tensors.get("origin"),
             )
             loaded._check()
         except PersonalizationError:
@@ -199,17 +237,26 @@ class Personalization:
         """Raise ValueError for values that no training writes."""
         check_identifier_name(self.identifier)
         check_class_name(self.class_name)
-        if self.vectors.ndim != 2 or not self.vectors.numel() or not self.vectors.dtype.is_floating_point:
+        if self.vectors.ndim not in (2, 3) or not self.vectors.numel() or not self.vectors.dtype.is_floating_point:
             raise ValueError(f"the identifier's vectors are {tuple(self.vectors.shape)} of {self.vectors.dtype}")
+        self._check_deep()
         if not isinstance(self.recipe, dict):
             raise ValueError("the recipe is no table")
-        tensors = [self.vectors]
+        tensors = [tensor for tensor in (self.vectors, self.image_vectors, self.origin) if tensor is not None]
         if isinstance(self.adapter, LowRankAdapter) and not (0 < self.adapter.alpha < math.inf):
             raise ValueError(f"alpha is {self.adapter.alpha}")
         if self.adapter is not None:
             tensors += self.adapter.file_tensors().values()
         if not all(tensor.isfinite().all() for tensor in tensors):
             raise ValueError("some numbers are not finite")
+
+    def _check_deep(self) -> None:
+        """Raise ValueError where the parts of a deep concept do not fit together."""
+        if not self.is_deep:
+            return
+        concept = self.concept  # fails where they cannot stand side by side
+        if self.origin is not None and self.origin.shape != concept.shape:
+            raise ValueError(f"the concept is {tuple(concept.shape)}, its origin {tuple(self.origin.shape)}")
 
 
 def with_suffix(path: Path | str) -> Path:
@@ -222,7 +269,7 @@ def with_suffix(path: Path | str) -> Path:
 
 def _adapter(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Adapter | None:
     match metadata["method"]:
-        case "embedding":
+        case "embedding" | "deep":
             return None
         case "lora":
             return LowRankAdapter.from_file_tensors(tensors, float(metadata["alpha"]))

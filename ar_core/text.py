@@ -47,18 +47,32 @@ class TextError(ValueError):
 
 @dataclass(frozen=True)
 class Identifier:
-    """A name in prompts, such as "[V]", whose vectors take the place of `count` reserved tokens from `first_id` on."""
+    """A name in prompts, such as "[V]", whose vectors take the place of `count` reserved tokens from `first_id` on.
+
+    `images`: of how many more tokens, behind those, which stand at the end of a prompt that has the name.
+    """
 
     name: str
     class_name: str
     first_id: int
     count: int
     dropped: bool = False  # leaves the name out of the prompt (strength 0)
+    images: int = 0
 
     @property
     def ids(self) -> list[int]:
-        """The reserved tokens, one per vector."""
+        """The reserved tokens in place of the name, one per vector."""
         return list(range(self.first_id, self.first_id + self.count))
+
+    @property
+    def image_ids(self) -> list[int]:
+        """The reserved tokens at the prompt's end."""
+        return list(range(self.first_id + self.count, self.first_id + self.tokens))
+
+    @property
+    def tokens(self) -> int:
+        """How many reserved tokens it takes in all."""
+        return self.count + self.images
 
 
 class TextTokenizer:

@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .architecture import TransformerConfig
 from .attention import Attention, WholeSequences
+from .concepts import Entering
 from .rotary import Rotary, rotary_table, rotate
 
 
@@ -72,25 +73,18 @@ class Transformer(nn.Module):
             return f"{self.quantized} and {dtype}"
         return dtype
 
-    def embed(self, ids: Tensor, vectors: Tensor | None = None, first_id: int = 0) -> Tensor:
-        """Embeddings (B, T, hidden) of `ids` (B, T).
+    def embed(self, ids: Tensor) -> Tensor:
+        """Embeddings (B, T, hidden) of `ids` (B, T)."""
+        return self.model.embed_tokens(ids)
 
-        `vectors` (N, hidden) lie over the table at ids first_id .. first_id + N - 1: learned vectors take the place
-        of reserved tokens while the table itself stays untouched.
-        """
-        table = self.model.embed_tokens(ids)
-        if vectors is None or not len(vectors):
-            return table
-        index = ids - first_id
-        inside = (index >= 0) & (index < len(vectors))
-        placed = F.embedding(index.clamp(0, len(vectors) - 1), vectors.to(table.device)).to(table.dtype)
-        return torch.where(inside[..., None], placed, table)
-
-    def forward(self, embeddings: Tensor, attention: Attention | None = None) -> Tensor:
+    def forward(
+        self, embeddings: Tensor, attention: Attention | None = None, entering: Entering | None = None
+    ) -> Tensor:
         """Hidden states (B, T, hidden), after the last norm, for T new tokens in every sequence.
 
         `attention` says where these tokens stand and what they attend to; None: they are whole sequences, shorter
-        ones padded at the end. For decoding it comes from `KVCache.at`.
+        ones padded at the end. For decoding it comes from `KVCache.at`. `entering`: what takes the place of the states
+        that enter a layer, as learned concepts do; the table and the layers stay untouched.
         """
         if attention is None:
             attention = WholeSequences(embeddings.shape[1], embeddings.device)
@@ -98,6 +92,8 @@ class Transformer(nn.Module):
         rotary = rotary_table(attention.positions, config.head_dim, config.rope_theta, embeddings.dtype)
         x = embeddings
         for index, layer in enumerate(self.model.layers):
+            if entering is not None:
+                x = entering(index, x)
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(layer, x, index, rotary, attention, use_reentrant=False)
             else:

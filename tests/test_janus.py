@@ -299,11 +299,12 @@ def test_quantised_weights_take_the_change_beside_them(folder, model, learned, s
     for loaded in (quantized, model):
         personalized = loaded.personalized(learned)
         ids = torch.tensor([loaded.protocol.prompt("a [V] dog", SIZE, personalized.identifiers)])
-        embeddings = loaded.base.embed(ids, personalized.vectors, loaded.protocol.identifier_base)
+        embeddings = loaded.base.embed(ids)
+        entering = personalized.concepts.placed_in(ids)
         with torch.no_grad(), personalized.personalizing():
-            after = loaded.base.image_logits(personalized.transformer(embeddings))
+            after = loaded.base.image_logits(personalized.transformer(embeddings, entering=entering))
         with torch.no_grad():
-            before = loaded.base.image_logits(loaded.base(embeddings))
+            before = loaded.base.image_logits(loaded.base(embeddings, entering=entering))
         changes.append((after - before).flatten())
     assert F.cosine_similarity(*changes, dim=0) > least
 

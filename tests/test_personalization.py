@@ -91,7 +91,7 @@ def test_two_subjects_in_one_prompt_need_two_names():
         model.personalized(first).personalized(second)
     both = model.personalized(first).personalized(second, name="W")
     assert [i.ids for i in both.identifiers] == [[1040, 1041], [1042]]
-    assert torch.equal(both.vectors, torch.cat([first.vectors, second.vectors]))
+    assert torch.equal(both.concepts.vectors, torch.cat([first.vectors, second.vectors])[None])
     assert both.generate(["[V] and [W]"], SETTINGS)[0].prompt == "[V] dog and [W] dog"
     name = first.adapter.names()[0]
     change = both.transformer.get_parameter(f"{name}.weight") - model.transformer.get_parameter(f"{name}.weight")

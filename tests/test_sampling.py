@@ -11,6 +11,7 @@ import torch
 from small_world import COLUMNS, LARGEST, MODEL, PROMPTS, PROTOCOL, ROWS, SIZE, settings, with_header
 from toy import toy_model
 
+from ar_core.concepts import Concepts
 from ar_core.control import Cancelled
 from ar_core.families.lumina_mgpt import LUMINA_768, LUMINA_1024
 from ar_core.families.miniature import MINIATURE
@@ -23,8 +24,11 @@ from ar_core.sampling.settings import code_uniforms
 
 def sample(prompts, chosen=None, rows=None, **options):
     chosen = chosen or settings()
+    concepts = None
+    if rows is not None:
+        concepts = Concepts.stacked([rows[None]], PROTOCOL.identifier_base)
     return decode_sequentially(
-        Engine(MODEL, PROTOCOL, with_header(prompts), SIZE, chosen.cfg, rows), chosen, **options
+        Engine(MODEL, PROTOCOL, with_header(prompts), SIZE, chosen.cfg, concepts), chosen, **options
     ).codes
 
 

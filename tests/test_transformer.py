@@ -11,6 +11,7 @@ from ar_core import layers
 from ar_core.architecture import TransformerConfig
 from ar_core.attention import Attention, scaled_dot_product
 from ar_core.cache import KVCache
+from ar_core.concepts import Concepts
 from ar_core.transformer import Transformer
 
 VOCABULARY = 96
@@ -173,10 +174,11 @@ def test_learned_rows_replace_reserved_tokens_and_take_all_the_gradient():
     model = random_transformer()
     rows = torch.randn(2, 32, requires_grad=True)
     ids = torch.tensor([[5, 70, 71, 72, 6]])
-    embedded = model.embed(ids, rows, first_id=70)
+    entering = Concepts.stacked([rows[None]], 70).placed_in(ids)
     table = model.model.embed_tokens.weight
-    assert torch.equal(embedded[0, 1:3], rows) and torch.equal(embedded[0, [0, 3, 4]], table[[5, 72, 6]])
-    model(embedded).sum().backward()
+    entered = entering(0, model.embed(ids))
+    assert torch.equal(entered[0, 1:3], rows) and torch.equal(entered[0, [0, 3, 4]], table[[5, 72, 6]])
+    model(model.embed(ids), entering=entering).sum().backward()
     assert rows.grad.abs().sum() > 0 and table.grad is None
 
 

@@ -19,7 +19,7 @@ from ..memory import (
 )
 from ..model import ARModel
 from ..training.passes import fitting_passes
-from ..training.settings import LAYERS, STAGES, TrainingSettings
+from ..training.settings import FROZEN, LAYERS, STAGES, TrainingSettings
 from ..training.stages import KEEP_EVERY
 from .benchmark import Benchmark, Plan
 from .dataset import DataSet
@@ -97,7 +97,7 @@ def check_memory(bench: Benchmark) -> str:
         )
     sampling = next(iter(bench.sampling.values()))
     merged = 0
-    if any(settings is not None and settings.strategy != "embedding_only" for settings in bench.training.values()):
+    if any(settings is not None and settings.strategy not in FROZEN for settings in bench.training.values()):
         merged = merge_bytes(model.base)  # a subject's change of the layers, once it is learned
     count = fitting_images(model, sampling.size, sampling.cfg, BATCH, merged)
     drawing = merged + drawing_bytes(model, sampling.size, count, sampling.cfg, previews=False)

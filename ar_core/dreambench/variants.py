@@ -25,13 +25,21 @@ class Variant:
     strategy: str | None  # None: nothing is learned
     method: str = "lora"
     long: bool = False  # as many steps as both stages of two_stage together
+    soft_tokens: int = 0  # vectors of the identifier, where not the recipe's
+    image_concept: bool | None = None  # of a deep concept; None: the recipe's
     embedding_alone: bool = False  # the layers go back to the original after training
 
     def settings(self, family: Family, seed: int, training: dict[str, Any]) -> TrainingSettings | None:
         """Resolved settings of the training; None in `training` means the recipe."""
         if self.strategy is None:
             return None
-        settings = TrainingSettings.resolve(family, strategy=self.strategy, method=self.method, seed=seed, **training)
+        own: dict[str, Any] = {}
+        if self.soft_tokens:
+            own["vectors"] = self.soft_tokens
+        if self.image_concept is not None:
+            own["image_concept"] = self.image_concept
+        chosen = {**training, **own}
+        settings = TrainingSettings.resolve(family, strategy=self.strategy, method=self.method, seed=seed, **chosen)
         if self.long:
             return replace(settings, layer_steps=settings.embedding_steps + settings.layer_steps)
         return settings
@@ -64,5 +72,9 @@ VARIANTS = {
     "joint_reverted": Variant(
         "joint, then the original transformer with the learned embedding", "joint", embedding_alone=True
     ),
+    "soft_tokens": Variant("an identifier of 17 vectors (Yo'Chameleon)", "embedding_only", soft_tokens=17),
+    "deep": Variant("a vector for each of the first layers, the model frozen", "deep", image_concept=False),
+    "deep_image": Variant("the same with a position before the picture (DCoAR)", "deep", image_concept=True),
+    "deep_two_stage": Variant("deep, then LoRA on top of it", "deep_two_stage"),
     "base": Variant("nothing learned: the class word alone", None),
 }

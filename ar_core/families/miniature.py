@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..checkpoints.find import ModelFolder, Sources
-from .family import Recipe
+from .family import DeepRecipe, Recipe
 from .lumina_mgpt import LuminaFamily, TokenNames
 
 
@@ -46,6 +46,7 @@ MINIATURE = MiniatureFamily(
         top_k=20,
         temperature=1.0,
         size=(96, 96),
+        deep=DeepRecipe(depth=3, steps=80, learning_rate=1e-2, layer_steps=40),
     ),
     sizes=((96, 96),),
     codes=1024,

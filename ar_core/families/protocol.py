@@ -64,7 +64,8 @@ class Protocol:
     def prompt(self, text: str, size: Size, identifiers: Sequence[Identifier] = ()) -> list[int]:
         """All ids before the first code: the begin token, the human turn around `text`, the picture's header.
 
-        The name of each identifier in `text` becomes its reserved tokens. `text` must be final (see
+        The name of each identifier in `text` becomes its reserved tokens, and those of its image concept stand directly
+        before the header, where `unguided` cuts. `text` must be final (see
         `text.resolve_prompt`). Raises TextError where it spells a control token or is longer than `LONGEST_PROMPT`.
         """
         width, height = size
@@ -87,6 +88,8 @@ class Protocol:
             ids += [token for token, _ in self.text.tokens(piece)]
         if self.turn_end is not None:
             ids.append(self.turn_end)
+        for named in dict.fromkeys(piece for piece in pieces if isinstance(piece, Identifier)):
+            ids += named.image_ids
         if len(ids) > LONGEST_PROMPT:
             raise TextError(f"The prompt has {len(ids)} tokens; at most {LONGEST_PROMPT} are read. Shorten it.")
         return ids + self.header(size)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..concepts import Concepts
 from ..families.protocol import Protocol, Size
 from ..transformer import Transformer
 from .steps import ALIGNED, KeptSteps, StepOptions, Steps, next_multiple
@@ -38,21 +39,20 @@ class Engine:
         prompts: list[list[int]],
         size: Size,
         cfg: float,
-        vectors: Tensor | None = None,
+        concepts: Concepts | None = None,
         spare: int = 0,
         options: StepOptions | None = None,
         kept: KeptSteps | None = None,
     ):
         """Make room for one image of `size` per prompt.
 
-        `prompts`: the ids before the first code, one list per image. `vectors` (N, hidden): learned vectors over the
-        reserved tokens. `spare`: slots of the cache behind the image's last token, for looking ahead. `kept`: where
-        recordings wait for the next picture; None makes steps for this one alone. Raises ValueError as
-        `StepOptions.check` does.
+        `prompts`: the ids before the first code, one list per image. `concepts`: what stands for their reserved tokens.
+        `spare`: slots of the cache behind the image's last token, for looking ahead. `kept`: where recordings wait for
+        the next picture; None makes steps for this one alone. Raises ValueError as `StepOptions.check` does.
         """
         self.protocol = protocol
         self.layout = protocol.layout(size)
-        self.vectors = vectors
+        self.concepts = concepts
         self.images = len(prompts)
         self.sequences = list(prompts)
         if cfg != 1:
@@ -77,7 +77,7 @@ class Engine:
         padded = [s + [0] * (self.longest - len(s)) for s in self.sequences]
         ids = torch.tensor(padded, device=self.device)  # (sequences, longest)
         positions = torch.arange(self.longest, device=self.device).expand(count, -1)
-        logits = self.steps.read(ids, positions, self.lengths, self.vectors, self.protocol.identifier_base)
+        logits = self.steps.read(ids, positions, self.lengths, self.concepts)
         if not logits.is_meta:  # there operations are counted (benchmarks/launches.py), and nothing has a value
             check_numbers(logits)
         return logits

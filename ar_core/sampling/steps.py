@@ -1,8 +1,8 @@
 """Decoding steps over one KV cache: run as they are, recorded (CUDA graphs), or compiled.
 
 What a step needs beside its tokens is here and outlives a picture: the next one of the same shape takes it over, with
-what was recorded or compiled. A step's tokens are codes and row ends, never identifiers, so no learned vector is looked
-up; prompts are read by `read`, which is never recorded.
+what was recorded or compiled. A step's tokens are codes and row ends, never identifiers, so no concept is put in place
+there; prompts are read by `read`, which is never recorded.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..attention import Attention
 from ..cache import KVCache
+from ..concepts import Concepts, Entering
 from ..decode_kernels import LengthAttention, check_kernel, choose_kernel
 from ..quoting import quoted
 from ..transformer import Transformer
@@ -81,15 +82,15 @@ class Steps:
         held = keys.dtype == transformer.dtype and keys.device == transformer.device  # it may have been moved since
         return same and held and keys.shape[1:3] == (sequences, slots)
 
-    def read(self, ids: Tensor, positions: Tensor, lengths: Tensor, vectors: Tensor | None, first_id: int) -> Tensor:
-        """Begin a picture: read prompts `ids` (sequences, T); guided logits (images, codes) after each one's last.
-
-        `vectors` (N, hidden) lie over the reserved tokens from `first_id` on.
-        """
+    def read(self, ids: Tensor, positions: Tensor, lengths: Tensor, concepts: Concepts | None) -> Tensor:
+        """Begin a picture: read prompts `ids` (sequences, T); guided logits (images, codes) after each one's last."""
         if self.graphs:
             self.graphs.begin()
-        embeddings = self.transformer.embed(ids, vectors, first_id)
-        hidden = self._hidden(embeddings, self.cache.at(positions, ids.shape[1]))  # (sequences, T, hidden)
+        entering = None
+        if concepts is not None:
+            entering = concepts.placed_in(ids)
+        attention = self.cache.at(positions, ids.shape[1])
+        hidden = self._hidden(self.transformer.embed(ids), attention, entering)  # (sequences, T, hidden)
         last = hidden[torch.arange(len(ids), device=self.device), lengths - 1]
         return self._guided(last[:, None])[:, 0]
 
@@ -116,8 +117,8 @@ class Steps:
             return self.cache.at(positions, slots)
         return LengthAttention(self.cache, positions, choose_kernel(self.cache, positions.shape[1]))
 
-    def _hidden(self, embeddings: Tensor, attention: Attention) -> Tensor:
-        return self.transformer(embeddings.to(self.transformer.dtype), attention)
+    def _hidden(self, embeddings: Tensor, attention: Attention, entering: Entering | None = None) -> Tensor:
+        return self.transformer(embeddings.to(self.transformer.dtype), attention, entering)
 
     def _guided(self, hidden: Tensor) -> Tensor:
         """(sequences, T, hidden) -> (images, T, codes)"""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..files import tensor_hash
 from ..model import ARModel
 from ..personalization import Personalization
-from .settings import EMBEDDING, JOINT, LAYERS, PRIOR_STAGES, TrainingSettings
+from .settings import DEEP, EMBEDDING, JOINT, LAYERS, PRIOR_STAGES, TrainingSettings
 from .subject import Subject
 
 _COMMON = (
@@ -30,14 +30,25 @@ _COMMON = (
 # By stage, the settings that decide its outcome. Never change: see above.
 DECIDING = {
     EMBEDDING: (*_COMMON, "embedding_learning_rate"),
+    DEEP: (
+        "vectors",
+        "initialisation",
+        "batch_size",
+        "micro_batch",
+        "clip_norm",
+        "seed",
+        "depth",
+        "deep_learning_rate",
+        "image_concept",
+    ),
     LAYERS: (*_COMMON, "layer_learning_rate", "method", "rank"),
     JOINT: (*_COMMON, "embedding_learning_rate", "layer_learning_rate", "method", "rank"),
 }
 # By stage, settings that came later and also decide, each with the value that stands for "as before".
 _LATER: dict[str, object] = {"templates": ()}
-ADDED: dict[str, dict[str, object]] = {EMBEDDING: _LATER, LAYERS: _LATER, JOINT: _LATER}
+ADDED: dict[str, dict[str, object]] = dict.fromkeys((EMBEDDING, DEEP, LAYERS, JOINT), _LATER)
 # Settings that decide how far and how fast a stage is trained, but not what a step does.
-NOT_DECIDING = ("strategy", "embedding_steps", "layer_steps", "gradient_checkpointing")
+NOT_DECIDING = ("strategy", "embedding_steps", "layer_steps", "deep_steps", "gradient_checkpointing")
 
 
 def run_fields(
@@ -68,7 +79,7 @@ def run_fields(
         "start": None,
     }
     if start is not None:
-        fields["start"] = tensor_hash(start.vectors)
+        fields["start"] = tensor_hash(start.concept)
     if model.transformer.quantized:  # came later: a base that is not quantised has no such field
         fields["weights"] = model.transformer.quantized
     return fields

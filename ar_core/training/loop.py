@@ -162,8 +162,9 @@ class Loop:
         with attach_adapter(self.transformer, self.trainable.adapter):
             for batch, weight in self.batches(self.step):
                 for part in batch.split(self.passes.micro_batch):
+                    concepts = self.trainable.concepts(self.first_id)
                     share = weight * len(part.ids) / len(batch.ids)
-                    loss = image_code_loss(self.transformer, part, self.trainable.all_vectors, self.first_id) * share
+                    loss = image_code_loss(self.transformer, part, concepts) * share
                     loss.backward()
                     total += loss.item()
         return total

@@ -14,8 +14,9 @@ from ..families.family import Family, Recipe
 from ..quoting import quoted
 from ..text import NEUTRAL_TEMPLATES
 
-# The stages: the identifier's vectors alone, the layers alone, or both at once.
+# The stages: the identifier's vectors alone, the same for the first layers, the layers alone, or both at once.
 EMBEDDING = "embedding"
+DEEP = "deep"
 LAYERS = "layers"
 JOINT = "joint"
 
@@ -23,15 +24,27 @@ STRATEGIES = {
     "two_stage": "the paper's way: first the identifier's embedding, then the layers on top of it",
     "embedding_only": "the identifier's embedding alone (Textual Inversion)",
     "joint": "embedding and layers together from the start (DreamBooth)",
+    "deep": "a vector for each of the first layers, the model left as it is (deep concept injection)",
+    "deep_two_stage": "the same, then the layers on top of it",
 }
-STAGES = {"two_stage": (EMBEDDING, LAYERS), "embedding_only": (EMBEDDING,), "joint": (JOINT,)}  # by strategy
+STAGES = {  # by strategy
+    "two_stage": (EMBEDDING, LAYERS),
+    "embedding_only": (EMBEDDING,),
+    "joint": (JOINT,),
+    "deep": (DEEP,),
+    "deep_two_stage": (DEEP, LAYERS),
+}
+FROZEN = ("embedding_only", "deep")  # strategies that leave the layers as they are
 METHODS = ("lora", "full")
+DEEP_SETTINGS = ("depth", "deep_steps", "deep_learning_rate", "image_concept")
 # Where prior preservation does anything: the class's prompt holds no learned vector, so stage 1 has no gradient of it.
 PRIOR_STAGES = (LAYERS, JOINT)
 INITIALISATIONS = ("class", "random")
 MOST = {  # of settings that count something
     "embedding_steps": 10**6,
     "layer_steps": 10**6,
+    "deep_steps": 10**6,
+    "depth": 10**3,
     "rank": 4096,
     "vectors": 10**4,
     "batch_size": 4096,
@@ -81,6 +94,17 @@ class TrainingSettings:
             "default": "ten neutral ones",
         },
     )
+    depth: int = field(
+        default=1, metadata={"help": "of a deep concept: in how many of the first layers it has vectors"}
+    )
+    deep_steps: int = field(default=1, metadata={"help": "steps of a deep concept"})
+    deep_learning_rate: float = field(
+        default=1e-2, metadata={"help": "learning rate of a deep concept, in units of each layer's own states"}
+    )
+    image_concept: bool = field(
+        default=False,
+        metadata={"help": "of a deep concept: also learn a position before the picture; more likeness, less prompt"},
+    )
 
     @classmethod
     def resolve(
@@ -114,7 +138,7 @@ class TrainingSettings:
                 f"micro_batch is {self.micro_batch}; it must be from 1 to {MOST['batch_size']}, or 0 for as "
                 "many as fit."
             )
-        for name in ("embedding_learning_rate", "layer_learning_rate", "clip_norm"):
+        for name in ("embedding_learning_rate", "layer_learning_rate", "deep_learning_rate", "clip_norm"):
             if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be a number above 0.")
         if not (self.prior_weight >= 0 and math.isfinite(self.prior_weight)):
@@ -130,16 +154,27 @@ class TrainingSettings:
         """How many steps `stage` is trained for."""
         if stage == EMBEDDING:
             return self.embedding_steps
+        if stage == DEEP:
+            return self.deep_steps
         return self.layer_steps
 
-    def describe(self) -> dict[str, Any]:
-        """All values by name, for printing and for the recipe in a personalization; own templates only where given.
+    @property
+    def is_deep(self) -> bool:
+        """Whether the strategy learns a deep concept."""
+        return DEEP in STAGES[self.strategy]
 
-        Files of subjects that were saved before there were any say nothing of them, and are still the same.
+    def describe(self) -> dict[str, Any]:
+        """All values by name, for printing and for the recipe in a personalization; later ones only where they count.
+
+        Files of subjects that were saved before there were own templates and deep concepts say nothing of them, and are
+        still the same.
         """
         values = asdict(self)
         if not self.templates:
             del values["templates"]
+        if not self.is_deep:
+            for name in DEEP_SETTINGS:
+                del values[name]
         return values
 
 
@@ -152,6 +187,8 @@ def _recipe_values(recipe: Recipe, strategy: str, method: str) -> dict[str, Any]
         layer_learning_rate = recipe.full_learning_rate
     if strategy == "joint":
         layer_steps = recipe.joint_steps
+    if strategy == "deep_two_stage":
+        layer_steps = recipe.deep.layer_steps
     return {
         "embedding_steps": recipe.embedding_steps,
         "layer_steps": layer_steps,
@@ -169,4 +206,8 @@ def _recipe_values(recipe: Recipe, strategy: str, method: str) -> dict[str, Any]
         "clip_norm": recipe.clip_norm,
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "templates": (),
+        "depth": recipe.deep.depth,
+        "deep_steps": recipe.deep.steps,
+        "deep_learning_rate": recipe.deep.learning_rate,
+        "image_concept": recipe.deep.image_concept,
     }

@@ -20,16 +20,17 @@ from ..personalization import Personalization, PersonalizationError
 from ..sampling import SamplingSettings
 from ..text import NEUTRAL_TEMPLATES, Identifier, check_identifier_name
 from .class_pictures import class_pictures, sampling_at
+from .deep import deep_start
 from .examples import Examples, PriorExamples
 from .identity import run_fields
 from .loop import Batches, Loop
 from .passes import Passes, fitting_passes
 from .runs import Grid, Run, grid_of
-from .settings import EMBEDDING, JOINT, LAYERS, PRIOR_STAGES, STAGES, TrainingSettings
+from .settings import DEEP, EMBEDDING, FROZEN, JOINT, LAYERS, PRIOR_STAGES, STAGES, TrainingSettings
 from .subject import Subject
 from .trainable import Trainable, initial_vectors, new_adapter
 
-KEEP_EVERY = {EMBEDDING: 50, LAYERS: 20, JOINT: 20}  # steps between two kept results
+KEEP_EVERY = {EMBEDDING: 50, DEEP: 50, LAYERS: 20, JOINT: 20}  # steps between two kept results
 SAMPLED = "a photo of {} {} on the beach"  # the prompt whose picture shows what has been learned so far
 SAMPLE_SEED = 0
 
@@ -37,7 +38,16 @@ OnSample = Callable[[int, Tensor], None]  # step, images (prompts, H, W, 3) in 0
 
 log = logging.getLogger(__name__)
 
-STAGE_ONE = ("embedding_learning_rate", "vectors", "initialisation", "per_image_token")  # settings of stage 1 alone
+CHANGES_LAYERS = (LAYERS, JOINT)
+STAGE_ONE = (  # settings of what comes before the layers
+    "embedding_learning_rate",
+    "vectors",
+    "initialisation",
+    "per_image_token",
+    "depth",
+    "deep_learning_rate",
+    "image_concept",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +208,7 @@ class Stage:
         return self._result(trainable, self.losses, steps, note, self._kept_samples(steps))
 
     def _trained(self, steps: int) -> StageResult:
-        if self.name != EMBEDDING:
+        if self.name in CHANGES_LAYERS:
             self._check_budget(steps)
         self.run.open()
         trainable = self._new_trainable()
@@ -264,8 +274,11 @@ class Stage:
         """What the stage learns, as it is before the first step."""
         transformer = self.model.transformer
         settings = self.settings
+        image_vectors = None
         if self.start is not None:
             vectors = self.start.vectors.clone()
+            if self.start.image_vectors is not None:
+                image_vectors = self.start.image_vectors.clone().to(self.model.device)
         else:
             vectors = initial_vectors(
                 transformer,
@@ -275,15 +288,31 @@ class Stage:
                 settings.initialisation,
                 settings.seed,
             )
+        if self.name == DEEP:
+            return self._new_deep(vectors)
         photo_vectors = None
         if settings.per_image_token and self.name != LAYERS:
             photo_vectors = initial_vectors(
                 transformer, self.model.protocol, "photo", self.subject.photos, "random", settings.seed + 1
             ).to(self.model.device)
         adapter = None
-        if self.name != EMBEDDING:
+        if self.name in CHANGES_LAYERS:
             adapter = new_adapter(transformer, settings.method, settings.rank, settings.seed)
-        return Trainable(vectors.to(self.model.device), photo_vectors, adapter)
+        return Trainable(vectors.to(self.model.device), photo_vectors, adapter, image_vectors)
+
+    def _new_deep(self, embedding: Tensor) -> Trainable:
+        """A deep concept that changes nothing yet beyond the embedding that it starts with."""
+        settings = self.settings
+        model = self.model
+        start = deep_start(
+            model.transformer, model.protocol, self.subject, embedding, settings.depth, settings.image_concept
+        )
+        nothing = torch.zeros_like(start.origin)
+        own = nothing[:, : settings.vectors].clone()
+        image = None
+        if settings.image_concept:
+            image = nothing[:, settings.vectors :].clone()
+        return Trainable(own, None, None, image, start)
 
     def _kept(self, step: int) -> Trainable | None:
         """What was learned by a kept step; None where it cannot be read."""
@@ -299,6 +328,10 @@ class Stage:
         rates = {}
         if self.name != LAYERS:
             rates["vectors"] = self.settings.embedding_learning_rate
+        if self.name == DEEP:
+            rates["vectors"] = self.settings.deep_learning_rate
+            if trainable.image_vectors is not None:
+                rates["image_vectors"] = self.settings.deep_learning_rate
         if trainable.photo_vectors is not None:
             rates["photo_vectors"] = self.settings.embedding_learning_rate
         if trainable.adapter is not None:
@@ -319,8 +352,12 @@ class Stage:
         subject = self.subject
         protocol = self.model.protocol
         first = protocol.identifier_base
-        count = len(trainable.vectors)
-        identifier = Identifier(self.identifier, subject.class_name, first, count)
+        images = 0
+        if trainable.image_vectors is not None:
+            images = trainable.image_vectors.shape[1]
+        own = trainable.concept.shape[1] - images
+        count = own + images
+        identifier = Identifier(self.identifier, subject.class_name, first, own, images=images)
         photo_tokens: tuple[Identifier, ...] = ()
         if trainable.photo_vectors is not None:
             photo_tokens = tuple(Identifier(f"[photo{i}]", "", first + count + i, 1) for i in range(subject.photos))
@@ -430,13 +467,37 @@ class Stage:
         return Personalization(
             self.identifier,
             self.subject.class_name,
-            trainable.vectors.detach().clone().cpu(),
+            self._learned_vectors(trainable),
             adapter,
             self.model.fingerprint,
             recipe,
             architecture_name=self.model.family.architecture_name,
             licence_notice=self.model.family.licence_notice,
+            image_vectors=self._image_vectors(trainable),
+            origin=self._origin(trainable),
         )
+
+    def _learned_vectors(self, trainable: Trainable) -> Tensor:
+        """The identifier's own, (k, hidden) or (depth, k, hidden)."""
+        if trainable.vectors.ndim == 2:
+            return trainable.vectors.detach().clone().cpu()
+        own = trainable.vectors.shape[1]
+        return trainable.concept[:, :own].detach().clone().cpu()
+
+    def _image_vectors(self, trainable: Trainable) -> Tensor | None:
+        """Those of a deep concept's position before the picture (depth, images, hidden)."""
+        if trainable.image_vectors is None:
+            return None
+        own = trainable.vectors.shape[1]
+        return trainable.concept[:, own:].detach().clone().cpu()
+
+    def _origin(self, trainable: Trainable) -> Tensor | None:
+        """Where a deep concept started, in this stage or the one before (depth, k + images, hidden)."""
+        if trainable.origin is not None:
+            return trainable.origin.detach().clone().cpu()
+        if self.start is not None:
+            return self.start.origin
+        return None
 
     def _stage_one(self) -> dict[str, object]:
         """How the vectors that this stage took over were learned, whatever its own settings say of stage 1."""
@@ -445,7 +506,7 @@ class Stage:
         before = self.start.recipe
         fields = {name: before[name] for name in STAGE_ONE if name in before}
         if "steps" in before:
-            fields["embedding_steps"] = before["steps"]
+            fields["deep_steps" if before.get("stage") == DEEP else "embedding_steps"] = before["steps"]
         return fields
 
 
@@ -473,7 +534,7 @@ def _check_model(model: ARModel, settings: TrainingSettings) -> None:
         names = ", ".join(i.name for i in model.identifiers)
         raise PersonalizationError(f"The model is already personalized ({names}). Train on the model as it was loaded.")
     quantized = model.transformer.quantized
-    if quantized and settings.method == "full" and settings.strategy != "embedding_only":
+    if quantized and settings.method == "full" and settings.strategy not in FROZEN:
         raise PersonalizationError(
             f"Full q/k/v training needs the weights in 16 or 32 bits, and this model holds them in {quantized}. "
             "Load it in another precision, or choose the method LoRA."

@@ -1,37 +1,81 @@
-"""What is learned: identifier vectors, optional per-photo vectors, optional adapter."""
+"""What is learned of a subject: the vectors of its concept, optional ones for each photo, an optional adapter."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ..adapters import Adapter, DeltaAdapter, LowRankAdapter, target_shapes
+from ..concepts import Concepts
 from ..families.protocol import Protocol
 from ..memory import trainable_parameters
 from ..transformer import Transformer
-from .settings import EMBEDDING, TrainingSettings
+from .settings import DEEP, EMBEDDING, TrainingSettings
+
+
+@dataclass(frozen=True, eq=False)
+class DeepStart:
+    """Where a deep concept starts, and in what it is learned.
+
+    `origin` (depth, n, hidden): what stands at its n positions before the first step. `units` (depth,): the spread of
+    these states. They grow from layer to layer, and one learning rate is to fit all of them.
+    """
+
+    origin: Tensor
+    units: Tensor
 
 
 class Trainable(nn.Module):
-    """`vectors` (k, hidden) and `photo_vectors` (photos, hidden) lie over reserved tokens in this order.
+    """What is learned of a subject: vectors over reserved tokens, in this order, and a change of the layers.
 
-    The names of its parameters are those in the states on disk.
+    `vectors`: of the identifier, (k, hidden), or (depth, k, hidden) of a deep concept. `image_vectors` (depth, 1,
+    hidden): of the position before the picture. `photo_vectors` (photos, hidden): of each photo. With a `start`,
+    vectors and image vectors are differences from its origin, counted in its units. The names of its parameters are
+    those in the states on disk.
     """
 
-    def __init__(self, vectors: Tensor, photo_vectors: Tensor | None, adapter: Adapter | None):
+    def __init__(
+        self,
+        vectors: Tensor,
+        photo_vectors: Tensor | None,
+        adapter: Adapter | None,
+        image_vectors: Tensor | None = None,
+        start: DeepStart | None = None,
+    ):
         super().__init__()
         self.vectors = nn.Parameter(vectors)
+        self.image_vectors: nn.Parameter | None = None
+        if image_vectors is not None:
+            self.image_vectors = nn.Parameter(image_vectors)
         self.photo_vectors: nn.Parameter | None = None
         if photo_vectors is not None:
             self.photo_vectors = nn.Parameter(photo_vectors)
         self.adapter = adapter
+        self.origin: Tensor | None
+        self.units: Tensor | None
+        self.register_buffer("origin", None if start is None else start.origin)
+        self.register_buffer("units", None if start is None else start.units)
 
     @property
-    def all_vectors(self) -> Tensor:
-        """All vectors in the order of their reserved tokens (k + photos, hidden)."""
-        if self.photo_vectors is None:
-            return self.vectors
-        return torch.cat([self.vectors, self.photo_vectors])
+    def concept(self) -> Tensor:
+        """What stands at the positions of identifier and image, (depth, k + images, hidden)."""
+        learned: Tensor = self.vectors
+        if learned.ndim == 2:
+            learned = learned[None]
+        if self.image_vectors is not None:
+            learned = torch.cat([learned, self.image_vectors], 1)
+        if self.origin is None or self.units is None:
+            return learned
+        return self.origin + self.units[:, None, None] * learned
+
+    def concepts(self, first_id: int) -> Concepts:
+        """All vectors over the reserved tokens from `first_id` on."""
+        parts = [self.concept]
+        if self.photo_vectors is not None:
+            parts.append(self.photo_vectors[None])
+        return Concepts.stacked(parts, first_id)
 
 
 def initial_vectors(
@@ -76,7 +120,7 @@ def largest_rank(transformer: Transformer) -> int:
 
 
 def adapter_parameters(transformer: Transformer, settings: TrainingSettings, stage: str) -> int:
-    """How many parameters the adapter of a stage has; 0 for the stage that leaves the layers alone."""
-    if stage == EMBEDDING:
+    """How many parameters the adapter of a stage has; 0 for those that leave the layers alone."""
+    if stage in (EMBEDDING, DEEP):
         return 0
     return trainable_parameters(transformer, settings.method, settings.rank)

@@ -102,8 +102,7 @@ def gradients(model: ARModel, batch: Batch) -> Tensor:
     """Of a LoRA's second matrices, all in one row on the CPU."""
     adapter = LowRankAdapter.fresh(model.transformer, RANK, 0)
     with attach_adapter(model.transformer, adapter):
-        nothing = torch.zeros(0, model.transformer.config.hidden_size, device=model.device)
-        image_code_loss(model.transformer, batch, nothing, 0).backward()
+        image_code_loss(model.transformer, batch, None).backward()
     return torch.cat([b.grad.flatten() for b in adapter.up if b.grad is not None]).float().cpu()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ar_core.adapters import LowRankAdapter, attach_adapter
+from ar_core.concepts import Concepts
 from ar_core.devices import is_out_of_memory
 from ar_core.memory import training_bytes
 from ar_core.training.examples import Batch, make_training_batch
@@ -86,7 +87,7 @@ def step(
     began = seconds_when_finished(model.device)
     optimizer.zero_grad()
     with attach_adapter(model, adapter):
-        image_code_loss(model, batch, vectors, first_id).backward()
+        image_code_loss(model, batch, Concepts.stacked([vectors[None]], first_id)).backward()
     optimizer.step()
     return seconds_when_finished(model.device) - began
 

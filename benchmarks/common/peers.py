@@ -162,9 +162,8 @@ class Peers:
         return taken
 
     def our_loss(self) -> Tensor:
-        vectors = torch.zeros(0, self.transformer.config.hidden_size, device=self.device)
         with attach_adapter(self.transformer, self.adapter):
-            return image_code_loss(self.transformer, self.batch, vectors, 0)
+            return image_code_loss(self.transformer, self.batch, None)
 
     def peft_loss(self) -> Tensor:
         """Cross-entropy of the codes over the whole vocabulary; others are ignored."""
