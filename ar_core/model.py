@@ -244,9 +244,8 @@ class ARModel:
 
         `name` is what prompts call it (None: the saved identifier). `strength` scales the change of the layers, and
         the way of a deep concept from where it started; 0 is exactly the model as it was, with the identifier left out
-        of prompts: the "before". Raises PersonalizationError
-        for a file made for another base, a name already taken, no reserved tokens left, or a full change of quantised
-        weights.
+        of prompts: the "before". Raises PersonalizationError for a file made for another base, a name already taken, no
+        reserved tokens left, or a full change of quantised weights.
         """
         applied = self._applicable(personalization, strength, name)
         return replace(self, applied=(*self.applied, applied))

@@ -222,6 +222,8 @@ class Personalization:
                 file.tensors.get("image_concept"),
                 file.tensors.get("origin"),
             )
+            if loaded.is_deep != (vectors == "concept"):
+                raise ValueError(f"{vectors} is {tuple(loaded.vectors.shape)}")
             loaded._check()
         except PersonalizationError:
             raise

@@ -6,6 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+import toy_janus
+from safetensors import safe_open
+from safetensors.torch import save_file
 from toy import FAMILY, SIZE, learned, quantized_toy, toy_model, toy_subject
 
 from ar_core.attention import WholeSequences
@@ -182,6 +185,30 @@ def test_other_depths_are_other_trainings(tmp_path):
     assert len(list(tmp_path.glob("dog-deep-*"))) == 4
 
 
+def test_more_layers_than_there_are_cannot_be_learned(tmp_path):
+    with pytest.raises(PersonalizationError, match="depth is 3, and this model has 2 layers"):
+        train(tmp_path, depth=3)
+    assert not list(tmp_path.iterdir())
+
+
+def test_photos_have_tokens_of_their_own_beside_a_deep_concept(tmp_path):
+    plain = train(tmp_path, image_concept=True)
+    beside = train(tmp_path, image_concept=True, per_image_token=True)
+    assert beside.concept.shape == plain.concept.shape and not torch.equal(beside.concept, plain.concept)
+
+
+def test_janus_learns_and_draws_a_deep_concept(tmp_path):
+    """Its unguided row is the prompt with everything between its ends padded, the image concept among it."""
+    model = toy_janus.toy_model()
+    chosen = TrainingSettings.resolve(model.family, strategy="deep", depth=2, deep_steps=2, image_concept=True)
+    concept = personalize(model, toy_janus.toy_subject(), chosen, tmp_path)[-1].personalization
+    applied = model.personalized(concept)
+    ids = applied.protocol.prompt(PROMPT, toy_janus.SIZE, applied.identifiers)
+    first = applied.protocol.identifier_base
+    assert ids[-2] == first + 1 and not {first, first + 1} & set(applied.protocol.unguided(ids))
+    assert applied.generate([PROMPT], SamplingSettings.resolve(model.family, seed=0))[0].codes.shape == (1, 4, 4)
+
+
 def test_a_quantized_model_learns_and_draws(tmp_path):
     model = quantized_toy("int8")
     concept = train(tmp_path, model=model, image_concept=True)
@@ -220,6 +247,15 @@ def test_parts_that_do_not_fit_are_refused(change, tmp_path):
     path = replace(random_concept(2, 1), **change).save(tmp_path / "dog")
     with pytest.raises(PersonalizationError, match="is damaged or was changed"):
         Personalization.load(path)
+
+
+def test_an_embedding_is_not_read_as_a_deep_concept(tmp_path):
+    path = learned(toy_model(), "embedding").save(tmp_path / "flat")
+    with safe_open(path, "pt") as file:
+        metadata = {key: value for key, value in file.metadata().items() if "checksum" not in key}
+        save_file({"identifier": torch.zeros(2, 1, 16)}, path.with_name("deep.safetensors"), metadata)
+    with pytest.raises(PersonalizationError, match="is damaged or was changed"):
+        Personalization.load(path.with_name("deep.safetensors"))
 
 
 def test_a_concept_for_more_layers_than_there_are_is_refused():

@@ -9,12 +9,15 @@ from dataclasses import replace
 from PIL import Image
 
 from ..dreambench.encoders import MINIATURE_ENCODERS, PAPER_ENCODERS, Encoders
+from ..dreambench.measures.likeness import subject_fidelity
+from ..dreambench.measures.prompt import prompt_fidelity
+from ..dreambench.pictures import without_identifier
 from ..families.family import Family
 from ..families.miniature import MINIATURE
 from ..photos import Photo
 
 
-def chosen_encoders(options: argparse.Namespace, family: Family) -> Encoders | None:
+def encoders_for_samples(options: argparse.Namespace, family: Family) -> Encoders | None:
     """Those of --dino and --clip, or the miniature's own for the miniature; None for other models without them.
 
     On the CPU, where they take nothing from the training.
@@ -31,25 +34,19 @@ def chosen_encoders(options: argparse.Namespace, family: Family) -> Encoders | N
 class Likeness:
     """A Measure (see training/log_folder.py): the mean cosine of a picture to all photos, and that to its prompt."""
 
-    def __init__(self, encoders: Encoders, photos: Sequence[Photo], identifier: str, class_name: str):
+    def __init__(self, encoders: Encoders, photos: Sequence[Photo], class_name: str):
         self.encoders = encoders
         self.photos = encoders.embed_images([photo.image for photo in photos])  # (photos, d) by each encoder
-        self.subject = f"{identifier} {class_name}"
-        self.identifier = identifier
         self.class_name = class_name
 
     def __call__(self, pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[dict[str, float]]:
         """By picture: the encoders' names of their measures, and the numbers."""
         by_vit, by_clip = self.encoders.embed_images(pictures)
-        sentences = self.encoders.embed_texts([self._plain(prompt) for prompt in prompts])
+        sentences = self.encoders.embed_texts([without_identifier(prompt, self.class_name) for prompt in prompts])
         columns = (
-            (by_vit @ self.photos[0].T).mean(1),
-            (by_clip @ self.photos[1].T).mean(1),
-            (by_clip * sentences).sum(1),
+            subject_fidelity(by_vit, self.photos[0]),
+            subject_fidelity(by_clip, self.photos[1]),
+            prompt_fidelity(by_clip, sentences),
         )
         names = self.encoders.choice.measures
         return [dict(zip(names, map(float, row), strict=True)) for row in zip(*columns, strict=True)]
-
-    def _plain(self, prompt: str) -> str:
-        """The prompt without the identifier, which no encoder has learned."""
-        return prompt.replace(self.subject, self.class_name).replace(self.identifier, self.class_name)

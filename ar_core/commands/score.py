@@ -214,10 +214,10 @@ def named(words: Sequence[str], option: str) -> dict[str, Path]:
     for word in words:
         name, equals, path = word.partition("=")
         if not equals or Path(word).exists():
-            named = Path(word).resolve()
-            name = named.name
-            if option == "scores" and named.suffix == ".json":
-                name = named.parent.name
+            whole = Path(word).resolve()
+            name = whole.name
+            if option == "scores" and whole.suffix == ".json":
+                name = whole.parent.name
             path = word
         if not path:
             raise PicturesError(f"--{option} names no folder for {quoted(name)}. Write NAME=PATH, or the path alone.")

@@ -12,7 +12,7 @@ from ..model import ARModel
 from ..photos import Photo
 from ..text import Identifier, check_class_name, check_identifier_name, resolve_prompt
 from ..training.log_folder import LOSSES, TrainingLog, nothing_measured
-from .likeness import Likeness, chosen_encoders
+from .likeness import Likeness, encoders_for_samples
 from .output import try_writing
 
 MOST = 10**6  # steps
@@ -86,9 +86,9 @@ def chosen_log(
     try_writing(options.log / LOSSES)
     measure = nothing_measured
     if draws_samples(options):
-        encoders = chosen_encoders(options, model.family)
+        encoders = encoders_for_samples(options, model.family)
         if encoders is None:
             print("note: how alike pictures are is not measured without --dino and --clip.")
         else:
-            measure = Likeness(encoders, photos, check_identifier_name(options.identifier), options.class_name)
+            measure = Likeness(encoders, photos, options.class_name)
     return TrainingLog(options.log, progress, measure, options.tensorboard)

@@ -101,8 +101,8 @@ def score_subject(
     `prompts`: the plain sentences, one per picture. `files`: what each picture is called, its number where not given.
     `seeds`: what each was drawn from, where known. `capability`: the kind of a prompt. `class_images`: of the bare
     class, for prior preservation. `measures`: those beside the protocol's; `others`: see `Evidence`.
-    `several_trainings`: pictures of different seeds come from different trainings. Raises ValueError
-    where a picture has no prompt, or there is no picture or photo.
+    `several_trainings`: pictures of different seeds come from different trainings. Raises ValueError where a picture
+    has no prompt, or there is no picture or photo.
     """
     if not images or len(images) != len(prompts) or not photos:
         raise ValueError(

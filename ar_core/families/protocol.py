@@ -65,8 +65,8 @@ class Protocol:
         """All ids before the first code: the begin token, the human turn around `text`, the picture's header.
 
         The name of each identifier in `text` becomes its reserved tokens, and those of its image concept stand directly
-        before the header, where `unguided` cuts. `text` must be final (see
-        `text.resolve_prompt`). Raises TextError where it spells a control token or is longer than `LONGEST_PROMPT`.
+        before the header, where `unguided` cuts. `text` must be final (see `text.resolve_prompt`). Raises TextError
+        where it spells a control token or is longer than `LONGEST_PROMPT`.
         """
         width, height = size
         before, after = self.instruction.split("{prompt}")

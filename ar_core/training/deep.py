@@ -1,9 +1,8 @@
 """Where a deep concept starts: at what the frozen model has there for the class word, and for pictures.
 
 Published (Wu et al. 2025, arXiv 2508.07341) is that the image vectors start at the mean state of the photos' codes.
-That vectors are learned in units of each layer's own states is ours: those of the miniature are 150 times larger
-entering its third layer than its first, and with one learning rate for all deeper vectors stayed where they were
-(docs/log.md).
+That vectors are learned in units of each layer's own states is ours: states grow many times over from the first layer
+to the third, and with one learning rate for all of them the vectors of the deeper ones would hardly move.
 """
 
 from __future__ import annotations

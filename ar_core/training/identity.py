@@ -40,6 +40,8 @@ DECIDING = {
         "depth",
         "deep_learning_rate",
         "image_concept",
+        "per_image_token",
+        "embedding_learning_rate",
     ),
     LAYERS: (*_COMMON, "layer_learning_rate", "method", "rank"),
     JOINT: (*_COMMON, "embedding_learning_rate", "layer_learning_rate", "method", "rank"),

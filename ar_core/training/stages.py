@@ -146,6 +146,8 @@ class Stage:
         _check_model(model, settings)
         if name != LAYERS:
             check_photo_tokens(model, settings, subject.photos)
+        if name == DEEP:
+            _check_depth(model, settings.depth)
         if start is not None:
             _check_start(model, start)
         self.model = model
@@ -288,19 +290,19 @@ class Stage:
                 settings.initialisation,
                 settings.seed,
             )
-        if self.name == DEEP:
-            return self._new_deep(vectors)
         photo_vectors = None
         if settings.per_image_token and self.name != LAYERS:
             photo_vectors = initial_vectors(
                 transformer, self.model.protocol, "photo", self.subject.photos, "random", settings.seed + 1
             ).to(self.model.device)
+        if self.name == DEEP:
+            return self._new_deep(vectors, photo_vectors)
         adapter = None
         if self.name in CHANGES_LAYERS:
             adapter = new_adapter(transformer, settings.method, settings.rank, settings.seed)
         return Trainable(vectors.to(self.model.device), photo_vectors, adapter, image_vectors)
 
-    def _new_deep(self, embedding: Tensor) -> Trainable:
+    def _new_deep(self, embedding: Tensor, photo_vectors: Tensor | None) -> Trainable:
         """A deep concept that changes nothing yet beyond the embedding that it starts with."""
         settings = self.settings
         model = self.model
@@ -312,7 +314,7 @@ class Stage:
         image = None
         if settings.image_concept:
             image = nothing[:, settings.vectors :].clone()
-        return Trainable(own, None, None, image, start)
+        return Trainable(own, photo_vectors, None, image, start)
 
     def _kept(self, step: int) -> Trainable | None:
         """What was learned by a kept step; None where it cannot be read."""
@@ -541,9 +543,15 @@ def _check_model(model: ARModel, settings: TrainingSettings) -> None:
         )
 
 
+def _check_depth(model: ARModel, depth: int) -> None:
+    layers = model.base.config.num_hidden_layers
+    if depth > layers:
+        raise PersonalizationError(f"depth is {depth}, and this model has {layers} layers. Give that or fewer.")
+
+
 def check_photo_tokens(model: ARModel, settings: TrainingSettings, photos: int) -> None:
     """Raise PersonalizationError where a token for each photo takes more reserved tokens than the model has."""
-    room = model.protocol.identifiers - settings.vectors
+    room = model.protocol.identifiers - settings.vectors - int(settings.is_deep and settings.image_concept)
     if settings.per_image_token and photos > room:
         raise PersonalizationError(
             f"With a token for each photo this model has room for {room} photos, and there are {photos}. Take fewer "

@@ -2,7 +2,8 @@
 
     python -m workshop.evaluation.bench_page --out dreambench --page docs/miniature_dreambench.md
 
-Compares the variants on the drawn subjects with three training seeds, and scores the pictures; stops and goes on.
+Compares the variants on the drawn subjects, some of them with three training seeds, and scores the pictures; stops and
+goes on.
 """
 
 from __future__ import annotations
@@ -45,8 +46,11 @@ CELL = 112  # pixels
 Falls = Mapping[str, Mapping[str, single_photo.Fall]]  # by subject and kind of training
 
 
-def write_page(page: Path, model: ARModel, outcome: Outcome, out: Path, progress: Progress, cancel: Cancel) -> None:
+def write_page(
+    page: Path, model: ARModel, outcome: Outcome, options: argparse.Namespace, progress: Progress, cancel: Cancel
+) -> None:
     """Write `page`, the same as JSON beside it, and pictures into a folder of its name."""
+    out = options.out
     data = outcome.data
     plan = outcome.plan
     scored = outcome.scored
@@ -62,12 +66,11 @@ def write_page(page: Path, model: ARModel, outcome: Outcome, out: Path, progress
     }
     findings = found_differences(scored, outcome.primary, claimed_comparisons(scored))
     lines = [
-        *page_introduction(model, data, plan),
+        *page_introduction(model, data, plan, command_text(options)),
         "",
         comparison_as_markdown(scored, outcome.protocol.names, findings),
         "",
         *seeds_section(scored),
-        "",
         *claims_section(scored, findings),
         "",
         *single_section(falls, steps, sheets.name),
@@ -106,8 +109,18 @@ def single_steps(model: ARModel, plan: Plan) -> int:
     return 2 * (plan.training.get("embedding_steps") or model.family.recipe.embedding_steps)
 
 
-def page_introduction(model: ARModel, data: DataSet, plan: Plan) -> list[str]:
-    """What was compared, with how much effort."""
+def command_text(options: argparse.Namespace) -> str:
+    """What makes the page again."""
+    words = ["python -m workshop.evaluation.bench_page --page FILE"]
+    for name in ("strategies", "subjects", "seeds"):
+        value = getattr(options, name)
+        if value is not None:
+            words.append(f"--{name} {value}")
+    return " ".join(words)
+
+
+def page_introduction(model: ARModel, data: DataSet, plan: Plan, command: str) -> list[str]:
+    """What was compared, with how much effort. `command`: what was typed."""
     steps = []
     for variant in plan.variants:
         settings = VARIANTS[variant].settings(model.family, plan.seeds[0], plan.training)
@@ -116,8 +129,7 @@ def page_introduction(model: ARModel, data: DataSet, plan: Plan) -> list[str]:
     return [
         "# The miniature's DreamBench",
         "",
-        f"Written by `python -m workshop.evaluation.bench_page --page FILE` on {machine()}, model "
-        f"`{model.fingerprint}`.",
+        f"Written by `{command}` on {machine()}, model `{model.fingerprint}`.",
         f"{len(data.subjects)} drawn subjects that no training saw, {len(data.prompts(data.subjects[0]))} prompts each "
         f"(places, accessories or further places, another colour), {plan.images_per_prompt} picture(s) per prompt and "
         "seed.",
@@ -154,7 +166,7 @@ def steps_on_page(settings: TrainingSettings) -> str:
 
 
 def seeds_section(scored: Scored) -> list[str]:
-    """How much a variant's mean over the subjects with several seeds moves from one to the next."""
+    """How much a variant's mean over the subjects with several seeds moves from one to the next; none without any."""
     measures = next(iter(scored.values()))[0].picture_measures
     rows = []
     for variant, subjects in scored.items():
@@ -167,12 +179,12 @@ def seeds_section(scored: Scored) -> list[str]:
                 for seed, values in own.items():
                     by_seed.setdefault(seed, []).extend(values)
         means = np.array([np.mean(values, 0) for values in by_seed.values()])  # (seeds, measures)
-        spread = [NAN] * len(measures)
         if len(means) > 1:
-            spread = means.std(0, ddof=1).tolist()
-        rows.append([variant, *map(number_text, spread)])
+            rows.append([variant, *map(number_text, means.std(0, ddof=1).tolist())])
+    if not rows:
+        return []
     title = "Standard deviation of the mean over the subjects with several seeds:"
-    return ["## Between training seeds", "", title, "", *markdown_table(["", *measures], rows)]
+    return ["## Between training seeds", "", title, "", *markdown_table(["", *measures], rows), ""]
 
 
 def claims_section(scored: Scored, findings: Findings) -> list[str]:
@@ -272,7 +284,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(f"{len(failed)} units failed; the page needs all of them. The same command tries them again.")
         if outcome is not None:
             page = options.page or options.out / "miniature.md"
-            write_page(page, model, outcome, options.out, progress, cancel)
+            write_page(page, model, outcome, options, progress, cancel)
             print(f"wrote {page}")
 
 
