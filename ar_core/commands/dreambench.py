@@ -22,7 +22,7 @@ from ..dreambench.comparison_report import (
 )
 from ..dreambench.comparisons import Comparison, Scored, named_in_advance
 from ..dreambench.dataset import DataSet
-from ..dreambench.encoders import EncoderError
+from ..dreambench.encoders import EncoderError, Encoders
 from ..dreambench.estimate import check_room, estimate_dreambench
 from ..dreambench.extents import EXTENTS, FULL
 from ..dreambench.measures.registry import choose_measures, needs_others
@@ -36,6 +36,8 @@ from ..model import ARModel
 from ..quoting import quoted
 from ..sampling import SamplingSettings
 from ..training import TrainingSettings
+from ..training.best_step import BEST, LAST
+from ..training.sample_prompts import SELECTION_PROMPTS
 from ..training.templates import read_templates
 from .interruption import Interruption
 from .options import add_settings, chosen_settings
@@ -51,6 +53,7 @@ from .scoring import (
     score_all,
     suite_options,
 )
+from .selection import chosen_select, select_option
 from .settings_file import settings_of, settings_option
 from .shared import (
     Bar,
@@ -98,6 +101,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     add_settings(command, TrainingSettings, BY_PLAN)
     add_settings(command, SamplingSettings, BY_PLAN)
+    select_option(command)
     command.add_argument(
         "--threads", type=int, help="CPU threads of each process; part of what decides the last bit of a result"
     )
@@ -171,12 +175,11 @@ def run_benchmark(
         print(f"recipe: {options.recipe}")
         if not options.no_scores:
             print_missing_encoders(options, suite)
-        print(estimate_dreambench(model, data, plan, options.out))
+        print(estimate_dreambench(model, data, plan, options.out, encoders_for(options, suite, plan.select == BEST)))
         return None
-    encoders = None
-    if not options.no_scores and processes.rank == 0:  # the one that scores; a missing one is said before days of work
-        encoders = load_encoders(options, chosen_encoders(options, suite.encoders))
-    bench = Benchmark(model, data, plan, options.out, progress=progress, cancel=cancel)
+    scores = not options.no_scores and processes.rank == 0
+    encoders = encoders_for(options, suite, scores or plan.select == BEST)
+    bench = Benchmark(model, data, plan, options.out, progress=progress, cancel=cancel, encoders=encoders)
     bench.check_records()
     if bench.left():
         check_room(bench)
@@ -188,7 +191,7 @@ def run_benchmark(
         print(f"FAILED {line}")
     if failed is not None:
         failed += problems
-    if encoders is None:
+    if encoders is None or not scores:
         return None
     source = data
     measures = choose_measures(options.measures)
@@ -196,6 +199,13 @@ def run_benchmark(
         source = EXTENTS[options.extent].prompts_of(read_suite(suite))
     scorer = Scorer(encoders, source, measures, gallery(encoders, source, measures), several_trainings=True)
     return score_benchmark(bench, scorer, primary, questions)
+
+
+def encoders_for(options: argparse.Namespace, suite: Suite, needed: bool) -> Encoders | None:
+    """Those that score and choose steps, where any are needed. Raises EncoderError, before days of work."""
+    if not needed:
+        return None
+    return load_encoders(options, chosen_encoders(options, suite.encoders))
 
 
 def score_benchmark(
@@ -210,13 +220,14 @@ def score_benchmark(
     for variant in bench.plan.variants:
         pictures = bench.pictures(variant)
         if pictures:
-            scored[variant] = score_all(scorer, pictures, variant, folder / variant, replace=True, cancel=bench.cancel)
+            title = variant + how_selected(bench.plan, variant)
+            scored[variant] = score_all(scorer, pictures, title, folder / variant, replace=True, cancel=bench.cancel)
         else:
             print(f"{variant} is left out of the scores: no subject was learned and drawn.")
     if not scored:
         return None
     shared, left_out = on_common_ground(scored, by_seed=True)
-    notes = [*bench.not_done(), *missing_subjects(scored), *left_out]
+    notes = [*bench.not_done(), *missing_subjects(scored), *left_out, *selection_notes(bench.plan)]
     if primary is not None and not {primary.more, primary.less} <= set(shared):
         notes.append(f"the comparison that was named in advance ({primary}) cannot be made.")
         primary = None
@@ -226,6 +237,27 @@ def score_benchmark(
     print(comparison_as_markdown(shared, protocol.names, found_differences(shared, primary, asked), notes))
     print(f"wrote {', '.join(COMPARISON_FILES)} in {folder}, of this run's plan; what else lies there is of others.")
     return Outcome(bench.data, bench.plan, shared, protocol, primary)
+
+
+def how_selected(plan: Plan, variant: str) -> str:
+    """What a table says behind a variant's name of the steps that were taken; "" of the last ones."""
+    if plan.select == LAST or VARIANTS[variant].strategy is None:
+        return ""
+    if plan.select == BEST:
+        return ", selected by the reported measure"
+    return f", step {plan.select}"
+
+
+def selection_notes(plan: Plan) -> list[str]:
+    """What has to be known of a table whose steps are not the last ones."""
+    if plan.select == LAST:
+        return []
+    if plan.select != BEST:
+        return [f"step {plan.select} of every training was used, chosen by hand."]
+    return [
+        "every training's step was selected by the reported measure: by the encoders that score this table, on "
+        f"{len(SELECTION_PROMPTS)} prompts and a seed that are not in it. Do not compare with numbers of last steps."
+    ]
 
 
 def keep_settings(options: argparse.Namespace) -> None:
@@ -314,4 +346,4 @@ def chosen_plan(options: argparse.Namespace, suite: Suite, model: ARModel) -> Pl
         size = model.family.recipe.learned_size
         training["templates"] = read_templates(options.templates, model.protocol, size)
     sampling = chosen_settings(options, SamplingSettings, BY_PLAN)
-    return Plan(variants, images, seeds, training, sampling, spread)
+    return Plan(variants, images, seeds, training, sampling, spread, chosen_select(options))

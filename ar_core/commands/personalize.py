@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..control import Cancel, Progress
@@ -11,6 +12,7 @@ from ..model import ARModel
 from ..photos import read_photos
 from ..text import check_class_name, check_identifier_name
 from ..training import StageResult, Subject, TrainingSettings, personalize, prepare_subject
+from ..training.best_step import SELECTED, Choice, check_select
 from ..training.log_folder import TrainingLog
 from ..training.loop import mean_of_last_losses
 from ..training.stages import check_photo_tokens
@@ -18,13 +20,14 @@ from ..training.templates import read_templates
 from .interruption import Interruption
 from .options import add_settings, chosen_settings, image_size
 from .output import FileOrFolder, subject_file, try_writing
+from .selection import chosen_select, chosen_step, leave_table, select_option, selecting_encoders
 from .shared import Bar, check_rank, load_model_from_options, model_options, note_size, print_option_values
 from .training_log import (
     check_log_options,
-    check_validation_prompts,
     chosen_log,
     draws_samples,
     log_options,
+    validation_prompts,
 )
 
 
@@ -51,6 +54,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     log_options(command)
     add_settings(command, TrainingSettings)
+    select_option(command)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -75,12 +79,15 @@ def run(options: argparse.Namespace) -> None:
     out = subject_file(options.out, options.out_is_folder, options.class_name)
     try_writing(out)  # what cannot be written is said before hours of training
     runs = options.runs or out.parent / "_runs"
-    check_validation_prompts(options, model, settings.vectors, size)
+    prompts = validation_prompts(options, model, settings.vectors, size)
+    select = chosen_select(options)
+    check_select(select, settings, options.sample_every)
     bar = Bar()
     log = chosen_log(options, model, photos, runs, bar)
     cancel = Interruption()
+    choice = chosen_step(select, selecting_encoders(options, model.family), photos, prompts, bar, cancel)
     subject = prepare_subject(model, photos, options.class_name, size, runs=runs, progress=bar, cancel=cancel)
-    results = learn(options, model, subject, settings, runs, bar, cancel, log)
+    results = learn(options, model, subject, settings, runs, bar, cancel, log, prompts, choice)
     for result in results:
         print(describe_stage(result))
     path, written = results[-1].personalization.save_beside(out)
@@ -88,6 +95,8 @@ def run(options: argparse.Namespace) -> None:
     if written:
         done = f"wrote {path} ({path.stat().st_size / 2**20:.2f} MiB)."
     print(f"{done} Trainings are remembered in {runs}.")
+    if choice.table is not None:
+        print(f"wrote {leave_table(choice.table, results[-1].step, path)}")
 
 
 def resolved_settings(options: argparse.Namespace, model: ARModel) -> TrainingSettings:
@@ -111,11 +120,21 @@ def learn(
     progress: Progress,
     cancel: Cancel,
     log: TrainingLog | None,
+    prompts: Sequence[str],
+    choice: Choice,
 ) -> list[StageResult]:
     """Train all stages; what is known of them is logged however this ends."""
     if log is None:
         return personalize(
-            model, subject, settings, runs, identifier=options.identifier, progress=progress, cancel=cancel
+            model,
+            subject,
+            settings,
+            runs,
+            identifier=options.identifier,
+            progress=progress,
+            cancel=cancel,
+            every=options.sample_every,
+            choose=choice,
         )
     samples = None if draws_samples(options) else 0
     try:
@@ -131,7 +150,8 @@ def learn(
             on_sample=log.sample,
             on_stage=log.begin,
             every=options.sample_every,
-            prompts=options.validation_prompt,
+            prompts=prompts,
+            choose=choice,
         )
     finally:
         log.end()
@@ -139,7 +159,11 @@ def learn(
 
 def describe_stage(result: StageResult) -> str:
     """One line about a finished stage."""
-    text = f"{result.personalization.recipe['stage']}: {result.step} steps, {result.note}"
+    recipe = result.personalization.recipe
+    text = f"{recipe['stage']}: {result.step} steps, {result.note}"
+    if SELECTED in recipe:
+        steps = ", ".join(map(str, recipe[SELECTED]["of"]))
+        text += f", selected from {steps}"
     if result.losses:
         text += f"; loss {result.losses[0]:.3f} -> {mean_of_last_losses(result.losses):.3f}"
     return text

@@ -11,7 +11,9 @@ from ..families.protocol import Size
 from ..model import ARModel
 from ..photos import Photo
 from ..text import Identifier, check_class_name, check_identifier_name, resolve_prompt
+from ..training.best_step import LAST
 from ..training.log_folder import LOSSES, TrainingLog, nothing_measured
+from ..training.sample_prompts import SLOT, subject_prompts
 from .likeness import Likeness, encoders_for_samples
 from .output import try_writing
 
@@ -30,15 +32,16 @@ def log_options(command: argparse.ArgumentParser) -> None:
         "--sample-every",
         type=int,
         metavar="N",
-        help="keep the result of every N steps, and draw pictures there into --log",
+        help="keep the result of every N steps, draw pictures there into --log, and choose among them for --select",
     )
     command.add_argument(
         "--validation-prompt",
         action="append",
         default=[],
         metavar="TEXT",
-        help='what these pictures show, e.g. "a photo of [V] dog in the snow"; may be repeated (default: the subject '
-        "on a beach). Without --sample-every they are drawn wherever a result is kept anyway",
+        help='what these pictures show, e.g. "a photo of {} in the snow", with {} or "[V] dog" for the subject; may be '
+        "repeated (default: the subject on a beach, and five others for --select best). Without --sample-every they "
+        "are drawn wherever a result is kept anyway",
     )
     command.add_argument(
         "--tensorboard", action="store_true", help="also write --log for TensorBoard, with the package tensorboard"
@@ -58,18 +61,25 @@ def draws_samples(options: argparse.Namespace) -> bool:
 def check_log_options(options: argparse.Namespace) -> None:
     """Raise ValueError for what cannot be meant."""
     for option in ("sample_every", "validation_prompt", "tensorboard"):
-        if getattr(options, option) and options.log is None:
+        selects = options.select not in (None, LAST) and option != "tensorboard"
+        if getattr(options, option) and options.log is None and not selects:
             raise ValueError(f"--{option.replace('_', '-')} needs a folder to write to: add --log DIR.")
     if options.sample_every is not None and not 1 <= options.sample_every <= MOST:
         raise ValueError(f"--sample-every is {options.sample_every}; it must be from 1 to {MOST}.")
 
 
-def check_validation_prompts(options: argparse.Namespace, model: ARModel, vectors: int, size: Size | None) -> None:
-    """Raise TextError for a prompt that cannot be drawn: before photos are read and anything is trained."""
+def validation_prompts(options: argparse.Namespace, model: ARModel, vectors: int, size: Size | None) -> tuple[str, ...]:
+    """The prompts that were given, with the subject's name in them.
+
+    Raises TextError for one that cannot be drawn: before photos are read and anything is trained.
+    """
     name = check_identifier_name(options.identifier)
-    named = [Identifier(name, check_class_name(options.class_name), model.protocol.identifier_base, vectors)]
+    class_name = check_class_name(options.class_name)
+    named = [Identifier(name, class_name, model.protocol.identifier_base, vectors)]
     for prompt in options.validation_prompt:
-        model.protocol.prompt(resolve_prompt(prompt, named), size or model.family.recipe.learned_size, named)
+        written = prompt.replace(SLOT, f"{name} {class_name}")
+        model.protocol.prompt(resolve_prompt(written, named), size or model.family.recipe.learned_size, named)
+    return subject_prompts(options.validation_prompt, name, class_name)
 
 
 def chosen_log(

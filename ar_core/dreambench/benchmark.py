@@ -29,9 +29,13 @@ from ..pngs import save_png
 from ..quoting import quoted
 from ..sampling import SamplingSettings
 from ..training import TrainingSettings, prepare_subject
+from ..training.best_step import BEST, LAST, Choice, Select, check_select
+from ..training.sample_prompts import SELECTION_PROMPTS
 from ..training.subject import source_fields, view_fields
 from .dataset import BenchSubject, DataSet
+from .encoders import Encoders
 from .pictures import Picture, WholePictures
+from .step_judge import StepJudge
 from .variants import VARIANTS
 
 RUNS = "_runs"
@@ -51,7 +55,8 @@ def check_named_once(option: str, values: Sequence[object]) -> None:
 class Plan:
     """What a benchmark does; None in `training` and in `sampling` means the family's recipe.
 
-    `spread`: the subjects that are trained with every seed, all where None; the others, with the first.
+    `spread`: the subjects that are trained with every seed, all where None; the others, with the first. `select`: which
+    step of each training is used.
     """
 
     variants: tuple[str, ...]
@@ -60,6 +65,7 @@ class Plan:
     training: dict[str, Any] = field(default_factory=dict)
     sampling: dict[str, Any] = field(default_factory=dict)
     spread: tuple[str, ...] | None = None
+    select: Select = LAST
 
     def __post_init__(self) -> None:
         for name in self.variants:
@@ -105,7 +111,10 @@ class Benchmark:
         *,
         progress: Progress = silent,
         cancel: Cancel = never,
+        encoders: Encoders | None = None,
     ):
+        """`encoders`: what best steps are chosen by. Raises ValueError for settings and steps that cannot be."""
+        self.encoders = encoders
         self.model = model
         self.data = data
         self.plan = plan
@@ -119,7 +128,10 @@ class Benchmark:
         for seed in plan.seeds:
             self.sampling[seed] = SamplingSettings.resolve(model.family, seed=seed, **plan.sampling)
             for variant in plan.variants:
-                self.training[variant, seed] = VARIANTS[variant].settings(model.family, seed, plan.training)
+                training = VARIANTS[variant].settings(model.family, seed, plan.training)
+                if training is not None:
+                    check_select(plan.select, training)
+                self.training[variant, seed] = training
 
     def units(self, subjects: Sequence[BenchSubject]) -> list[Unit]:
         """All units of these subjects, in the order in which they are done."""
@@ -220,7 +232,7 @@ class Benchmark:
         path = self._record_path(unit)
         asked = self._asked(unit)
         recorded = {**self._not_recorded(asked), **record["asked"]}
-        changed = [name for name in asked if recorded.get(name) != asked[name]]
+        changed = [name for name in {**asked, **recorded} if recorded.get(name) != asked.get(name)]
         if changed:
             raise OtherPlan(
                 f"{path} holds results of other settings, photos or another model (changed: {', '.join(changed)}). "
@@ -297,7 +309,21 @@ class Benchmark:
             "class": unit.subject.class_name,
             "prompts": [prompt.template for prompt in self.data.prompts(unit.subject)],
         }
+        if training is not None and self.plan.select != LAST:  # came later: earlier records have no such field
+            asked["selected"] = self._selection()
         return json_value(asked)
+
+    def _selection(self) -> dict[str, Any]:
+        """What decides which step of a training is used."""
+        if self.plan.select != BEST:
+            return {"by": self.plan.select}
+        return {"by": BEST, "prompts": SELECTION_PROMPTS, "instruments": self._encoders().instruments}
+
+    def _encoders(self) -> Encoders:
+        """Those that choose steps. Raises ValueError without any."""
+        if self.encoders is None:
+            raise ValueError("The best step is chosen by likeness and prompt following, which needs encoders.")
+        return self.encoders
 
     def _photos_hash(self, subject: BenchSubject) -> str:
         """A name for the photos, and for how views of them are made; they are read again only when a file changed."""
@@ -327,7 +353,11 @@ class Benchmark:
         photos, _ = read_photos(list(unit.subject.photos))
         subject = prepare_subject(self.model, photos, class_name, runs=runs, progress=self.progress, cancel=self.cancel)
         training = self.training[unit.variant, unit.seed]
-        model = variant.learn(self.model, subject, training, runs, self.progress, self.cancel)
+        judge = None
+        if self.plan.select == BEST:
+            judge = StepJudge(self._encoders(), [photo.image for photo in photos])
+        choice = Choice(self.plan.select, judge, progress=self.progress, cancel=self.cancel)
+        model = variant.learn(self.model, subject, training, runs, self.progress, self.cancel, choice)
         prompts = self.data.prompts(unit.subject)
         if variant.strategy is None:
             sentences = [prompt.plain(class_name) for prompt in prompts]

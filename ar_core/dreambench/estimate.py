@@ -23,14 +23,15 @@ from ..training.settings import FROZEN, LAYERS, STAGES, TrainingSettings
 from ..training.stages import KEEP_EVERY
 from .benchmark import Benchmark, Plan
 from .dataset import DataSet
+from .encoders import Encoders
 
 
-def estimate_dreambench(model: ARModel, data: DataSet, plan: Plan, out: Path) -> str:
+def estimate_dreambench(model: ARModel, data: DataSet, plan: Plan, out: Path, encoders: Encoders | None = None) -> str:
     """Some lines: what is to be done, what is finished, memory, disk, and time where earlier units tell.
 
-    Raises NotEnough as `check_room` does.
+    `encoders`: as for `Benchmark`. Raises NotEnough as `check_room` does.
     """
-    bench = Benchmark(model, data, plan, out)
+    bench = Benchmark(model, data, plan, out, encoders=encoders)
     units = bench.units(data.subjects)
     records = zip(units, map(bench.finished, units), strict=True)
     done = [record for unit, record in records if record is not None and bench.is_done(unit, record)]

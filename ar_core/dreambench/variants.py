@@ -15,6 +15,7 @@ from ..control import Cancel, Progress
 from ..families.family import Family
 from ..model import ARModel
 from ..training import Subject, TrainingSettings, personalize
+from ..training.stages import Choose
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,13 @@ class Variant:
         runs: Path,
         progress: Progress,
         cancel: Cancel,
+        choose: Choose | None = None,
     ) -> ARModel:
-        """`model` with the subject applied; trainings are remembered below `runs`."""
+        """`model` with the subject applied; trainings are remembered below `runs`. `choose`: as for `personalize`."""
         if settings is None:
             return model
-        learned = personalize(model, subject, settings, runs, progress=progress, cancel=cancel)[-1].personalization
+        results = personalize(model, subject, settings, runs, progress=progress, cancel=cancel, choose=choose)
+        learned = results[-1].personalization
         if self.embedding_alone:
             learned = replace(learned, adapter=None)
         return model.personalized(learned)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ..adapters import Adapter, attach_adapter
+from ..batches import draw_in_batches
 from ..control import Cancel, Progress, never, silent
-from ..files import json_hash
+from ..files import UnreadableFile, json_hash
 from ..memory import check_budget, training_room
 from ..model import ARModel
 from ..personalization import Personalization, PersonalizationError
@@ -35,6 +36,8 @@ SAMPLED = "a photo of {} {} on the beach"  # the prompt whose picture shows what
 SAMPLE_SEED = 0
 
 OnSample = Callable[[int, Tensor], None]  # step, images (prompts, H, W, 3) in 0..1
+
+Choose = Callable[["Stage", "StageResult"], "StageResult"]  # a stage and its last step -> the step to hand on
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +82,12 @@ def personalize(
     on_stage: Callable[[Stage], None] | None = None,
     every: int | None = None,
     prompts: Sequence[str] = (),
+    choose: Choose | None = None,
 ) -> list[StageResult]:
     """Train the strategy's stages one after the other; the last result is the personalization.
 
-    `on_stage` gets each before it trains. Other arguments and errors are those of `Stage` and its `train`.
+    `on_stage` gets each before it trains. `choose`: which step of the last stage is handed on (best_step.py), None for
+    the last. Other arguments and errors are those of `Stage` and its `train`.
     """
     results: list[StageResult] = []
     start = None
@@ -107,6 +112,8 @@ def personalize(
         result = stage.train(settings.steps(name))
         results.append(result)
         start = result.personalization
+    if choose is not None:
+        results[-1] = choose(stage, results[-1])
     return results
 
 
@@ -377,7 +384,7 @@ class Stage:
         protocol = self.model.protocol
         size = self.subject.size
         sentence = f"a photo of a {self.subject.class_name}"
-        codes = self.run.remembered("prior", self._grid)  # where versions before had them, for each training anew
+        codes = self.run.remembered("prior", self.grid)  # where versions before had them, for each training anew
         if codes is None:
             codes = class_pictures(
                 self.model,
@@ -393,7 +400,7 @@ class Stage:
         return PriorExamples(codes, prompt, protocol, size, self.settings.batch_size, self.settings.seed)
 
     @property
-    def _grid(self) -> Grid:
+    def grid(self) -> Grid:
         """What codes of pictures of this size must be."""
         return grid_of(self.model, self.subject.size)
 
@@ -418,7 +425,7 @@ class Stage:
         drawn = []
         for prompt in self.prompts:
             name = self._sample_name(step, prompt)
-            codes = self.run.remembered(name, self._grid)
+            codes = self.run.remembered(name, self.grid)
             if codes is None:
                 trainable = trainable or self._kept(step)
                 if trainable is None:
@@ -445,6 +452,32 @@ class Stage:
         with attach_adapter(model.transformer, trainable.adapter):
             image = model.generate(prompt, settings, cancel=self.cancel)[0]
         return image.codes.clone()
+
+    @torch.inference_mode(False)
+    def draw(self, step: int, prompts: Sequence[str], seed: int, cancel: Cancel) -> Tensor:
+        """Codes (prompts, rows, columns) by what was learned by a kept step; 0 is the base model, without the subject.
+
+        As many at a time as fit. Raises UnreadableFile where what was kept is damaged, and Cancelled.
+        """
+        model = self.model
+        adapter = None
+        if step:
+            trainable = self._kept(step)
+            if trainable is None:
+                raise UnreadableFile(f"The result of step {step} in {self.run.folder} is damaged. Train once more.")
+            adapter = trainable.adapter
+            model = model.with_identifier(self._personalization(trainable, step, None))
+        with attach_adapter(model.transformer, adapter):
+            batches = list(draw_in_batches(model, prompts, self._sampling(seed), cancel=cancel))
+        return torch.cat([image.codes for batch in batches for image in batch]).clone()
+
+    @torch.inference_mode(False)
+    def kept_personalization(self, step: int) -> Personalization | None:
+        """What was learned by a kept step; None where it cannot be read."""
+        trainable = self._kept(step)
+        if trainable is None:
+            return None
+        return self._result(trainable, [], step, "", {}).personalization
 
     def _result(
         self, trainable: Trainable, losses: list[float], step: int, note: str, samples: dict[int, Tensor]
