@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..ar_core import TrainingSettings
 from ..ar_core.training.settings import EMBEDDING
-from . import training_view
+from . import step_selection, training_view
 from .host.progress import explain_on_node
 from .host.schema import node_schema
 from .sockets import CATEGORY, ARModelSocket, HostedModel, SubjectPhotosValue, SubjectSocket
@@ -31,6 +31,8 @@ class LearnIdentifier(io.ComfyNode):
                 training_view.LEARNING_RATE,
                 training_view.TRAINING_SEED,
                 training_view.RECIPE,
+                step_selection.USE,
+                step_selection.SAMPLE_PROMPTS,
             ],
             outputs=training_view.training_outputs(),
         )
@@ -45,6 +47,8 @@ class LearnIdentifier(io.ComfyNode):
         learning_rate: float,
         training_seed: int,
         recipe: str = training_view.PAPER,
+        use: str = step_selection.LAST_STEP,
+        sample_prompts: str = "",
     ) -> io.NodeOutput:
         ar_model = training_view.with_chosen_recipe(ar_model, recipe)
         settings = TrainingSettings.resolve(
@@ -54,4 +58,4 @@ class LearnIdentifier(io.ComfyNode):
             embedding_steps=steps or None,
             embedding_learning_rate=learning_rate or None,
         )
-        return training_view.train_stage(ar_model, subject, EMBEDDING, settings)
+        return training_view.train_stage(ar_model, subject, EMBEDDING, settings, use=use, sample_prompts=sample_prompts)

@@ -17,6 +17,7 @@ from ..ar_core.families.recipes import for_artists, of_paper
 from ..ar_core.memory import sample_bytes
 from ..ar_core.photos import stack, unstack
 from ..ar_core.sheets import loss_curves, picture_grid
+from ..ar_core.training.best_step import LAST, StepTable
 from ..ar_core.training.passes import Passes, fitting_passes
 from ..ar_core.training.settings import EMBEDDING, LAYERS
 from ..ar_core.training.stages import Stage, check_photo_tokens
@@ -26,6 +27,7 @@ from .host.memory import affords_on_card, make_resident, room_on_card
 from .host.progress import PREVIEW, Reporter, advising_out_of_memory, show_text
 from .host.schema import advanced
 from .sockets import HostedModel, PersonalizationSocket, SubjectPhotosValue, check_choice
+from .step_selection import LAST_STEP, chosen_prompts, sample_label, step_choice, table_lines
 
 SAMPLES = 4  # pictures of the fixed prompt, spread over the training
 CELL = 256  # pixels
@@ -100,11 +102,24 @@ def train_stage(
     stage: str,
     settings: TrainingSettings,
     start: Personalization | None = None,
+    *,
+    use: str = LAST_STEP,
+    sample_prompts: str = "",
 ) -> io.NodeOutput:
-    """Run one stage with everything a user sees of it. `start`: the result of the stage before."""
+    """Run one stage with everything a user sees of it. `start`: the result of the stage before.
+
+    `use` and `sample_prompts`: see step_selection.py.
+    """
     view = TrainingView()
+    prompts = chosen_prompts(sample_prompts, subject)
+    choice = step_choice(ar, subject, use, prompts, view)
     passes = fitting_passes(ar.model, settings, stage, room_on_card(ar))
     samples = make_room_for_training(ar, stage, settings, passes)
+    if choice.select != LAST and not samples:
+        raise ValueError(
+            f'use is "{use}", and there is no room on the card to draw pictures while training. Take "{LAST_STEP}", or '
+            "load the model in int8 or 4-bit."
+        )
     advice = advising_out_of_memory("training", "Train with the method LoRA or a lower rank")
     if stage != LAYERS:
         check_photo_tokens(ar.model, settings, len(subject.photos))  # before they are read
@@ -124,24 +139,29 @@ def train_stage(
             samples=samples,
             on_sample=view.on_sample,
             passes=passes,
+            prompts=prompts,
         )
-        result = view.stage.train(settings.steps(stage))
-    show_text(training_summary(result, settings, stage))
-    pictures = labelled_samples(ar, result)
+        trained = view.stage.train(settings.steps(stage))
+        result = choice(view.stage, trained)
+    show_text("\n".join([training_summary(trained, settings, stage), *table_lines(choice.table, result.step)]))
+    pictures = labelled_samples(ar, result, choice.table)
     view.show(unstack(pictures)[-1])  # also where nothing was trained, because it is remembered
-    losses = {"loss": drawable_losses(result.losses)}
+    losses = {"loss": drawable_losses(trained.losses)}
     return io.NodeOutput(result.personalization, losses, pictures)
 
 
 def make_room_for_training(ar: HostedModel, stage: str, settings: TrainingSettings, passes: Passes) -> int:
-    """Have the model loaded with room for the training; how many samples there is room to draw on the way."""
+    """Have the model loaded with room for the training; how many samples there is room to draw on the way.
+
+    The class pictures of prior preservation are drawn whether or not there is.
+    """
     learning, drawing = memory_needed(ar, stage, settings, passes)
     samples = 0
     if affords_on_card(ar, learning, drawing):
         samples = SAMPLES
     else:
         log.info("No samples are drawn during training: there is no room for them on the card")
-    if samples:
+    if samples or settings.prior_preservation:
         learning = max(learning, drawing)
     make_resident(ar, learning)
     return samples
@@ -175,7 +195,7 @@ class TrainingView(Reporter):
         super().progress(done, total, message)
 
     def on_sample(self, step: int, images: torch.Tensor) -> None:
-        """Show a sample (1, H, W, 3) that was just drawn."""
+        """Show samples (prompts, H, W, 3) that were just drawn."""
         self.sample = sample_cell(images, f"step {step}")
         self.show(self.sample)
         self.shown = time.monotonic()
@@ -191,12 +211,14 @@ def sample_cell(images: torch.Tensor, label: str) -> Image.Image:
     return picture_grid([unstack(images)], cell=CELL, labels=[label])
 
 
-def labelled_samples(ar: HostedModel, result: StageResult) -> torch.Tensor:
-    """The samples as a batch (n, H, W, 3), each with its step below it.
+def labelled_samples(ar: HostedModel, result: StageResult, table: StepTable | None = None) -> torch.Tensor:
+    """The samples as a batch (n, H, W, 3), each with its step below it, and what `table` says of that.
 
     Where there was no room for any, a grey picture says so.
     """
-    cells = [sample_cell(ar.model.decode(codes), f"step {step}") for step, codes in sorted(result.samples.items())]
+    cells = []
+    for step, codes in sorted(result.samples.items()):
+        cells.append(sample_cell(ar.model.decode(codes), sample_label(step, table)))
     if not cells:
         cells = [
             sample_cell(torch.full((1, CELL, CELL, 3), 0.5, dtype=torch.float32, device="cpu"), "no room for samples")

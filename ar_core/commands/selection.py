@@ -66,7 +66,7 @@ def chosen_step(
     """What chooses the step to hand on; `prompts`: ours where there are none."""
     judge = None
     if encoders is not None:
-        judge = StepJudge(encoders, [photo.image for photo in photos])
+        judge = StepJudge(encoders, photos)
     return Choice(select, judge, prompts, progress, cancel)
 
 

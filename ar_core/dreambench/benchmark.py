@@ -355,7 +355,7 @@ class Benchmark:
         training = self.training[unit.variant, unit.seed]
         judge = None
         if self.plan.select == BEST:
-            judge = StepJudge(self._encoders(), [photo.image for photo in photos])
+            judge = StepJudge(self._encoders(), photos)
         choice = Choice(self.plan.select, judge, progress=self.progress, cancel=self.cancel)
         model = variant.learn(self.model, subject, training, runs, self.progress, self.cancel, choice)
         prompts = self.data.prompts(unit.subject)

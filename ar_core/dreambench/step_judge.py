@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from ..photos import Photo
 from ..training.best_step import Reading
 from .encoders import Encoders
 from .measures.likeness import real_images, subject_fidelity
@@ -23,7 +24,7 @@ from .measures.prompt import prompt_fidelity
 class StepJudge:
     """Judges pictures of the subject that `photos` show. Encodes them when they are first needed."""
 
-    def __init__(self, encoders: Encoders, photos: Sequence[Image.Image]):
+    def __init__(self, encoders: Encoders, photos: Sequence[Photo]):
         self.encoders = encoders
         self.photos = photos
         by_vit, _, by_words = encoders.choice.measures
@@ -48,4 +49,4 @@ class StepJudge:
     @cached_property
     def _embedded_photos(self) -> tuple[Tensor, Tensor]:
         """By the ViT and by the CLIP, (photos, d) each."""
-        return self.encoders.embed_images(self.photos)
+        return self.encoders.embed_images([photo.image for photo in self.photos])
