@@ -7,12 +7,13 @@ import pytest
 import torch
 from toy import FAMILY, toy_model, toy_subject
 
-from ar_core import TrainingSettings, personalize
+from ar_core import Personalization, TrainingSettings, cli, personalize
 from ar_core.commands.dreambench import how_selected, selection_notes
 from ar_core.commands.selection import leave_table, selecting_encoders
 from ar_core.control import Cancelled, never
 from ar_core.dreambench.benchmark import Plan
 from ar_core.sampling import SamplingSettings
+from ar_core.tables import read_csv
 from ar_core.training.best_step import (
     BEST,
     LAST,
@@ -25,6 +26,7 @@ from ar_core.training.best_step import (
 )
 from ar_core.training.sample_prompts import SELECTION_PROMPTS, subject_prompts, without_subject
 from ar_core.training.stages import Stage
+from workshop.world.subjects import drawn_photos
 
 SUBJECT = toy_subject()
 SETTINGS = TrainingSettings.resolve(FAMILY, strategy="joint", rank=2, layer_steps=6)
@@ -239,7 +241,9 @@ def test_more_steps_score_only_the_new_ones(tmp_path):
 
 
 def test_a_step_that_is_not_kept_is_said_before_the_training():
-    with pytest.raises(ValueError, match="Step 5 cannot be handed on: the last stage keeps its results at 2, 4, 6"):
+    with pytest.raises(
+        ValueError, match="Step 5 cannot be handed on: the last stage keeps its results at 2, 4, 6. Choose one"
+    ):
         check_select(5, SETTINGS, 2)
     check_select(4, SETTINGS, 2)
     check_select(6, SETTINGS)
@@ -314,3 +318,21 @@ def test_a_benchmarks_table_says_that_its_measure_chose():
     assert "selected by the reported measure" in selection_notes(best)[0]
     assert how_selected(Plan(("joint",), select=20), "joint") == ", step 20"
     assert not selection_notes(Plan(("joint",))) and not how_selected(Plan(("joint",)), "joint")
+
+
+def test_the_command_hands_on_the_best_step_and_leaves_its_table(tmp_path, capsys):
+    for number, (image, _) in enumerate(drawn_photos("lilac_dog", 2)):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        image.save(tmp_path / "photos" / f"{number}.png")
+    options = ["personalize", "--photos", str(tmp_path / "photos"), "--class-name", "dog", "--out", str(tmp_path / "x")]
+    options += ["--strategy", "embedding_only", "--embedding-steps", "2", "--batch-size", "2", "--sample-every", "1"]
+    assert cli.main([*options, "--select", "best", "--validation-prompt", "a {} in the desert"]) == 0
+    said = capsys.readouterr().out
+    saved = Personalization.load(tmp_path / "x.safetensors")
+    assert saved.recipe[SELECTED]["measures"] == ["mini-ID", "mini-CLIP-T"]
+    assert f"embedding: {saved.recipe['steps']} steps, trained" in said and "selected from 1, 2" in said
+    rows = read_csv(tmp_path / "x.steps.csv", ["step", "mini-ID", "mini-CLIP-T", "taken"])
+    assert [row["step"] for row in rows] == ["1", "2", "base", "photos"]
+    assert [row["step"] for row in rows if row["taken"]] == [str(saved.recipe["steps"])]
+    assert cli.main([*options, "--select", "7"]) == 1
+    assert "Step 7 cannot be handed on" in capsys.readouterr().err

@@ -460,6 +460,23 @@ def test_the_benchmark_shares_stage_one_scores_and_goes_on(data, folders, tmp_pa
     )
 
 
+def test_a_benchmark_of_best_steps_says_so_and_is_another_one(data, folders, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--strategies", "embedding_only", "--subjects", "cup", *own(folders)]
+    assert cli.main(bench(data, out, *options, "--select", "best")) == 0
+    said = capsys.readouterr().out
+    assert "embedding_only, selected by the reported measure" in said
+    assert "Note: every training's step was selected by the reported measure" in said
+    record = json.loads((out / "embedding_only" / "cup" / "unit-0.json").read_text(encoding="utf-8"))
+    assert record["asked"]["selected"]["by"] == "best"
+    assert cli.main(bench(data, out, *options, "--select", "best", "--no-scores")) == 0
+    assert "finished before" in capsys.readouterr().out
+    assert cli.main(bench(data, out, *options, "--no-scores")) == 1
+    assert "(changed: selected)" in capsys.readouterr().err
+    assert cli.main(bench(data, tmp_path / "none", *options, "--select", "3")) == 1
+    assert "Step 3 cannot be handed on" in capsys.readouterr().err
+
+
 def test_other_photos_or_views_are_another_benchmark(data, tmp_path, capsys):
     out = tmp_path / "out"
     options = ["--no-scores", "--strategies", "embedding_only", "--subjects", "cup"]

@@ -217,7 +217,7 @@ def check_select(select: Select, settings: TrainingSettings, every: int | None =
 def _kept_step(step: Select, kept: Sequence[int]) -> int:
     if step not in kept:
         listed = ", ".join(map(str, kept))
-        raise ValueError(f"Step {step} cannot be handed on: the last stage keeps its results at {listed}.")
+        raise ValueError(f"Step {step} cannot be handed on: the last stage keeps its results at {listed}. Choose one.")
     return int(step)
 
 

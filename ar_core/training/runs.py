@@ -10,6 +10,7 @@
     codes.safetensors        codes of the photos and their views (in the run called "photos")
     sample-000050.safetensors codes of the picture drawn at a kept step; -<hash> for other prompts than our own
     prior.safetensors        codes of class images (in the run called "class pictures")
+    choice-*                 pictures of kept steps and what was measured of them (best_step.py)
     *.damaged                what was damaged and was made again
     *-unfinished.safetensors codes made so far, where reading photos or drawing class images was stopped
 <root>/.locks/               a file per run, locked by the process that works on it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from graphs import graph
+from in_process import Comfy
 
 
 @pytest.fixture
@@ -13,7 +14,7 @@ def every_step(pack, monkeypatch):
     monkeypatch.setattr(stages, "KEEP_EVERY", dict.fromkeys(stages.KEEP_EVERY, 1))
 
 
-def test_the_best_step_is_handed_on_and_the_node_says_by_what(every_step, comfy, pack):
+def test_the_best_step_is_handed_on_and_the_node_says_by_what(every_step, comfy, pack, monkeypatch):
     nodes = graph(learn__training_seed=61, tune__training_seed=61, tune__use="best step", steps=3)
     nodes["tune"]["inputs"]["sample_prompts"] = "a {} in the desert\n\na green [V] cat"
     outcome = comfy.run(nodes)
@@ -26,14 +27,10 @@ def test_the_best_step_is_handed_on_and_the_node_says_by_what(every_step, comfy,
     assert f"step {learned.recipe['steps']} is handed on, the best by mini-ID and mini-CLIP-T" in said
     assert all(f"step {step}: likeness " in said for step in (1, 2, 3))
     assert len(samples) == 3 and samples.shape[2] > 2 * 256  # a picture of either prompt at each step
-    drawn = pack("ar_core.training.stages").Stage
-    original = drawn.draw
-    drawn.draw = lambda *_: pytest.fail("drew again")
-    try:
-        again = comfy.run({**nodes, "tune": {**nodes["tune"], "inputs": {**nodes["tune"]["inputs"], "steps": 3}}})
-    finally:
-        drawn.draw = original
+    monkeypatch.setattr(pack("ar_core.training.stages").Stage, "draw", lambda *_: pytest.fail("drew again"))
+    again = Comfy(comfy.base).run(nodes)
     assert again.ok, again.error
+    assert again.outputs["tune"][0][0].recipe["selected"] == chosen
 
 
 def test_without_a_choice_the_file_says_nothing_of_one(trained):
@@ -55,7 +52,7 @@ def test_the_best_embedding_of_stage_one(every_step, comfy):
 )
 def test_what_cannot_be_meant_is_said_before_the_training(values, sentence, trained, comfy, steps):
     outcome = comfy.run(graph(**values))
-    assert outcome.says(sentence)
+    assert outcome.refusal(sentence)
     assert not steps
 
 
@@ -77,4 +74,5 @@ def test_pictures_of_the_class_are_trained_on_and_remembered(base, comfy, pack, 
     monkeypatch.setattr(
         pack("ar_core.training.class_pictures"), "draw_in_batches", lambda *_, **__: pytest.fail("drew")
     )
-    assert comfy.run(graph(tune__training_seed=64, tune__prior_preservation=True)).ok
+    again = Comfy(comfy.base).run(graph(tune__training_seed=63, tune__prior_preservation=True, tune__steps=3))
+    assert again.ok, again.error
