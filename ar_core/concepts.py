@@ -75,12 +75,18 @@ class Concepts:
             return None
         owners = self._of_each(torch.tensor(self.owners, device=ids.device), ids)
         reach = self._of_each(self.depths, ids).where(owners > 0, 0)
-        others = (owners[:, :, None] != owners[:, None, :])[:, None]  # (B, 1, T, T)
-        both = torch.minimum(reach[:, :, None], reach[:, None, :])[:, None].where(others, 0)  # layers that forbid a pair
-        layers = int(both.max())  # the host waits for the device, once for a batch of prompts
-        if not layers:
+        others = owners[:, :, None] != owners[:, None, :]  # (B, T, T)
+        both = torch.minimum(reach[:, :, None], reach[:, None, :]).where(others, 0)  # layers that keep a pair apart
+        deepest = int(both.max())  # the host waits for the device, once for a batch of prompts
+        if not deepest:
             return None
-        return lambda layer: both > layer if layer < layers else None
+
+        def apart(layer: int) -> Tensor | None:
+            if layer >= deepest:
+                return None
+            return (both > layer)[:, None]
+
+        return apart
 
     def _numbers(self, ids: Tensor) -> Tensor:
         """Which of the vectors each token has, the first or the last where it has none."""
