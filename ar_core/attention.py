@@ -8,10 +8,13 @@ mask or kernel is one more implementation, and the transformer stays as it is.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Apart = Callable[[int], Tensor | None]  # layer -> pairs that must not see each other (B, 1, T, T) bool; None: no such
 
 
 class Attention(ABC):
@@ -33,14 +36,20 @@ class Attention(ABC):
 class WholeSequences(Attention):
     """Every token attends to itself and to those before it, all of them new: for training and scoring.
 
-    Shorter sequences are padded at their end: no position attends to a later one.
+    Shorter sequences are padded at their end: no position attends to a later one. `apart`: pairs of positions that do
+    not attend to each other either (`Concepts.apart_in`).
     """
 
-    def __init__(self, length: int, device: torch.device):
+    def __init__(self, length: int, device: torch.device, apart: Apart | None = None):
         self.positions = torch.arange(length, device=device)[None]
+        self.apart = apart
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return scaled_dot_product(q, k, v, mask=None)
+        forbidden = self.apart(layer) if self.apart else None
+        if forbidden is None:
+            return scaled_dot_product(q, k, v, mask=None)
+        mask = causal_mask(self.positions, q.shape[1], q.dtype)
+        return scaled_dot_product(q, k, v, mask.masked_fill(forbidden, float("-inf")))
 
 
 def scaled_dot_product(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

@@ -4,6 +4,9 @@ At the positions of a concept's reserved tokens, what enters layer i is replaced
 for the first `depth` layers; above them the positions go on as ordinary ones. Depth 1 is a learned embedding (Gal et
 al. 2022, Sun et al. 2025), more is deep concept injection (Wu et al. 2025, arXiv 2508.07341). Only prompts hold such
 positions, so steps that draw codes never see any of this.
+
+Where a prompt holds two deep concepts, positions of one do not attend to those of the other in the layers where both
+are put in place (the identity mask of Wu et al.): else the colours of one would leak into the other.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .attention import Apart
+
 Entering = Callable[[int, Tensor], Tensor]  # layer, what enters it (B, T, hidden) -> what takes its place
 
 
@@ -23,26 +28,33 @@ class Concepts:
     """Vectors over reserved tokens: `vectors` (depth, N, hidden), of which [i, n] belongs to token `first_id` + n.
 
     `depths` (N,): in how many layers each is put in place, at most `depth`; the vectors above that are not read.
+    `owners`, N numbers: tokens of different owners are kept apart from each other, those of 0 from none.
     """
 
     vectors: Tensor
     depths: Tensor
     first_id: int
+    owners: tuple[int, ...] = ()
 
     @classmethod
-    def stacked(cls, parts: Sequence[Tensor], first_id: int) -> Concepts:
-        """Those of one or more concepts, each (depth, k, hidden) of its own depth."""
+    def stacked(cls, parts: Sequence[Tensor], first_id: int, apart: Sequence[bool] = ()) -> Concepts:
+        """Those of one or more concepts, each (depth, k, hidden) of its own depth.
+
+        `apart`: for each, whether it is kept apart from the others of which this is said; by default none is.
+        """
         deepest = max(len(part) for part in parts)
         padded = [F.pad(part, (0, 0, 0, 0, 0, deepest - len(part))) for part in parts]
         depths = torch.cat([torch.full((part.shape[1],), len(part), device=part.device) for part in parts])
-        return cls(torch.cat(padded, 1), depths, first_id)
+        owners: list[int] = []
+        for number, part in enumerate(parts, 1):
+            is_apart = bool(apart) and apart[number - 1]
+            owners += [number * is_apart] * part.shape[1]
+        return cls(torch.cat(padded, 1), depths, first_id, tuple(owners))
 
     def placed_in(self, ids: Tensor) -> Entering:
         """What puts these vectors in place in a batch of token `ids` (B, T)."""
-        numbers = ids - self.first_id
-        inside = (numbers >= 0) & (numbers < len(self.depths))
-        numbers = numbers.clamp(0, len(self.depths) - 1)
-        reach = self.depths.to(ids.device)[numbers].where(inside, 0)  # (B, T): layers in which a position is replaced
+        numbers = self._numbers(ids)
+        reach = self._of_each(self.depths, ids)  # (B, T): layers in which a position is replaced
         deepest = len(self.vectors)
 
         def entering(layer: int, x: Tensor) -> Tensor:
@@ -52,6 +64,38 @@ class Concepts:
             return torch.where((reach > layer)[..., None], placed, x)
 
         return entering
+
+    def apart_in(self, ids: Tensor) -> Apart | None:
+        """Which positions are kept apart in a batch of token `ids` (B, T); None where no row has two such concepts.
+
+        Layer i keeps two positions apart where both are replaced there. Those above do not: what a picture's codes find
+        there has to be one scene.
+        """
+        if len({*self.owners} - {0}) < 2:
+            return None
+        owners = self._of_each(torch.tensor(self.owners, device=ids.device), ids)
+        reach = self._of_each(self.depths, ids).where(owners > 0, 0)
+        others = owners[:, :, None] != owners[:, None, :]  # (B, T, T)
+        both = torch.minimum(reach[:, :, None], reach[:, None, :]).where(others, 0)  # layers that keep a pair apart
+        deepest = int(both.max())  # the host waits for the device, once for a batch of prompts
+        if not deepest:
+            return None
+
+        def apart(layer: int) -> Tensor | None:
+            if layer >= deepest:
+                return None
+            return (both > layer)[:, None]
+
+        return apart
+
+    def _numbers(self, ids: Tensor) -> Tensor:
+        """Which of the vectors each token has, the first or the last where it has none."""
+        return (ids - self.first_id).clamp(0, len(self.depths) - 1)
+
+    def _of_each(self, values: Tensor, ids: Tensor) -> Tensor:
+        """`values` (N,) by token `ids` (B, T); 0 for tokens that have no vectors."""
+        numbers = self._numbers(ids)
+        return values.to(ids.device)[numbers].where(numbers + self.first_id == ids, 0)
 
 
 def states_entering(

@@ -22,7 +22,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -265,6 +265,13 @@ def write_tensors(
     Metadata get a checksum of the tensors' bytes, which the format itself lacks, and one of all that the header says.
     `reserve`, `replace`: see `atomic_write`.
     """
+    with atomic_write(path, reserve, replace) as file:
+        dump_tensors(file, tensors, metadata)
+    return path
+
+
+def dump_tensors(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None) -> None:
+    """What `write_tensors` writes, into a file that is open and empty."""
     names = _in_file_order(tensors)
     places = {}
     end = 0
@@ -277,19 +284,17 @@ def write_tensors(
         checksums = {CHECKSUM: checksum_text(0), HEADER_CHECKSUM: Header(places, dict(metadata)).checksum()}
         header = Header(places, {**metadata, **checksums})
     text = header.to_bytes()
-    with atomic_write(path, reserve, replace) as file:
-        file.write(text)
-        checksum = 0
-        for name in names:
-            content = tensor_bytes(tensors[name])
-            checksum = zlib.crc32(content, checksum)
-            file.write(content)
-        if metadata is not None:
-            # Only a whole key is written so: inside a JSON text, quotation marks have a backslash before them.
-            place = text.index(f'"{CHECKSUM}":"{checksum_text(0)}"'.encode()) + len(CHECKSUM) + 4
-            file.seek(place)
-            file.write(checksum_text(checksum).encode())
-    return path
+    file.write(text)
+    checksum = 0
+    for name in names:
+        content = tensor_bytes(tensors[name])
+        checksum = zlib.crc32(content, checksum)
+        file.write(content)
+    if metadata is not None:
+        # Only a whole key is written so: inside a JSON text, quotation marks have a backslash before them.
+        place = text.index(f'"{CHECKSUM}":"{checksum_text(0)}"'.encode()) + len(CHECKSUM) + 4
+        file.seek(place)
+        file.write(checksum_text(checksum).encode())
 
 
 def _in_file_order(tensors: Mapping[str, Tensor]) -> list[str]:
@@ -325,7 +330,8 @@ def read_tensors(path: Path, only: Collection[str] | None = None) -> TensorFile:
     which says nothing of the file, and MissingFile where there is none.
     """
     try:
-        return _read_tensors(path, only)
+        with path.open("rb") as file:
+            return _read_tensors(file, only)
     except ValueError as error:
         raise UnreadableFile(f"{shown_path(path)} is damaged or not a safetensors file ({error}).") from error
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -339,12 +345,19 @@ def read_tensors(path: Path, only: Collection[str] | None = None) -> TensorFile:
         ) from error
 
 
-def _read_tensors(path: Path, only: Collection[str] | None) -> TensorFile:
+def parse_tensors(content: bytes, name: str) -> TensorFile:
+    """As `read_tensors`, of a file's content in memory. `name`: what the message calls it."""
+    try:
+        return _read_tensors(BytesIO(content), None)
+    except ValueError as error:
+        raise UnreadableFile(f"{name} is damaged or not a safetensors file ({error}).") from error
+
+
+def _read_tensors(file: BufferedReader | BytesIO, only: Collection[str] | None) -> TensorFile:
     """Raises ValueError, with the reason, for a damaged file, and OSError."""
-    with path.open("rb") as file:
-        header = read_header(file)
-        names = [name for name in header.places if only is None or name in only]
-        tensors = {name: _read_tensor(file, header, name) for name in names}
+    header = read_header(file)
+    names = [name for name in header.places if only is None or name in only]
+    tensors = {name: _read_tensor(file, header, name) for name in names}
     metadata = header.metadata or {}
     expected = metadata.get(CHECKSUM)
     if only is None and expected is not None and expected != checksum_of(tensors):
@@ -352,7 +365,7 @@ def _read_tensors(path: Path, only: Collection[str] | None) -> TensorFile:
     return TensorFile(tensors, {key: text for key, text in metadata.items() if key not in CHECKSUMS})
 
 
-def _read_tensor(file: BufferedReader, header: Header, name: str) -> Tensor:
+def _read_tensor(file: BufferedReader | BytesIO, header: Header, name: str) -> Tensor:
     """A copy: a view of a file that somebody cuts off ends the process, and keeps the file open meanwhile."""
     place = header.places[name]
     try:

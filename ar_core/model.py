@@ -202,11 +202,16 @@ class ARModel:
 
     @property
     def concepts(self) -> Concepts | None:
-        """What the applied identifiers' reserved tokens stand for, in their order; None without any."""
+        """What the applied identifiers' reserved tokens stand for, in their order; None without any.
+
+        Deep concepts are kept apart from each other in a prompt that has several (`Concepts.apart_in`). Embeddings
+        alone are not: they are read as words are, and pictures with two of them stay as they always were.
+        """
         if not self.applied:
             return None
         parts = [applied.concept.to(self.device) for applied in self.applied]
-        return Concepts.stacked(parts, self.protocol.identifier_base)
+        deep = [applied.personalization.is_deep for applied in self.applied]
+        return Concepts.stacked(parts, self.protocol.identifier_base, deep)
 
     @functools.cached_property
     def transformer(self) -> Transformer:

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,13 @@ from torch import Tensor
 
 from .adapters import Adapter, DeltaAdapter, LowRankAdapter
 from .files import (
+    TensorFile,
     UnavailableFile,
     UnreadableFile,
+    dump_tensors,
     ensure_folder,
     numbered_paths,
+    parse_tensors,
     read_tensors,
     remove_abandoned,
     shown_path,
@@ -137,6 +141,12 @@ class Personalization:
         log.info("Saved %s %s to %s", self.identifier, self.class_name, path)
         return path
 
+    def to_bytes(self) -> bytes:
+        """What `save` writes, for a database or a network; `from_bytes` reads it."""
+        file = BytesIO()
+        dump_tensors(file, self._tensors(), self._metadata())
+        return file.getvalue()
+
     def is_in(self, path: Path) -> bool:
         """Whether the file holds exactly this: the same values and the same words about them."""
         if not os.path.isfile(path):
@@ -201,11 +211,28 @@ class Personalization:
             raise PersonalizationError(f"{error} Copy or train it again.") from error
         except UnavailableFile as error:
             raise PersonalizationError(str(error)) from error
+        return cls._from_tensors(file, str(path))
+
+    @classmethod
+    def from_bytes(cls, content: bytes, name: str = "The personalization") -> Personalization:
+        """Read what `to_bytes` gave, or the bytes of a file, checked as `load` does.
+
+        `name`: what a message calls them. Raises PersonalizationError for anything else.
+        """
+        try:
+            file = parse_tensors(content, name)
+        except UnreadableFile as error:
+            raise PersonalizationError(f"{error} Copy or train it again.") from error
+        return cls._from_tensors(file, name)
+
+    @classmethod
+    def _from_tensors(cls, file: TensorFile, source: str) -> Personalization:
+        """What was read. `source`: its name in messages. Raises PersonalizationError."""
         metadata = file.metadata
         vectors = {FORMAT: "identifier", DEEP_FORMAT: "concept"}.get(metadata.get("format", ""), "")
         if vectors not in file.tensors:
             raise PersonalizationError(
-                f"{path} is not a personalization of this software "
+                f"{source} is not a personalization of this software "
                 f"(its format is {metadata.get('format')!r}, expected {FORMAT!r} or {DEEP_FORMAT!r})."
             )
         try:
@@ -213,7 +240,7 @@ class Personalization:
                 metadata["identifier"],
                 metadata["class_name"],
                 file.tensors[vectors],
-                _adapter(path, metadata, file.tensors),
+                _adapter(source, metadata, file.tensors),
                 metadata["base_fingerprint"],
                 json.loads(metadata["recipe"]),
                 metadata["modelspec.title"],
@@ -230,9 +257,9 @@ class Personalization:
         except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError, StopIteration) as error:
             reason = f"{type(error).__name__}: {error}"
             raise PersonalizationError(
-                f"{path} is damaged or was changed ({reason}). Copy or train it again."
+                f"{source} is damaged or was changed ({reason}). Copy or train it again."
             ) from error
-        log.info("Loaded %s %s from %s", loaded.identifier, loaded.class_name, path)
+        log.info("Loaded %s %s from %s", loaded.identifier, loaded.class_name, source)
         return loaded
 
     def _check(self) -> None:
@@ -269,7 +296,7 @@ def with_suffix(path: Path | str) -> Path:
     return path.with_name(path.name + ".safetensors")
 
 
-def _adapter(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Adapter | None:
+def _adapter(source: str, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Adapter | None:
     match metadata["method"]:
         case "embedding" | "deep":
             return None
@@ -278,6 +305,6 @@ def _adapter(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tens
         case "full":
             return DeltaAdapter.from_file_tensors(tensors)
     raise PersonalizationError(
-        f'{path} was made with the method "{metadata["method"]}", which this version does not know. '
+        f'{source} was made with the method "{metadata["method"]}", which this version does not know. '
         "Update the software."
     )

@@ -87,8 +87,12 @@ def checksum_text(value: int) -> str:
 
 
 def read_header(file: BinaryIO) -> Header:
-    """The header of an open file. Raises ValueError, with the reason, for one that is damaged, and OSError."""
-    held = os.fstat(file.fileno()).st_size
+    """The header of an open file, on disk or in memory.
+
+    Raises ValueError, with the reason, for one that is damaged, and OSError.
+    """
+    held = file.seek(0, os.SEEK_END)
+    file.seek(0)
     length_bytes = file.read(8)
     if len(length_bytes) < 8:
         raise ValueError("it ends before its header")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from toy import FAMILY, learned, toy_model
 
 from ar_core.adapters import LowRankAdapter, attach_adapter, merge_adapters, target_shapes
@@ -32,6 +32,32 @@ def test_a_reloaded_file_gives_the_same_images(tmp_path, method):
     assert reloaded.recipe == {"steps": 3} and reloaded.class_name == "dog"
     assert torch.equal(codes(model.personalized(original)), codes(model.personalized(reloaded)))
     assert [p.name for p in tmp_path.iterdir()] == ["Dog ü 狗.safetensors"]
+
+
+@pytest.mark.parametrize("method", ["lora", "full", "embedding"])
+def test_bytes_are_those_of_the_file(tmp_path, method):
+    model = toy_model()
+    original = learned(model, method)
+    content = original.to_bytes()
+    assert content == original.save(tmp_path / "dog").read_bytes()
+    reloaded = Personalization.from_bytes(content)
+    assert reloaded.is_in(tmp_path / "dog.safetensors") and reloaded.to_bytes() == content
+    assert torch.equal(codes(model.personalized(original)), codes(model.personalized(reloaded)))
+
+
+def test_bytes_are_checked_as_files_are():
+    content = learned(toy_model()).to_bytes()
+    flipped = bytearray(content)
+    flipped[-1] ^= 1
+    other = save({"x": torch.zeros(1)})
+    for damaged, said in (
+        (b"", "it ends before its header"),
+        (content[:-1], "damaged or not a safetensors file"),
+        (bytes(flipped), "its values are not those that were written"),
+        (other, "not a personalization of this software"),
+    ):
+        with pytest.raises(PersonalizationError, match=f"^The upload of Ann .*{said}"):
+            Personalization.from_bytes(damaged, "The upload of Ann")
 
 
 def test_a_folder_in_place_of_a_file_is_called_one(tmp_path):

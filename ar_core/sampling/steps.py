@@ -87,9 +87,11 @@ class Steps:
         if self.graphs:
             self.graphs.begin()
         entering = None
+        apart = None
         if concepts is not None:
             entering = concepts.placed_in(ids)
-        attention = self.cache.at(positions, ids.shape[1])
+            apart = concepts.apart_in(ids)
+        attention = self.cache.at(positions, ids.shape[1], apart)
         hidden = self._hidden(self.transformer.embed(ids), attention, entering)  # (sequences, T, hidden)
         last = hidden[torch.arange(len(ids), device=self.device), lengths - 1]
         return self._guided(last[:, None])[:, 0]

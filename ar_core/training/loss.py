@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..attention import WholeSequences
 from ..concepts import Concepts
 from ..transformer import Transformer
 from .examples import Batch
@@ -22,8 +23,10 @@ def image_code_loss(transformer: Transformer, batch: Batch, concepts: Concepts |
     scored = targets >= 0
     ids = batch.ids.to(device)  # (B, T)
     entering = None
+    attention = None
     if concepts is not None:
         entering = concepts.placed_in(ids)
-    hidden = transformer(transformer.embed(ids), entering=entering)[scored]  # (scored positions, hidden)
+        attention = WholeSequences(ids.shape[1], device, concepts.apart_in(ids))
+    hidden = transformer(transformer.embed(ids), attention, entering)[scored]  # (scored positions, hidden)
     logits = transformer.image_logits(hidden)  # (scored positions, codes)
     return F.cross_entropy(logits, targets[scored])
