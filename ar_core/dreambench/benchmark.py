@@ -29,7 +29,8 @@ from ..pngs import save_png
 from ..quoting import quoted
 from ..sampling import SamplingSettings
 from ..training import TrainingSettings, prepare_subject
-from ..training.subject import source_fields, view_fields
+from ..training.subject import source_fields
+from ..training.views import view_fields
 from .dataset import BenchSubject, DataSet
 from .pictures import Picture, WholePictures
 from .variants import VARIANTS

@@ -15,7 +15,7 @@ def image_code_loss(transformer: Transformer, batch: Batch, concepts: Concepts |
 
     `concepts`: what stands at the positions of reserved tokens, None where a batch has none. Forced tokens (size, row
     ends, end of image) are not predicted when sampling and not scored here. The logits of other positions are never
-    computed.
+    computed. A batch with weights has every code's loss times its weight.
     """
     device = transformer.device
     targets = batch.targets.to(device)  # (B, T)
@@ -26,4 +26,7 @@ def image_code_loss(transformer: Transformer, batch: Batch, concepts: Concepts |
         entering = concepts.placed_in(ids)
     hidden = transformer(transformer.embed(ids), entering=entering)[scored]  # (scored positions, hidden)
     logits = transformer.image_logits(hidden)  # (scored positions, codes)
-    return F.cross_entropy(logits, targets[scored])
+    if batch.weights is None:
+        return F.cross_entropy(logits, targets[scored])
+    each = F.cross_entropy(logits, targets[scored], reduction="none")
+    return (each * batch.weights.to(device)[scored]).mean()
