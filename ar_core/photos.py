@@ -93,10 +93,14 @@ class Photo:
 
     @property
     def held_bytes(self) -> int:
-        """What it takes in memory."""
+        """What it takes in memory, with its mask."""
+        pixels = self.size[0] * self.size[1]
+        mask = 0
+        if self.mask is not None:
+            mask = pixels
         if self._encoded is not None:
-            return len(self._encoded)
-        return 3 * self.size[0] * self.size[1]
+            return len(self._encoded) + mask
+        return 3 * pixels + mask
 
 
 # ---------------------------------------------------------------- which files
