@@ -10,9 +10,10 @@ from comfy_api.latest import io, ui
 
 from ..ar_core import Photo, read_photos
 from ..ar_core.captions import add_captions, has_caption_file
+from ..ar_core.connected import Connected, check_masks_have_photos, connected_photos
 from ..ar_core.listing import files_below, named_inside
-from ..ar_core.masks import add_masks, add_tensor_masks, crop_with_mask
-from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, tensor_photos, unstack
+from ..ar_core.masks import add_masks, crop_with_mask
+from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, unstack
 from ..ar_core.quoting import quoted
 from ..ar_core.sheets import picture_grid
 from ..ar_core.shipped import example_subjects
@@ -30,8 +31,6 @@ FIRST_CHOICE = "cream_cat"  # what a new node shows
 SOCKETS = 5
 MANY = 20  # photos; more are rarely of one subject
 SHOWN = 768  # pixels of the IMAGE output's sides
-
-Connected = dict[int, list[torch.Tensor]]  # by the number of a socket
 
 
 class SubjectPhotos(io.ComfyNode):
@@ -118,7 +117,9 @@ class SubjectPhotos(io.ComfyNode):
         if keep_aspect[0]:
             size = median_shape(found, SHOWN)
         shown = stack([centre_crop(photo.image, size) for photo in found])
-        looked_at = stack([crop_with_mask(photo, size) for photo in found])
+        looked_at = shown
+        if any(photo.mask is not None for photo in found):
+            looked_at = stack([crop_with_mask(photo, size) for photo in found])
         if not word:
             Reporter().show(picture_grid([unstack(looked_at)], cell=PREVIEW // 2))  # the crops are seen all the same
             raise ValueError('class_name is empty: write the word for what the photos show, for example "dog".')
@@ -176,31 +177,12 @@ def chosen_photos(
     """The photos, with a line about each: those of the sockets, or of the chosen folder. Raises ValueError."""
     if not images and choice == CONNECTED:
         raise ValueError("No photo is connected: connect images to photo_1 to photo_5, or choose a folder.")
-    for number in masks:
-        if number not in images:
-            raise ValueError(
-                f"mask_{number} is connected, and photo_{number} is not: connect the photo that the mask is of. Masks "
-                "in a folder are files, such as dog-mask.png beside dog.jpg."
-            )
+    check_masks_have_photos(images, masks)
     if not images:
         return photos_in_folder(choice, captions)
     found, lines = connected_photos(images, masks)
     if choice != CONNECTED:
         lines.append(f"(the folder {choice} is not used: photos are connected)")
-    return found, lines
-
-
-def connected_photos(images: Connected, masks: Connected) -> tuple[list[Photo], list[str]]:
-    """The photos of the sockets with their masks, and a line about each. Raises PhotoError."""
-    found: list[Photo] = []
-    lines = []
-    for number, tensors in images.items():
-        photos = tensor_photos(tensors, first=len(found) + 1)
-        lines += [f"{photo.name}: {photo.size[0]}x{photo.size[1]}" for photo in photos]
-        if number in masks:
-            photos, about_masks = add_tensor_masks(photos, masks[number], f"mask_{number}")
-            lines += about_masks
-        found += photos
     return found, lines
 
 
