@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import os
@@ -19,6 +20,7 @@ import torch
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from .beside import lines_beside
 from .files import shown_path
 from .heif import NoDecoder, open_heif
 from .heif_boxes import heif_format
@@ -49,14 +51,20 @@ class PhotoError(ValueError):
 
 
 class Photo:
-    """One picture: 8-bit RGB, upright, without metadata.
+    """One picture: 8-bit RGB, upright, without metadata; and what is said of it beside.
 
     A large one is held as its file was and decoded anew whenever it is looked at: a host keeps photos for hours.
+    `mask` (8-bit grey, as large as the picture): white where the subject is; None where nothing says so. `caption`:
+    what else the picture shows, "" where nothing says so.
     """
 
-    def __init__(self, name: str, image: Image.Image, encoded: bytes | None = None):
-        """`encoded`: the file that `image` was read from, for a large one."""
+    mask: Image.Image | None = None
+    caption = ""
+
+    def __init__(self, name: str, image: Image.Image, encoded: bytes | None = None, file: Path | None = None):
+        """`encoded`: the content of the file that `image` was read from, for a large one. `file`: where that is."""
         self.name = name
+        self.file = file
         self.size: Pixels = image.size
         self._encoded = encoded
         self._image: Image.Image | None = None
@@ -71,12 +79,28 @@ class Photo:
         with strict_pillow(), Image.open(BytesIO(self._encoded or b""), formats=FORMATS) as image:
             return clean_photo(image)[0]
 
+    def with_mask(self, mask: Image.Image) -> Photo:
+        """The same picture with a mask of its size."""
+        photo = copy.copy(self)
+        photo.mask = mask
+        return photo
+
+    def with_caption(self, caption: str) -> Photo:
+        """The same picture with a caption."""
+        photo = copy.copy(self)
+        photo.caption = caption
+        return photo
+
     @property
     def held_bytes(self) -> int:
-        """What it takes in memory."""
+        """What it takes in memory, with its mask."""
+        pixels = self.size[0] * self.size[1]
+        mask = 0
+        if self.mask is not None:
+            mask = pixels
         if self._encoded is not None:
-            return len(self._encoded)
-        return 3 * self.size[0] * self.size[1]
+            return len(self._encoded) + mask
+        return 3 * pixels + mask
 
 
 # ---------------------------------------------------------------- which files
@@ -90,13 +114,18 @@ def read_photos(source: Source) -> tuple[list[Photo], list[str]]:
     photos: list[Photo] = []
     report: list[str] = []
     first_file: dict[str, Path] = {}  # by the hash of the pixels
-    for file in find_files(source):
+    files = find_files(source)
+    beside = lines_beside(files, [file for file in files if looks_like_photo(file)])
+    for file in files:
+        if file in beside:
+            report.append(f"{file.name}: {beside[file]}")
+            continue
         image, line = read_photo(file)
         if image is not None:
             first = first_file.setdefault(pixel_hash([image]), file)
             if first is not file:
                 line += f", same picture as {first.name}"
-            photos.append(Photo(file.name, image, _encoded(file, image)))
+            photos.append(Photo(file.name, image, _encoded(file, image), file))
         report.append(f"{file.name}: {line}")
     if not photos:
         raise PhotoError(_nothing_usable(source, report))
@@ -132,6 +161,12 @@ def find_files(source: Source) -> list[Path]:
                 "picture files."
             )
     return files
+
+
+def looks_like_photo(file: Path) -> bool:
+    """By its suffix alone."""
+    suffix = file.suffix.lower()
+    return Image.registered_extensions().get(suffix) in FORMATS or suffix in HEIF_SUFFIXES
 
 
 def natural_order(file: Path) -> tuple[list[str | int], str]:
@@ -187,9 +222,7 @@ def open_picture(file: Path) -> Image.Image:
 
 def _unidentified(file: Path) -> str:
     """What to say about a file in which no picture was found."""
-    suffix = file.suffix.lower()
-    is_picture = Image.registered_extensions().get(suffix) in FORMATS
-    if is_picture or suffix in HEIF_SUFFIXES:
+    if looks_like_photo(file):
         return "skipped, damaged (no picture found in it)"
     return "skipped, not an image"
 
@@ -270,6 +303,27 @@ def photo_to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     canvas = Image.new("RGB", image.size, "white")
     canvas.paste(image.convert("RGB"), mask=alpha)
     return canvas
+
+
+def read_opacity(file: Path) -> Image.Image | None:
+    """How opaque each pixel of a photo's file is (8-bit grey), upright and as large as the photo that is read from it.
+
+    None where all of it is. What decoders raise comes through.
+    """
+    with strict_pillow(), open_picture(file) as image:
+        factor = photo_reduction(image)
+        image.draft(None, (image.width // factor, image.height // factor))
+        image.load()
+        if not has_alpha(image):
+            return None
+        turn = _turn(image)
+        alpha = image.convert("RGBA").getchannel("A")
+    alpha = alpha.reduce(photo_reduction(alpha))
+    if turn is not None:
+        alpha = alpha.transpose(turn)
+    if cast(tuple[int, int], alpha.getextrema())[0] == 255:
+        return None
+    return alpha
 
 
 def has_alpha(image: Image.Image) -> bool:
@@ -384,20 +438,20 @@ def stack(images: Sequence[Image.Image]) -> Tensor:
 
 def unstack(images: Tensor) -> list[Image.Image]:
     """(B, H, W, 3) in 0..1 as images; the inverse of `stack`."""
-    return [Image.fromarray(levels) for levels in _levels(images)]
+    return [Image.fromarray(levels) for levels in grey_levels(images)]
 
 
-def tensor_photos(batches: Sequence[Tensor]) -> list[Photo]:
+def tensor_photos(batches: Sequence[Tensor], first: int = 1) -> list[Photo]:
     """Photos from image tensors (B, H, W, C) or (H, W, C) in 0..1 with 1, 3 or 4 channels.
 
-    Transparency is put on white. Raises PhotoError for other shapes.
+    Transparency is put on white. `first`: the number of the first one. Raises PhotoError for other shapes.
     """
     photos: list[Photo] = []
     for batch in batches:
         if batch.dim() != 4:
             batch = batch[None]
         for image in batch:
-            photos.append(Photo(f"photo {len(photos) + 1}", _tensor_image(image)))
+            photos.append(Photo(f"photo {first + len(photos)}", _tensor_image(image)))
     return photos
 
 
@@ -407,14 +461,14 @@ def _tensor_image(image: Tensor) -> Image.Image:
             f"An image of the shape {tuple(image.shape)} is no picture: height, width and 1, 3 or 4 channels are "
             "expected."
         )
-    levels = _levels(image.nan_to_num())
+    levels = grey_levels(image.nan_to_num())
     if levels.shape[-1] == 1:
         levels = levels[..., 0]
     return photo_to_rgb(Image.fromarray(levels), [])
 
 
-def _levels(images: Tensor) -> np.ndarray:
-    """0..1 as 0..255."""
+def grey_levels(images: Tensor) -> np.ndarray:
+    """0..1 as 0..255, of any shape."""
     return (images.detach().float() * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 

@@ -47,10 +47,11 @@ class HostedModel:
 
 @dataclass(frozen=True, eq=False)
 class SubjectPhotosValue:
-    """Photos of one subject and the word for what they show."""
+    """Photos of one subject and the word for what they show; `keep_aspect`: they are learned from in their shape."""
 
     photos: tuple[Photo, ...]
     class_name: str
+    keep_aspect: bool = False
 
     def __str__(self) -> str:
         """What core's Preview as Text shows."""

@@ -9,15 +9,19 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..ar_core import Photo, read_photos
+from ..ar_core.captions import add_captions, has_caption_file
+from ..ar_core.connected import Connected, check_masks_have_photos, connected_photos
 from ..ar_core.listing import files_below, named_inside
-from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, tensor_photos, unstack
+from ..ar_core.masks import add_masks, crop_with_mask
+from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, unstack
 from ..ar_core.quoting import quoted
 from ..ar_core.sheets import picture_grid
 from ..ar_core.shipped import example_subjects
 from ..ar_core.text import check_class_name
+from ..ar_core.training.aspect import median_shape
 from .host.folders import described_files, input_folder
 from .host.progress import PREVIEW, Reporter, explain_on_node, show_text
-from .host.schema import node_schema
+from .host.schema import advanced, node_schema
 from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket
 
 CONNECTED = "(connected images)"
@@ -55,17 +59,34 @@ class SubjectPhotos(io.ComfyNode):
                     "means this dog. Leave it empty for the examples.",
                 ),
                 *photo_inputs(),
+                *mask_inputs(),
+                advanced(
+                    io.Boolean.Input,
+                    "captions",
+                    default=False,
+                    optional=True,
+                    tooltip="Read dog.txt beside dog.jpg in the folder: what else the photo shows, so that it is not "
+                    "learned as a part of the subject.",
+                ),
+                advanced(
+                    io.Boolean.Input,
+                    "keep_aspect",
+                    default=False,
+                    optional=True,
+                    tooltip="Learn from pictures of the photos' shape instead of the recipe's, where the model draws "
+                    "several: of the photos' median one. Lumina-mGPT does.",
+                ),
             ],
             outputs=[
                 SubjectSocket.Output("subject", display_name="SUBJECT"),
-                io.Image.Output("photos", display_name="IMAGE", tooltip="The photos, cropped to squares."),
+                io.Image.Output("photos", display_name="IMAGE", tooltip="The photos, cropped."),
                 io.String.Output("report", display_name="text", tooltip="One line about every file."),
             ],
         )
 
     @classmethod
     def fingerprint_inputs(
-        cls, folder: Sequence[str | None] = (), class_name: Sequence[str] = (), **photos: object
+        cls, folder: Sequence[str | None] = (), class_name: Sequence[str] = (), **others: object
     ) -> Sequence[str | None]:
         """Changes when a file of the folder does. Trainings are found by the photos' pixels, whatever this says."""
         if not folder or folder[0] in (None, CONNECTED):
@@ -78,29 +99,56 @@ class SubjectPhotos(io.ComfyNode):
 
     @classmethod
     @explain_on_node
-    def execute(cls, folder: list[str], class_name: list[str], **photos: list[torch.Tensor]) -> io.NodeOutput:
+    def execute(
+        cls,
+        folder: list[str],
+        class_name: list[str],
+        captions: Sequence[bool] = (False,),
+        keep_aspect: Sequence[bool] = (False,),
+        **sockets: list[torch.Tensor],
+    ) -> io.NodeOutput:
         choice = folder[0]
-        images = connected_images(photos)
-        found, report = chosen_photos(choice, images)
+        images = connected("photo", sockets)
+        found, report = chosen_photos(choice, images, connected("mask", sockets), captions[0])
         word = " ".join(class_name[0].split())
         if not word and not images:
             word = example_class(choice)
-        shown = stack([centre_crop(photo.image, (SHOWN, SHOWN)) for photo in found])
+        size = (SHOWN, SHOWN)
+        if keep_aspect[0]:
+            size = median_shape(found, SHOWN)
+        shown = stack([centre_crop(photo.image, size) for photo in found])
+        looked_at = shown
+        if any(photo.mask is not None for photo in found):
+            looked_at = stack([crop_with_mask(photo, size) for photo in found])
         if not word:
-            Reporter().show(picture_grid([unstack(shown)], cell=PREVIEW // 2))  # the crops are seen all the same
+            Reporter().show(picture_grid([unstack(looked_at)], cell=PREVIEW // 2))  # the crops are seen all the same
             raise ValueError('class_name is empty: write the word for what the photos show, for example "dog".')
         word = check_class_name(word)
         report += photo_remarks(found)
-        subject = SubjectPhotosValue(tuple(found), word)
+        subject = SubjectPhotosValue(tuple(found), word, keep_aspect[0])
         text = "\n".join([str(subject), *report])
         show_text(text)
-        return io.NodeOutput(subject, shown, text, ui=ui.PreviewImage(shown))
+        return io.NodeOutput(subject, shown, text, ui=ui.PreviewImage(looked_at))
 
 
 def photo_inputs() -> list[io.Input]:
     """The sockets for photos."""
     tooltip = "One photo, a batch or a list, in any size. Connected photos replace the folder."
     return [io.Image.Input(f"photo_{number}", optional=True, tooltip=tooltip) for number in range(1, SOCKETS + 1)]
+
+
+def mask_inputs() -> list[io.Input]:
+    """The sockets for masks of those photos."""
+    return [
+        io.Mask.Input(
+            f"mask_{number}",
+            optional=True,
+            tooltip=f"White where the subject is in photo_{number}: one mask for each of its pictures, or one for all. "
+            "What is outside counts little. Load Image's mask is white where a picture is transparent: invert it for "
+            "a subject that was cut out.",
+        )
+        for number in range(1, SOCKETS + 1)
+    ]
 
 
 def photo_folders() -> list[str]:
@@ -113,26 +161,41 @@ def example_entries() -> list[str]:
     return [EXAMPLE + folder.name for folder in sorted(EXAMPLES.iterdir()) if any(folder.glob("*.png"))]
 
 
-def connected_images(photos: dict[str, list[torch.Tensor]]) -> list[torch.Tensor]:
-    """What the sockets bring, in their order."""
-    images = []
+def connected(kind: str, sockets: dict[str, list[torch.Tensor]]) -> Connected:
+    """What the sockets of a kind bring, "photo" or "mask", by their number."""
+    brought = {}
     for number in range(1, SOCKETS + 1):
-        images += [image for image in photos.get(f"photo_{number}") or [] if image is not None]
-    return images
+        tensors = [tensor for tensor in sockets.get(f"{kind}_{number}") or [] if tensor is not None]
+        if tensors:
+            brought[number] = tensors
+    return brought
 
 
-def chosen_photos(choice: str, images: list[torch.Tensor]) -> tuple[list[Photo], list[str]]:
+def chosen_photos(
+    choice: str, images: Connected, masks: Connected, captions: bool = False
+) -> tuple[list[Photo], list[str]]:
     """The photos, with a line about each: those of the sockets, or of the chosen folder. Raises ValueError."""
     if not images and choice == CONNECTED:
         raise ValueError("No photo is connected: connect images to photo_1 to photo_5, or choose a folder.")
+    check_masks_have_photos(images, masks)
     if not images:
-        found, report = read_photos(chosen_photo_folder(choice))
-        return found, list(report)
-    found = tensor_photos(images)
-    lines = [f"{photo.name}: {photo.size[0]}x{photo.size[1]}" for photo in found]
+        return photos_in_folder(choice, captions)
+    found, lines = connected_photos(images, masks)
     if choice != CONNECTED:
         lines.append(f"(the folder {choice} is not used: photos are connected)")
     return found, lines
+
+
+def photos_in_folder(choice: str, captions: bool) -> tuple[list[Photo], list[str]]:
+    """The photos of the chosen folder with the masks in it, and a line about each file. Raises ValueError."""
+    found, report = read_photos(chosen_photo_folder(choice))
+    found, about_masks = add_masks(found)
+    about_captions: list[str] = []
+    if captions:
+        found, about_captions = add_captions(found)
+    elif any(map(has_caption_file, found)):
+        about_captions = ["The captions in the folder are not used: turn captions on for that."]
+    return found, [*report, *about_masks, *about_captions]
 
 
 def photo_remarks(photos: list[Photo]) -> list[str]:

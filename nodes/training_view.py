@@ -17,6 +17,7 @@ from ..ar_core.families.recipes import for_artists, of_paper
 from ..ar_core.memory import sample_bytes
 from ..ar_core.photos import stack, unstack
 from ..ar_core.sheets import loss_curves, picture_grid
+from ..ar_core.training.aspect import size_of_photos
 from ..ar_core.training.best_step import LAST, StepTable
 from ..ar_core.training.passes import Passes, fitting_passes
 from ..ar_core.training.settings import EMBEDDING, LAYERS
@@ -123,9 +124,18 @@ def train_stage(
     advice = advising_out_of_memory("training", "Train with the method LoRA or a lower rank")
     if stage != LAYERS:
         check_photo_tokens(ar.model, settings, len(subject.photos))  # before they are read
+    size = None
+    if subject.keep_aspect:
+        size = size_of_photos(ar.model.family, subject.photos)
     with view.interruptible(), advice:
         prepared = prepare_subject(
-            ar.model, subject.photos, subject.class_name, runs=runs_folder(), progress=view.progress, cancel=view.cancel
+            ar.model,
+            subject.photos,
+            subject.class_name,
+            size,
+            runs=runs_folder(),
+            progress=view.progress,
+            cancel=view.cancel,
         )
         view.stage = Stage(
             ar.model,

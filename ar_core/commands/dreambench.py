@@ -67,6 +67,7 @@ from .shared import (
 
 BY_PLAN = ("strategy", "method", "seed")  # settings that the variants and --seeds decide
 SETTINGS = "settings.json"
+WITH_MASKS = ("background_weight",)  # settings of what lies beside photos, which a benchmark does not look at
 NOT_REPEATED = ("run", "verbose", "settings", "dry_run", "out", "device", "page")  # no part of what was asked for
 
 
@@ -99,7 +100,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="comma-separated training seeds, of every subject (default 0; for the miniature three of four subjects, "
         "and one of the others); pictures of all are scored together",
     )
-    add_settings(command, TrainingSettings, BY_PLAN)
+    add_settings(command, TrainingSettings, (*BY_PLAN, *WITH_MASKS))
     add_settings(command, SamplingSettings, BY_PLAN)
     select_option(command)
     command.add_argument(
@@ -341,7 +342,7 @@ def chosen_plan(options: argparse.Namespace, suite: Suite, model: ARModel) -> Pl
         images = EXTENTS[options.extent].images_per_prompt
     check_rank(options, model)
     check_temperature(options)
-    training = chosen_settings(options, TrainingSettings, BY_PLAN)
+    training = chosen_settings(options, TrainingSettings, (*BY_PLAN, *WITH_MASKS))
     if options.templates is not None:
         size = model.family.recipe.learned_size
         training["templates"] = read_templates(options.templates, model.protocol, size)

@@ -9,7 +9,6 @@ from pathlib import Path
 from ..control import Cancel, Progress
 from ..families.miniature import MINIATURE
 from ..model import ARModel
-from ..photos import read_photos
 from ..text import check_class_name, check_identifier_name
 from ..training import StageResult, Subject, TrainingSettings, personalize, prepare_subject
 from ..training.best_step import SELECTED, Choice, check_select
@@ -18,10 +17,11 @@ from ..training.loop import mean_of_last_losses
 from ..training.stages import check_photo_tokens
 from ..training.templates import read_templates
 from .interruption import Interruption
-from .options import add_settings, chosen_settings, image_size
+from .options import add_settings, chosen_settings
 from .output import FileOrFolder, subject_file, try_writing
+from .photo_options import chosen_photos, chosen_size, note_masks, photo_options
 from .selection import chosen_select, chosen_step, leave_table, select_option, selecting_encoders
-from .shared import Bar, check_rank, load_model_from_options, model_options, note_size, print_option_values
+from .shared import Bar, check_rank, load_model_from_options, model_options, print_option_values
 from .training_log import (
     check_log_options,
     chosen_log,
@@ -33,9 +33,7 @@ from .training_log import (
 
 def add_options(command: argparse.ArgumentParser) -> None:
     model_options(command)
-    command.add_argument(
-        "--photos", type=Path, required=True, nargs="+", help="folder with photos of one subject, or several files"
-    )
+    photo_options(command)
     command.add_argument("--class-name", required=True, help='the word for what they show, e.g. "dog"')
     command.add_argument("--identifier", default="[V]", help="name of the subject in prompts (default: %(default)s)")
     command.add_argument(
@@ -46,12 +44,6 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "overwritten, others get a number",
     )
     command.add_argument("--runs", type=Path, help="where trainings are remembered (default: _runs beside --out)")
-    command.add_argument(
-        "--size",
-        type=image_size,
-        metavar="WIDTHxHEIGHT",
-        help="of the photos, snapped to the nearest that the model knows (default: the recipe's)",
-    )
     log_options(command)
     add_settings(command, TrainingSettings)
     select_option(command)
@@ -59,8 +51,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     check_log_options(options)
-    photos, report = read_photos(options.photos[0] if len(options.photos) == 1 else options.photos)
-    print("\n".join(report))
+    photos = chosen_photos(options)
     model = load_model_from_options(options)
     settings = resolved_settings(options, model)
     print_option_values("training", settings.describe())
@@ -71,10 +62,8 @@ def run(options: argparse.Namespace) -> None:
         print(
             "note: the miniature only knows drawn scenes; it can learn a photograph, but draws it as a drawing at best."
         )
-    size = None
-    if options.size:
-        size = model.family.snap(*options.size)
-        note_size(model.family, options.size)
+    note_masks(photos, settings, options.background_weight is not None)
+    size = chosen_size(options, model.family, photos)
     check_photo_tokens(model, settings, len(photos))
     out = subject_file(options.out, options.out_is_folder, options.class_name)
     try_writing(out)  # what cannot be written is said before hours of training
@@ -86,7 +75,16 @@ def run(options: argparse.Namespace) -> None:
     log = chosen_log(options, model, photos, runs, bar)
     cancel = Interruption()
     choice = chosen_step(select, selecting_encoders(options, model.family), photos, prompts, bar, cancel)
-    subject = prepare_subject(model, photos, options.class_name, size, runs=runs, progress=bar, cancel=cancel)
+    subject = prepare_subject(
+        model,
+        photos,
+        options.class_name,
+        size,
+        runs=runs,
+        progress=bar,
+        cancel=cancel,
+        identifier=check_identifier_name(options.identifier),
+    )
     results = learn(options, model, subject, settings, runs, bar, cancel, log, prompts, choice)
     for result in results:
         print(describe_stage(result))

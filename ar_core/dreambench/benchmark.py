@@ -31,7 +31,8 @@ from ..sampling import SamplingSettings
 from ..training import TrainingSettings, prepare_subject
 from ..training.best_step import BEST, LAST, Choice, Select, check_select
 from ..training.sample_prompts import SELECTION_PROMPTS
-from ..training.subject import source_fields, view_fields
+from ..training.subject import source_fields
+from ..training.views import view_fields
 from .dataset import BenchSubject, DataSet
 from .encoders import Encoders
 from .pictures import Picture, WholePictures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..families.protocol import Protocol, Size
 from ..text import NEUTRAL_TEMPLATES, Identifier
+from .captions import captioned_templates
 from .subject import Subject
 from .templates import SLOT
 
@@ -20,16 +21,24 @@ Pair = tuple[list[int], Tensor | np.ndarray]  # ids of a prompt, codes (rows, co
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Ids (B, T) padded at the end, and the code that follows each position (B, T), -1 where none is predicted."""
+    """Ids (B, T) padded at the end, and the code that follows each position (B, T), -1 where none is predicted.
+
+    `weights` (B, T): what that code weighs in the loss; None where all weigh the same.
+    """
 
     ids: Tensor
     targets: Tensor
+    weights: Tensor | None = None
 
     def split(self, size: int) -> list[Batch]:
         """The same pairs in batches of at most `size`."""
-        return [
-            Batch(ids, targets) for ids, targets in zip(self.ids.split(size), self.targets.split(size), strict=True)
-        ]
+        return [self._part(slice(start, start + size)) for start in range(0, len(self.ids), size)]
+
+    def _part(self, rows: slice) -> Batch:
+        weights = None
+        if self.weights is not None:
+            weights = self.weights[rows]
+        return Batch(self.ids[rows], self.targets[rows], weights)
 
 
 class Examples:
@@ -44,10 +53,11 @@ class Examples:
         seed: int,
         photo_tokens: tuple[Identifier, ...] = (),
         templates: Sequence[str] = NEUTRAL_TEMPLATES,
+        background_weight: float = 1.0,
     ):
         """`photo_tokens`: one auxiliary identifier per photo, mixed 1:1 with the plain prompt.
 
-        `templates`: prompts with {} where the subject goes.
+        `templates`: prompts with {} where the subject goes. `background_weight`: of codes outside the subject's masks.
         """
         self.subject = subject
         self.batch_size = batch_size
@@ -56,22 +66,34 @@ class Examples:
         identifiers = (identifier, *photo_tokens)
         noun = f"{identifier.name} {subject.class_name}"
 
-        def prompts(noun: str) -> list[list[int]]:
-            filled = [template.replace(SLOT, noun) for template in templates]
+        def prompts(noun: str, caption: str = "") -> list[list[int]]:
+            filled = [template.replace(SLOT, noun) for template in captioned_templates(templates, caption)]
             return [protocol.prompt(prompt, subject.size, identifiers) for prompt in filled]
 
+        captions = subject.captions or ("",) * subject.photos
         self.plain_prompts = prompts(noun)
-        self.photo_prompts = [prompts(f"{noun} {token.name}") for token in photo_tokens]  # by photo
+        self.captioned_prompts = {photo: prompts(noun, caption) for photo, caption in enumerate(captions) if caption}
+        self.photo_prompts = [  # by photo
+            prompts(f"{noun} {token.name}", caption) for token, caption in zip(photo_tokens, captions, strict=False)
+        ]
+        self.weights: Tensor | None = None
+        if subject.masks is not None and background_weight != 1:
+            self.weights = subject.masks.weights(background_weight)
 
     def __call__(self, step: int) -> Batch:
         rng = random.Random(f"{self.seed} {step}")
         pairs = []
-        for picture in self._pictures(rng, step):
-            prompts = self.plain_prompts
+        pictures = self._pictures(rng, step)
+        for picture in pictures:
+            photo = self.subject.photo_of[picture]
+            prompts = self.captioned_prompts.get(photo, self.plain_prompts)
             if self.photo_prompts and rng.random() < 0.5:
-                prompts = self.photo_prompts[self.subject.photo_of[picture]]
+                prompts = self.photo_prompts[photo]
             pairs.append((rng.choice(prompts), self.subject.codes[picture]))
-        return make_training_batch(pairs, self.protocol, self.subject.size)
+        batch = make_training_batch(pairs, self.protocol, self.subject.size)
+        if self.weights is None:
+            return batch
+        return weighted(batch, self.weights[pictures])
 
     def _pictures(self, rng: random.Random, step: int) -> list[int]:
         """`batch_size` pictures: the photos take turns, each shown as itself or as one of its views."""
@@ -109,3 +131,10 @@ def make_training_batch(pairs: Sequence[Pair], protocol: Protocol, size: Size) -
     targets = padded[:, 1:] - protocol.code_base  # of a position: what follows it
     is_code = (targets >= 0) & (targets < protocol.codes)
     return Batch(padded[:, :-1], targets.where(is_code, -1))
+
+
+def weighted(batch: Batch, weights: Tensor) -> Batch:
+    """The batch with `weights` (B, rows, columns) of its pictures' codes."""
+    placed = torch.zeros(batch.targets.shape, dtype=torch.float32, device="cpu")
+    placed[batch.targets >= 0] = weights.flatten()  # the codes of a sequence follow one another row by row
+    return replace(batch, weights=placed)

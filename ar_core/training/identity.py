@@ -51,6 +51,7 @@ _LATER: dict[str, object] = {"templates": ()}
 ADDED: dict[str, dict[str, object]] = dict.fromkeys((EMBEDDING, DEEP, LAYERS, JOINT), _LATER)
 # Settings that decide how far and how fast a stage is trained, but not what a step does.
 NOT_DECIDING = ("strategy", "embedding_steps", "layer_steps", "deep_steps", "gradient_checkpointing")
+WITH_MASKS = ("background_weight",)  # decide nothing where no photo has a mask
 
 
 def run_fields(
@@ -82,8 +83,20 @@ def run_fields(
     }
     if start is not None:
         fields["start"] = tensor_hash(start.concept)
+    fields |= fields_beside(subject, settings)
     if model.transformer.quantized:  # came later: a base that is not quantised has no such field
         fields["weights"] = model.transformer.quantized
+    return fields
+
+
+def fields_beside(subject: Subject, settings: TrainingSettings) -> dict[str, object]:
+    """What masks and captions decide. They came later: a subject without them has no such field."""
+    fields: dict[str, object] = {}
+    if subject.masks is not None and settings.background_weight != 1:
+        fields["masks"] = subject.masks.source
+        fields |= {name: getattr(settings, name) for name in WITH_MASKS}
+    if subject.captions:
+        fields["captions"] = list(subject.captions)
     return fields
 
 

@@ -16,7 +16,7 @@ def image_code_loss(transformer: Transformer, batch: Batch, concepts: Concepts |
 
     `concepts`: what stands at the positions of reserved tokens, None where a batch has none. Forced tokens (size, row
     ends, end of image) are not predicted when sampling and not scored here. The logits of other positions are never
-    computed.
+    computed. A batch with weights has every code's loss times its weight.
     """
     device = transformer.device
     targets = batch.targets.to(device)  # (B, T)
@@ -29,4 +29,7 @@ def image_code_loss(transformer: Transformer, batch: Batch, concepts: Concepts |
         attention = WholeSequences(ids.shape[1], device, concepts.apart_in(ids))
     hidden = transformer(transformer.embed(ids), attention, entering)[scored]  # (scored positions, hidden)
     logits = transformer.image_logits(hidden)  # (scored positions, codes)
-    return F.cross_entropy(logits, targets[scored])
+    if batch.weights is None:
+        return F.cross_entropy(logits, targets[scored])
+    each = F.cross_entropy(logits, targets[scored], reduction="none")
+    return (each * batch.weights.to(device)[scored]).mean()

@@ -105,6 +105,13 @@ class TrainingSettings:
         default=False,
         metadata={"help": "of a deep concept: also learn a position before the picture; more likeness, less prompt"},
     )
+    background_weight: float = field(
+        default=0.1,
+        metadata={
+            "help": "of photos with a mask: what codes outside the subject weigh in the loss, from 0 to 1, which is as "
+            "without a mask"
+        },
+    )
 
     @classmethod
     def resolve(
@@ -143,6 +150,8 @@ class TrainingSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be a number above 0.")
         if not (self.prior_weight >= 0 and math.isfinite(self.prior_weight)):
             raise ValueError(f"prior_weight is {self.prior_weight}; it must be a number of 0 or more.")
+        if not 0 <= self.background_weight <= 1:
+            raise ValueError(f"background_weight is {self.background_weight}; it must be a number from 0 to 1.")
         if self.initialisation not in INITIALISATIONS:
             raise ValueError(
                 f"initialisation is {quoted(self.initialisation)}; choose one of: {', '.join(INITIALISATIONS)}."
@@ -167,9 +176,10 @@ class TrainingSettings:
         """All values by name, for printing and for the recipe in a personalization; later ones only where they count.
 
         Files of subjects that were saved before there were own templates and deep concepts say nothing of them, and are
-        still the same.
+        still the same. The weight of what is outside masks is said by `Stage`, which knows whether there are any.
         """
         values = asdict(self)
+        del values["background_weight"]
         if not self.templates:
             del values["templates"]
         if not self.is_deep:
@@ -210,4 +220,5 @@ def _recipe_values(recipe: Recipe, strategy: str, method: str) -> dict[str, Any]
         "deep_steps": recipe.deep.steps,
         "deep_learning_rate": recipe.deep.learning_rate,
         "image_concept": recipe.deep.image_concept,
+        "background_weight": 0.1,
     }

@@ -378,6 +378,7 @@ class Stage:
             self.settings.seed,
             photo_tokens,
             self.settings.templates or NEUTRAL_TEMPLATES,
+            self.settings.background_weight,
         )
 
     def _prior_examples(self) -> PriorExamples:
@@ -498,6 +499,7 @@ class Stage:
             "steps": step,
             "photos": self.subject.photos,
             "size": list(self.subject.size),
+            **self._beside(),
         }
         return Personalization(
             self.identifier,
@@ -511,6 +513,15 @@ class Stage:
             image_vectors=self._image_vectors(trainable),
             origin=self._origin(trainable),
         )
+
+    def _beside(self) -> dict[str, object]:
+        """What lay beside the photos and changed the training; nothing where it was the photos alone."""
+        fields: dict[str, object] = {}
+        if self.subject.masks is not None:
+            fields["background_weight"] = self.settings.background_weight
+        if self.subject.captions:
+            fields["captioned_photos"] = sum(bool(caption) for caption in self.subject.captions)
+        return fields
 
     def _learned_vectors(self, trainable: Trainable) -> Tensor:
         """The identifier's own, (k, hidden) or (depth, k, hidden)."""

@@ -15,22 +15,29 @@ from ..families.family import Recipe
 from ..families.protocol import Size
 from ..files import json_hash, tensor_hash
 from ..model import ARModel
-from ..photos import Photo, centre_crop, photo_views, pixel_hash, stack
+from ..photos import Photo, pixel_hash, stack
 from ..text import check_class_name
+from .captions import read_captions
+from .masks import CodeMasks, masks_of_codes
 from .runs import Run, collect_remembered, grid_of
-
-VIEW_SEED = 0  # the views belong to the photos, not to one training
+from .views import VIEW_SEED, crop_and_views, view_fields
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """Codes (pictures, rows, columns) of photos and views; `photo_of[i]` is the photo that picture i shows."""
+    """Codes (pictures, rows, columns) of photos and views; `photo_of[i]` is the photo that picture i shows.
+
+    `masks`: where the subject is in each picture, None where no photo has a mask. `captions`: by photo, what else it
+    shows, "" for nothing; none at all where no photo has one.
+    """
 
     class_name: str
     size: Size
     codes: Tensor
     photo_of: tuple[int, ...]
     source: str  # hash of the photos' pixels and of how views were made: decides whether anything must be learned again
+    masks: CodeMasks | None = None
+    captions: tuple[str, ...] = ()
 
     @property
     def photos(self) -> int:
@@ -47,16 +54,20 @@ def prepare_subject(
     runs: Path | str | None = None,
     progress: Progress = silent,
     cancel: Cancel = never,
+    identifier: str = "[V]",
 ) -> Subject:
     """Crop the photos, make the recipe's views of each, and encode everything once; remembered below `runs`.
 
-    `size` None is the recipe's for training. Raises TextError for a class name that is empty, more than a few words, or
-    spells a control token, and Cancelled; what was encoded until then is remembered too.
+    `size` None is the recipe's for training. `identifier`: what captions may call the subject. Raises TextError for a
+    class name that is empty, more than a few words, or spells a control token, and for a caption that cannot be used;
+    PhotoError for a mask whose subject the crop leaves out; and Cancelled: what was encoded until then is remembered.
     """
     recipe = model.family.recipe
     size = size or recipe.learned_size
     class_name = check_class_name(class_name)
     model.protocol.encode(f" {class_name}")  # refuses control tokens
+    captions = read_captions(photos, model.protocol, size, identifier, class_name)
+    masks = masks_of_codes(photos, size, recipe, model.protocol.factor)
     fields = source_fields(model, photos, size)
     if runs is None:
         codes = _encode(model, photos, size, None, progress, cancel)
@@ -66,7 +77,7 @@ def prepare_subject(
             run.note_use()
             codes = _encode(model, photos, size, run, progress, cancel)
     photo_of = tuple(i // (1 + recipe.views) for i in range(len(codes)))
-    return Subject(class_name, size, codes, photo_of, json_hash(fields))
+    return Subject(class_name, size, codes, photo_of, json_hash(fields), masks, captions)
 
 
 def source_fields(model: ARModel, photos: Sequence[Photo], size: Size) -> dict[str, object]:
@@ -81,11 +92,6 @@ def source_fields(model: ARModel, photos: Sequence[Photo], size: Size) -> dict[s
         "seed": VIEW_SEED,
         "views": view_fields(model.family.recipe),
     }
-
-
-def view_fields(recipe: Recipe) -> list[object]:
-    """What decides the views of a photo."""
-    return [recipe.views, recipe.view_shift, recipe.view_scale, recipe.view_flip]
 
 
 def _encode(
@@ -108,14 +114,4 @@ def _encode(
 def _pictures(photos: Sequence[Photo], size: Size, recipe: Recipe) -> Iterator[Image.Image]:
     """Each photo's centre crop, followed by its views."""
     for number, photo in enumerate(photos):
-        image = photo.image  # a large one is decoded here
-        yield centre_crop(image, size)
-        yield from photo_views(
-            image,
-            size,
-            recipe.views,
-            VIEW_SEED + number,
-            recipe.view_shift,
-            recipe.view_scale,
-            recipe.view_flip,
-        )
+        yield from crop_and_views(photo.image, number, size, recipe)  # a large one is decoded here

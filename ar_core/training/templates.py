@@ -29,7 +29,7 @@ def read_templates(
         if not template:
             continue
         if identifier:
-            template = template.replace(f"{identifier} {class_name}", SLOT).replace(identifier, SLOT)
+            template = with_slot(template, identifier, class_name)
         _check(template, f"{path}, line {number}", identifier, class_name)
         try:
             protocol.prompt(template.replace(SLOT, class_name), size)
@@ -39,6 +39,11 @@ def read_templates(
     if not 1 <= len(templates) <= MOST:
         raise TextError(f"{path} holds {len(templates)} templates; write from 1 to {MOST}, one a line.")
     return tuple(templates)
+
+
+def with_slot(text: str, identifier: str, class_name: str) -> str:
+    """`text` with {} for "[V] dog" and "[V]"."""
+    return text.replace(f"{identifier} {class_name}", SLOT).replace(identifier, SLOT)
 
 
 def _check(template: str, where: str, identifier: str, class_name: str) -> None:

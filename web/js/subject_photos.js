@@ -4,7 +4,7 @@ import { app } from "../../../scripts/app.js";
 import { api } from "../../../scripts/api.js";
 
 const NODE = "LuminaMGPTSubjectPhotos";
-const ACCEPTED = "image/*,.heic,.heif,.avif";
+const ACCEPTED = "image/*,.heic,.heif,.avif,.txt"; // captions lie beside their photos
 
 app.registerExtension({
   name: "LuminaMGPT.SubjectPhotos",

@@ -1,0 +1,122 @@
+"""Masks of photos: which part of a picture is the subject, from a file beside it, its alpha channel or a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from PIL import Image
+from torch import Tensor
+
+from .beside import mask_file
+from .photos import Photo, PhotoError, Pixels, centre_crop, grey_levels, read_opacity, read_photo
+
+BLACK = 0
+WHITE = 255  # where the subject is
+FADED = 0.8  # how much of what is outside a mask is grey when it is shown
+
+# Where masks come from, by the name that a user gives.
+FILES = "files"
+ALPHA = "alpha"
+OFF = "off"
+SOURCES = {
+    FILES: '"dog-mask.png" beside "dog.jpg", white where the subject is',
+    ALPHA: "the same, and of photos without such a file what is not transparent",
+    OFF: "none",
+}
+
+
+def add_masks(photos: Sequence[Photo], source: str = FILES) -> tuple[list[Photo], list[str]]:
+    """The photos, with the masks that `source` finds, and a line about each mask.
+
+    Raises PhotoError for a mask that cannot be read or is of another size than its photo.
+    """
+    found: list[Photo] = []
+    lines: list[str] = []
+    for photo in photos:
+        mask = None
+        if photo.file is not None and source != OFF:
+            mask = _mask_beside(photo.file, source)
+        found.append(photo)
+        if mask is not None:
+            found[-1], line = masked(photo, mask)
+            lines.append(line)
+    return found, lines
+
+
+def _mask_beside(photo: Path, source: str) -> Image.Image | None:
+    """The mask of a photo's file, 8-bit grey; None where there is none."""
+    file = mask_file(photo)
+    if file.is_file():
+        return read_mask(file)
+    if source == ALPHA:
+        return read_opacity(photo)
+    return None
+
+
+def read_mask(file: Path) -> Image.Image:
+    """A mask's file as 8-bit grey: of a picture with transparency what is not transparent. Raises PhotoError."""
+    picture, line = read_photo(file)
+    if picture is None:
+        raise PhotoError(f"The mask {file} cannot be used: {line}. Save it again as a PNG, white where the subject is.")
+    return read_opacity(file) or picture.convert("L")
+
+
+def masked(photo: Photo, mask: Image.Image) -> tuple[Photo, str]:
+    """The photo with a mask, and a line about it. A mask that marks nothing, or everything, is none.
+
+    Raises PhotoError for one of another size.
+    """
+    darkest, lightest = cast(tuple[int, int], mask.getextrema())
+    if lightest == BLACK:
+        return photo, f"{photo.name}: its mask is black everywhere, so all of the photo counts"
+    if darkest == WHITE:
+        return photo, f"{photo.name}: its mask is white everywhere, so all of the photo counts"
+    if mask.size != photo.size:
+        raise PhotoError(
+            f"The mask of {photo.name} is {_sides(mask.size)}, and the photo {_sides(photo.size)}: a mask must be as "
+            "large as its photo. Make it anew from this photo."
+        )
+    share = sum(level * count for level, count in enumerate(mask.histogram())) / (WHITE * mask.width * mask.height)
+    return photo.with_mask(mask), f"{photo.name}: its mask marks {share:.0%} of it as the subject"
+
+
+def crop_with_mask(photo: Photo, size: Pixels) -> Image.Image:
+    """The photo's centre crop at `size`, grey outside its mask: for a look at what is learned."""
+    crop = centre_crop(photo.image, size)
+    if photo.mask is None:
+        return crop
+    mask = centre_crop(photo.mask.convert("RGB"), size).convert("L")
+    faded = Image.blend(crop, Image.new("RGB", size, "grey"), FADED)
+    return Image.composite(crop, faded, mask)
+
+
+def _sides(size: Pixels) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def add_tensor_masks(
+    photos: Sequence[Photo], masks: Sequence[Tensor], name: str = "mask"
+) -> tuple[list[Photo], list[str]]:
+    """The photos with masks (B, H, W) or (H, W) in 0..1, one for each or one for all, and a line about each photo.
+
+    `name`: what errors call the masks. Raises PhotoError for another number, shape or size.
+    """
+    images = [image for batch in masks for image in _mask_images(batch, name)]
+    if len(images) == 1:
+        images *= len(photos)
+    if len(images) != len(photos):
+        raise PhotoError(
+            f"{name} has {len(images)} masks for {len(photos)} photos: connect one for each photo, or one for all."
+        )
+    pairs = [masked(photo, mask) for photo, mask in zip(photos, images, strict=True)]
+    return [photo for photo, _ in pairs], [line for _, line in pairs]
+
+
+def _mask_images(masks: Tensor, name: str) -> list[Image.Image]:
+    if masks.dim() == 2:
+        masks = masks[None]
+    if masks.dim() != 3 or 0 in masks.shape:
+        raise PhotoError(f"{name} has the shape {tuple(masks.shape)}; masks of height and width are expected.")
+    return [Image.fromarray(levels) for levels in grey_levels(masks.nan_to_num())]
