@@ -112,6 +112,8 @@ class Personalization:
         """ "[V] dog, learned with lora in 60 steps"."""
         steps = self.recipe.get("steps")
         how = HOW[self.method]
+        if self.is_deep and self.adapter is not None:
+            how = f"{HOW['deep']} and {how}"
         words = f"{self.identifier} {self.class_name}, {how}"
         if steps is None:
             return words

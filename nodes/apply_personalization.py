@@ -32,7 +32,8 @@ class ApplyPersonalization(io.ComfyNode):
                     max=2.0,
                     step=0.05,
                     tooltip="1: as trained. Lower: more freedom for the base model. Above 1: exaggerated. 0: exactly "
-                    "the base model, with [V] left out.",
+                    "the base model, with [V] left out. It scales the change of the layers and a deep concept; an "
+                    "embedding alone has one strength.",
                 ),
                 advanced(
                     io.String.Input,

@@ -40,8 +40,9 @@ class FineTuneTransformer(io.ComfyNode):
                 PersonalizationSocket.Input(
                     "identifier_embedding",
                     optional=True,
-                    tooltip="From Learn Identifier Embedding: the paper's two stages. Not connected: embedding and "
-                    "layers are learned together.",
+                    tooltip="From Learn Identifier Embedding: the paper's two stages. On top of a deep concept fewer "
+                    "steps are enough, and 0 takes the recipe's number for that. Not connected: embedding and layers "
+                    "are learned together.",
                 ),
                 io.Combo.Input(
                     "method",
@@ -99,7 +100,7 @@ class FineTuneTransformer(io.ComfyNode):
         strategy = "joint"
         stage = JOINT
         if identifier_embedding:
-            strategy = "two_stage"
+            strategy = "deep_two_stage" if identifier_embedding.is_deep else "two_stage"
             stage = LAYERS
         settings = TrainingSettings.resolve(
             ar_model.model.family,

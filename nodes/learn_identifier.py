@@ -1,15 +1,21 @@
-"""Learn Identifier Embedding: the paper's first stage. The transformer stays as it is."""
+"""Learn Identifier Embedding: the paper's first stage, or a deep concept. The transformer stays as it is."""
 
 from __future__ import annotations
 
 from comfy_api.latest import io
 
 from ..ar_core import TrainingSettings
-from ..ar_core.training.settings import EMBEDDING
+from ..ar_core.families.family import Family
+from ..ar_core.training.settings import DEEP, STAGES
 from . import step_selection, training_view
 from .host.progress import explain_on_node
-from .host.schema import node_schema
-from .sockets import CATEGORY, ARModelSocket, HostedModel, SubjectPhotosValue, SubjectSocket
+from .host.schema import advanced, node_schema
+from .sockets import CATEGORY, ARModelSocket, HostedModel, SubjectPhotosValue, SubjectSocket, check_choice
+
+AUTO = "auto"
+IMAGE_CONCEPT = {AUTO: None, "on": True, "off": False}
+MOST_LAYERS = 1000
+PAPERS_DEPTH = 1  # also what prompts mean that were saved before there was a choice
 
 
 class LearnIdentifier(io.ComfyNode):
@@ -19,9 +25,9 @@ class LearnIdentifier(io.ComfyNode):
             node_id="LuminaMGPTLearnIdentifier",
             display_name="Learn Identifier Embedding",
             category=CATEGORY,
-            search_aliases=("train", "textual inversion", "embedding", "train subject", "stage 1"),
-            description="Stage 1: learns a new word for the subject, [V]. Connect the result to Fine-tune Transformer, "
-            "or to Apply Personalization as it is.",
+            search_aliases=("train", "textual inversion", "embedding", "deep concept", "train subject", "stage 1"),
+            description="Stage 1: learns a new word for the subject, [V]: an embedding, or with more depth a deep "
+            "concept. Connect the result to Fine-tune Transformer, or to Apply Personalization as it is.",
             inputs=[
                 ARModelSocket.Input(
                     "ar_model", tooltip="The model from Load Lumina-mGPT or Load Janus-Pro, with no subject applied."
@@ -31,6 +37,7 @@ class LearnIdentifier(io.ComfyNode):
                 training_view.LEARNING_RATE,
                 training_view.TRAINING_SEED,
                 training_view.RECIPE,
+                *concept_inputs(),
                 step_selection.USE,
                 step_selection.SAMPLE_PROMPTS,
             ],
@@ -47,15 +54,85 @@ class LearnIdentifier(io.ComfyNode):
         learning_rate: float,
         training_seed: int,
         recipe: str = training_view.PAPER,
+        depth: int = PAPERS_DEPTH,
+        image_concept: str = AUTO,
         use: str = step_selection.LAST_STEP,
         sample_prompts: str = "",
     ) -> io.NodeOutput:
         ar_model = training_view.with_chosen_recipe(ar_model, recipe)
-        settings = TrainingSettings.resolve(
+        check_choice("image_concept", image_concept, IMAGE_CONCEPT)
+        settings = stage_one_settings(
             ar_model.model.family,
-            strategy="embedding_only",
+            depth,
+            IMAGE_CONCEPT[image_concept],
+            steps=steps or None,
+            learning_rate=learning_rate or None,
             seed=training_seed,
-            embedding_steps=steps or None,
-            embedding_learning_rate=learning_rate or None,
         )
-        return training_view.train_stage(ar_model, subject, EMBEDDING, settings, use=use, sample_prompts=sample_prompts)
+        (stage,) = STAGES[settings.strategy]
+        return training_view.train_stage(ar_model, subject, stage, settings, use=use, sample_prompts=sample_prompts)
+
+
+def concept_inputs() -> list[io.Input]:
+    """In how many layers [V] is learned, and whether beside it a position before the picture is."""
+    return [
+        advanced(
+            io.Int.Input,
+            "depth",
+            default=0,
+            min=0,
+            max=MOST_LAYERS,
+            optional=True,
+            tooltip="In how many of the first layers [V] gets a vector of its own. 1: the paper's embedding. More: a "
+            "deep concept, which keeps more of the subject's look, while the model stays as it is. 0: what the recipe "
+            "takes; the node shows it. Worth trying: 2 or 3 on the miniature, 9 on Lumina-mGPT 7B (as published). Too "
+            "many copy the photos.",
+        ),
+        advanced(
+            io.Combo.Input,
+            "image_concept",
+            options=list(IMAGE_CONCEPT),
+            default=AUTO,
+            optional=True,
+            tooltip="Whether a deep concept also learns a position before the picture: more likeness, and less "
+            "obedience to the prompt. auto: what the recipe takes; an embedding has none.",
+        ),
+    ]
+
+
+def stage_one_settings(
+    family: Family,
+    depth: int,
+    image_concept: bool | None,
+    *,
+    steps: int | None,
+    learning_rate: float | None,
+    seed: int,
+) -> TrainingSettings:
+    """Settings of an embedding, or of a deep concept. A depth of 0, and None elsewhere: what the recipe takes."""
+    if not is_deep(family, depth, image_concept):
+        return TrainingSettings.resolve(
+            family,
+            strategy="embedding_only",
+            seed=seed,
+            embedding_steps=steps,
+            embedding_learning_rate=learning_rate,
+        )
+    return TrainingSettings.resolve(
+        family,
+        strategy="deep",
+        seed=seed,
+        depth=depth or None,
+        image_concept=image_concept,
+        deep_steps=steps,
+        deep_learning_rate=learning_rate,
+    )
+
+
+def is_deep(family: Family, depth: int, image_concept: bool | None) -> bool:
+    """Whether a deep concept is meant: more than one layer, a position before the picture, or the family's own way."""
+    if image_concept:
+        return True
+    if depth == 0:
+        return STAGES[family.recipe.strategy][0] == DEEP
+    return depth > PAPERS_DEPTH

@@ -17,7 +17,13 @@ from .sockets import CATEGORY, count_of
 NOTHING = "nothing"
 OLD_DAYS = 30
 OLD = f"all that were not used for {OLD_DAYS} days"
-WHAT = {"": "codes of photos", "embedding": "identifier embedding", "layers": "layers", "joint": "embedding and layers"}
+WHAT = {  # by stage
+    "": "codes of photos",
+    "embedding": "identifier embedding",
+    "deep": "deep concept",
+    "layers": "layers",
+    "joint": "embedding and layers",
+}
 
 
 class RememberedTrainings(io.ComfyNode):

@@ -20,8 +20,8 @@ from ..ar_core.sheets import loss_curves, picture_grid
 from ..ar_core.training.aspect import size_of_photos
 from ..ar_core.training.best_step import LAST, StepTable
 from ..ar_core.training.passes import Passes, fitting_passes
-from ..ar_core.training.settings import EMBEDDING, LAYERS
-from ..ar_core.training.stages import Stage, check_photo_tokens
+from ..ar_core.training.settings import DEEP, EMBEDDING, LAYERS
+from ..ar_core.training.stages import Stage, check_depth, check_photo_tokens
 from ..ar_core.training.trainable import adapter_parameters
 from .host.folders import runs_folder
 from .host.memory import affords_on_card, make_resident, room_on_card
@@ -33,6 +33,10 @@ from .step_selection import LAST_STEP, chosen_prompts, sample_label, step_choice
 SAMPLES = 4  # pictures of the fixed prompt, spread over the training
 CELL = 256  # pixels
 SECONDS = 2.0  # between two previews
+SUMMARY = {  # by stage, the settings that a node shows; of the other stages, those of the layers
+    EMBEDDING: ("embedding_learning_rate", "seed"),
+    DEEP: ("depth", "image_concept", "deep_learning_rate", "seed"),
+}
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +126,8 @@ def train_stage(
             "load the model in int8 or 4-bit."
         )
     advice = advising_out_of_memory("training", "Train with the method LoRA or a lower rank")
+    if stage == DEEP:
+        check_depth(ar.model, settings.depth)
     if stage != LAYERS:
         check_photo_tokens(ar.model, settings, len(subject.photos))  # before they are read
     size = None
@@ -246,8 +252,13 @@ def drawable_losses(losses: list[float]) -> list[float]:
 
 def training_summary(result: StageResult, settings: TrainingSettings, stage: str) -> str:
     """Two lines: what was done, and the settings that mattered."""
-    names = ["layer_learning_rate", "method", "rank", "seed"]
-    if stage == EMBEDDING:
-        names = ["embedding_learning_rate", "seed"]
-    values = ", ".join(f"{name.replace('_', ' ')} {getattr(settings, name)}" for name in names)
+    names = SUMMARY.get(stage, ("layer_learning_rate", "method", "rank", "seed"))
+    values = ", ".join(f"{name.replace('_', ' ')} {shown(getattr(settings, name))}" for name in names)
     return f"{stage}: {result.step} steps, {result.note}\n{values}"
+
+
+def shown(value: object) -> object:
+    """A setting's value as the widgets have it: a switch is on or off."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value

@@ -72,6 +72,8 @@ class Recipe:
     # Training on smaller pictures than are drawn costs less time; None: the same size
     training_size: Size | None = None
     deep: DeepRecipe = PUBLISHED_DEEP
+    # The strategy of training where the user leaves it open: the one that won by measurement, else the paper's
+    strategy: str = "two_stage"
 
     @property
     def learned_size(self) -> Size:

@@ -119,6 +119,7 @@ PAPER_RECIPE = Recipe(
 
 # Where each value of PAPER_RECIPE comes from; what is missing here is our assumption.
 PAPER_SOURCES = {
+    "strategy": "stated",
     "initialisation": "stated: random",
     "cfg": "stated",
     "top_k": "stated",

@@ -115,12 +115,14 @@ class TrainingSettings:
 
     @classmethod
     def resolve(
-        cls, family: Family, *, strategy: str = "two_stage", method: str = "lora", seed: int = 0, **chosen: Any
+        cls, family: Family, *, strategy: str | None = None, method: str = "lora", seed: int = 0, **chosen: Any
     ) -> TrainingSettings:
-        """Fill every value that is not in `chosen` (or is None there) from the family's recipe.
+        """Fill every value that is not in `chosen` (or is None there) from the family's recipe, the strategy too.
 
         Raises ValueError, naming value and range, for what cannot be meant.
         """
+        if strategy is None:
+            strategy = family.recipe.strategy
         if strategy not in STRATEGIES:
             raise ValueError(f"There is no strategy {quoted(strategy)}. Choose one of: {', '.join(STRATEGIES)}.")
         if method not in METHODS:

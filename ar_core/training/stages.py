@@ -154,7 +154,7 @@ class Stage:
         if name != LAYERS:
             check_photo_tokens(model, settings, subject.photos)
         if name == DEEP:
-            _check_depth(model, settings.depth)
+            check_depth(model, settings.depth)
         if start is not None:
             _check_start(model, start)
         self.model = model
@@ -587,7 +587,8 @@ def _check_model(model: ARModel, settings: TrainingSettings) -> None:
         )
 
 
-def _check_depth(model: ARModel, depth: int) -> None:
+def check_depth(model: ARModel, depth: int) -> None:
+    """Raise PersonalizationError for a deep concept of more layers than the model has."""
     layers = model.base.config.num_hidden_layers
     if depth > layers:
         raise PersonalizationError(f"depth is {depth}, and this model has {layers} layers. Give that or fewer.")
@@ -612,5 +613,5 @@ def _check_start(model: ARModel, start: Personalization) -> None:
         )
     if start.adapter is not None:
         raise PersonalizationError(
-            f"{name} already changes the layers. Start from an embedding alone, or from nothing."
+            f"{name} already changes the layers. Start from an embedding or a deep concept alone, or from nothing."
         )

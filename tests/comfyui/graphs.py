@@ -10,11 +10,25 @@ import torch
 
 PACK = Path(__file__).resolve().parents[2]
 TEMPLATES = PACK / "example_workflows"
-# The templates in the order of the template browser, and the names of their API forms.
-WORKFLOWS = {path.stem: path.stem[2:].lower().replace(" ", "_") for path in sorted(TEMPLATES.glob("*.json"))}
+
+
+def number_and_title(name: str) -> tuple[int, str]:
+    """Those of a template: "2 Teach your own subject"."""
+    number, _, title = name.partition(" ")
+    return int(number), title
+
+
+# The templates in the order of their numbers, and the names of their API forms.
+WORKFLOWS = {
+    name: number_and_title(name)[1].lower().replace(" ", "_")
+    for name in sorted((path.stem for path in TEMPLATES.glob("*.json")), key=number_and_title)
+}
 LEARNING = "2 Teach your own subject"
 SCORING = "6 Score a subject"
 JANUS = "8 Teach Janus-Pro and enlarge"
+TWO = "3 Draw two subjects"
+DEEP = "9 Teach a deep concept"
+STYLE = "10 Teach a style"
 CAT = "example: cream_cat"
 
 

@@ -63,15 +63,15 @@ def card(base, monkeypatch):
     stop()
 
 
-def whole_graph(precision: str) -> dict:
+def whole_graph(precision: str, **changes) -> dict:
     """Both stages, a picture of the subject, and one of the base."""
-    nodes = sampled(applied(graph(model__precision=precision)), ["apply", 0], prompt=PROMPT)
+    nodes = sampled(applied(graph(model__precision=precision, **changes)), ["apply", 0], prompt=PROMPT)
     return sampled(nodes, ["model", 0], name="base", prompt="a photo of a red dog")
 
 
 def learned(outcome) -> tuple[torch.Tensor, list[torch.Tensor]]:
     personalization = outcome.outputs["tune"][0][0]
-    return personalization.vectors, [p.detach() for p in personalization.adapter.parameters()]
+    return personalization.concept, [p.detach() for p in personalization.adapter.parameters()]
 
 
 def check_equal(got, expected, drawn=("draw", "base")) -> None:
@@ -90,10 +90,10 @@ def check_equal(got, expected, drawn=("draw", "base")) -> None:
 def on_a_large_card(comfy, runs, card, same_window):
     """What comes out where everything fits."""
 
-    def run(precision: str):
+    def run(precision: str, **changes):
         runs(f"large card, {precision}")
         pretended = card(8 * 2**30)
-        outcome = Comfy(comfy.base).run(whole_graph(precision))
+        outcome = Comfy(comfy.base).run(whole_graph(precision, **changes))
         assert outcome.ok, outcome.traceback
         assert not pretended.races, pretended.races
         return outcome
@@ -115,34 +115,40 @@ def test_a_card_on_which_everything_fits(comfy, runs, on_a_large_card):
     check_equal(on_a_large_card("fp32"), on_cpu)
 
 
-@pytest.mark.parametrize("precision, share, cuda_malloc", [("fp32", 0.4, True), ("int8", 0.7, False)])
+DEEP = {"learn__depth": 2, "learn__image_concept": "on"}
+
+
+@pytest.mark.parametrize(
+    "precision, share, cuda_malloc, changes",
+    [("fp32", 0.4, True, {}), ("int8", 0.7, False, {}), ("int8", 0.7, True, DEEP)],
+)
 def test_a_card_on_which_layers_are_streamed(
-    precision, share, cuda_malloc, comfy, pack, runs, card, on_a_large_card, needs_little
+    precision, share, cuda_malloc, changes, comfy, pack, runs, card, on_a_large_card, needs_little
 ):
     """The same results, and no race of streams."""
-    wanted = on_a_large_card(precision)
+    wanted = on_a_large_card(precision, **changes)
     transformer, tokenizer = sizes(pack, wanted)
     runs("card")
     held = int(share * transformer)
     pretended = card(held + tokenizer + 32 * MIB, cuda_malloc=cuda_malloc, most=held)
-    got = Comfy(comfy.base).run(whole_graph(precision))
+    got = Comfy(comfy.base).run(whole_graph(precision, **changes))
     check_equal(got, wanted)
     assert got.outputs["model"][0][0].model.transformer.model_lowvram  # some layers were
     assert not pretended.races, pretended.races
 
 
-@pytest.mark.parametrize("precision, share", [("fp32", 0.5), ("int8", 0.2)])
-def test_dynamic_vram(precision, share, comfy, pack, runs, card, on_a_large_card, needs_little):
+@pytest.mark.parametrize("precision, share, changes", [("fp32", 0.5, {}), ("int8", 0.2, {}), ("fp32", 0.5, DEEP)])
+def test_dynamic_vram(precision, share, changes, comfy, pack, runs, card, on_a_large_card, needs_little):
     """Weights come when they are needed and may be evicted before backward needs them again."""
     pytest.importorskip("comfy_aimdo")
     patchers = pytest.importorskip("comfy.model_patcher")
     if not hasattr(patchers, "ModelPatcherDynamic"):
         pytest.skip("this ComfyUI has no DynamicVRAM")
-    wanted = on_a_large_card(precision)
+    wanted = on_a_large_card(precision, **changes)
     transformer, tokenizer = sizes(pack, wanted)
     runs("card")
     pretended = card(8 * 2**30, dynamic=int(share * transformer))
-    got = Comfy(comfy.base).run(whole_graph(precision))
+    got = Comfy(comfy.base).run(whole_graph(precision, **changes))
     check_equal(got, wanted)
     assert type(got.outputs["model"][0][0].transformer).__mro__[1] is patchers.ModelPatcherDynamic
     assert sum(Vbar.evicted.values()) > 0

@@ -78,7 +78,7 @@ def test_both_forms_of_every_workflow_hold_the_same_nodes(name):
 
 
 def test_no_workflow_is_forgotten():
-    assert len(WORKFLOWS) == 8
+    assert len(WORKFLOWS) == 10
     assert sorted(path.stem for path in (TEMPLATES / "api").glob("*.json")) == sorted(WORKFLOWS.values())
 
 

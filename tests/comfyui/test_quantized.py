@@ -78,6 +78,18 @@ def test_streamed_layers_draw_and_learn_the_same(scheme, learned, comfy, streame
     assert torch.equal(pictures(Comfy(comfy.base).run(nodes))[0], seen)
 
 
+def test_a_deep_concept_is_learned_and_drawn_resident_and_streamed(scheme, comfy, streamed, monkeypatch, steps):
+    nodes = small(scheme, learn__depth=2, learn__image_concept="on", learn__training_seed=9)
+    del nodes["tune"], nodes["seen"]
+    nodes = sampled(applied(nodes, personalization="learn"), ["apply", 0], prompt=PROMPT)
+    outcome = comfy.run(nodes)
+    seen = pictures(outcome)[0]
+    assert steps and outcome.outputs["learn"][0][0].concept.shape[:2] == (2, 2)
+    streamed[-1].detach()
+    monkeypatch.undo()
+    assert torch.equal(pictures(Comfy(comfy.base).run(nodes))[0], seen)
+
+
 def test_a_full_change_is_refused(scheme, learned, comfy):
     assert f"holds them in {scheme}" in comfy.run(small(scheme, tune__method="full q/k/v")).error
     nodes = {**graph(tune__method="full q/k/v"), "small": small(scheme)["model"]}
