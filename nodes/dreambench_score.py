@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
 import torch
 from comfy_api.latest import io
 
-from ..ar_core.dreambench.encoders import MINIATURE_ENCODERS, PAPER_ENCODERS, EncoderChoice, EncoderError, Encoders
 from ..ar_core.dreambench.over_subjects import score_table
 from ..ar_core.dreambench.pictures import without_identifier
 from ..ar_core.dreambench.report import scores_as_markdown
 from ..ar_core.dreambench.scoring import score_subject
 from ..ar_core.dreambench.sheet import score_sheet
 from ..ar_core.photos import stack, tensor_photos
-from .host.folders import SCORERS, model_folders, own_folder
+from .encoders import CHOICES, default_encoders, load_chosen_encoders
 from .host.progress import explain_on_node, show_text
 from .host.schema import node_schema
-from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket, check_choice
-
-CHOICES = {choice.title: choice for choice in (PAPER_ENCODERS, MINIATURE_ENCODERS)}
-FOLDERS = {
-    PAPER_ENCODERS.vit: "dino-vits16",
-    PAPER_ENCODERS.clip: "clip-vit-base-patch32",
-}  # below models/lumina_mgpt_scorers
+from .sockets import CATEGORY, SubjectPhotosValue, SubjectSocket
 
 
 class DreamBenchScore(io.ComfyNode):
@@ -98,38 +88,3 @@ def one_prompt_per_picture(images: list[torch.Tensor], prompts: list[str]) -> li
     for prompt, batch in zip(prompts, images, strict=True):
         repeated += [prompt] * len(batch)
     return repeated
-
-
-def load_chosen_encoders(title: str) -> Encoders:
-    """The encoders, on the CPU: a few dozen pictures take seconds there, and the model keeps the card."""
-    check_choice("encoders", title, CHOICES)
-    choice = CHOICES[title]
-    try:
-        return Encoders.load(encoders_from_comfyui(choice))
-    except EncoderError as error:
-        if choice is not PAPER_ENCODERS:
-            raise
-        places = " and ".join(f"{name} into {own_folder(SCORERS) / folder}" for name, folder in FOLDERS.items())
-        raise ValueError(f"{error} Put {places}.") from error
-
-
-def default_encoders() -> str:
-    """What a fresh node shows: the paper's encoders where the user has put both, else those that ship."""
-    paper = encoders_from_comfyui(PAPER_ENCODERS)
-    if isinstance(paper.vit, Path) and isinstance(paper.clip, Path):
-        return PAPER_ENCODERS.title
-    return MINIATURE_ENCODERS.title
-
-
-def encoders_from_comfyui(choice: EncoderChoice) -> EncoderChoice:
-    """`choice` read from ComfyUI's folders where they hold it, else by hub name."""
-    return replace(choice, vit=_source(choice.vit), clip=_source(choice.clip))
-
-
-def _source(name: Path | str) -> Path | str:
-    if name in FOLDERS:
-        for base in model_folders(SCORERS):
-            folder = base / FOLDERS[name]
-            if folder.is_dir():
-                return folder
-    return name

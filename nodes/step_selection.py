@@ -9,7 +9,7 @@ from ..ar_core.dreambench.step_judge import StepJudge
 from ..ar_core.families.miniature import MINIATURE
 from ..ar_core.training.best_step import BEST, LAST, Choice, StepTable
 from ..ar_core.training.sample_prompts import subject_prompts
-from .dreambench_score import load_chosen_encoders
+from .encoders import load_chosen_encoders
 from .host.progress import Reporter
 from .host.schema import advanced
 from .sockets import HostedModel, SubjectPhotosValue, check_choice

@@ -33,7 +33,14 @@ FOLDERS = (
 )
 COMFYUI = ("comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "server")
 NODE_INTERFACE = {"comfy_api.latest.io", "comfy_api.latest.ui"}  # what a node may import of ComfyUI itself
-SHARED_BY_NODES = {"nodes.sockets", "nodes.training_view", "nodes.loading", "nodes.host"}
+SHARED_BY_NODES = {
+    "nodes.encoders",
+    "nodes.host",
+    "nodes.loading",
+    "nodes.sockets",
+    "nodes.step_selection",
+    "nodes.training_view",
+}
 
 
 def module_name(path: Path) -> str:
