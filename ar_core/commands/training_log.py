@@ -67,7 +67,8 @@ def check_log_options(options: argparse.Namespace) -> None:
 def check_validation_prompts(options: argparse.Namespace, model: ARModel, vectors: int, size: Size | None) -> None:
     """Raise TextError for a prompt that cannot be drawn: before photos are read and anything is trained."""
     name = check_identifier_name(options.identifier)
-    named = [Identifier(name, check_class_name(options.class_name), model.protocol.identifier_base, vectors)]
+    class_name = check_class_name(options.class_name, style=True)
+    named = [Identifier(name, class_name, model.protocol.identifier_base, vectors)]
     for prompt in options.validation_prompt:
         model.protocol.prompt(resolve_prompt(prompt, named), size or model.family.recipe.learned_size, named)
 

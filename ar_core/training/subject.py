@@ -16,7 +16,8 @@ from ..families.protocol import Size
 from ..files import json_hash, tensor_hash
 from ..model import ARModel
 from ..photos import Photo, centre_crop, photo_views, pixel_hash, stack
-from ..text import check_class_name
+from ..styles import STYLE_TEMPLATES, STYLE_WORD
+from ..text import NEUTRAL_TEMPLATES, check_class_name
 from .runs import Run, collect_remembered, grid_of
 
 VIEW_SEED = 0  # the views belong to the photos, not to one training
@@ -24,13 +25,35 @@ VIEW_SEED = 0  # the views belong to the photos, not to one training
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """Codes (pictures, rows, columns) of photos and views; `photo_of[i]` is the photo that picture i shows."""
+    """Codes (pictures, rows, columns) of photos and views; `photo_of[i]` is the photo that picture i shows.
+
+    A style has no class name: "".
+    """
 
     class_name: str
     size: Size
     codes: Tensor
     photo_of: tuple[int, ...]
     source: str  # hash of the photos' pixels and of how views were made: decides whether anything must be learned again
+
+    @property
+    def word(self) -> str:
+        """What its vectors start from, and what its trainings are called."""
+        return self.class_name or STYLE_WORD
+
+    @property
+    def plain_prompt(self) -> str:
+        """A prompt for pictures that are like its photos, but of another subject, or in no style."""
+        if not self.class_name:
+            return "a photo"
+        return f"a photo of a {self.class_name}"
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """What its prompts in training are by default, with {} where its name goes."""
+        if not self.class_name:
+            return STYLE_TEMPLATES
+        return NEUTRAL_TEMPLATES
 
     @property
     def photos(self) -> int:
@@ -55,7 +78,7 @@ def prepare_subject(
     """
     recipe = model.family.recipe
     size = size or recipe.learned_size
-    class_name = check_class_name(class_name)
+    class_name = check_class_name(class_name, style=True)
     model.protocol.encode(f" {class_name}")  # refuses control tokens
     fields = source_fields(model, photos, size)
     if runs is None:
