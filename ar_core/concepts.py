@@ -68,8 +68,8 @@ class Concepts:
     def apart_in(self, ids: Tensor) -> Apart | None:
         """Which positions are kept apart in a batch of token `ids` (B, T); None where no row has two such concepts.
 
-        Layer i keeps two positions apart where both are replaced there. Those above do not: what a picture's codes find
-        there has to be one scene.
+        Layer i keeps two positions apart where both are replaced there, as published; those above do not. What a layer
+        makes of a position that the next one replaces is dropped, so of these layers the last one counts.
         """
         if len({*self.owners} - {0}) < 2:
             return None

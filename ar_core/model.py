@@ -35,6 +35,7 @@ from .sampling.engine import Engine, NothingToDraw
 from .sampling.sequential import Decoded, OnRow
 from .sampling.settings import auto_window
 from .sampling.steps import KeptSteps, StepOptions
+from .styles import full_name
 from .text import Identifier, TextTokenizer, check_identifier_name, resolve_prompt
 from .transformer import Transformer
 
@@ -251,6 +252,9 @@ class ARModel:
         the way of a deep concept from where it started; 0 is exactly the model as it was, with the identifier left out
         of prompts: the "before". Raises PersonalizationError for a file made for another base, a name already taken, no
         reserved tokens left, or a full change of quantised weights.
+
+        Several may be applied, each under its own name. Deep concepts stand side by side and concern only the prompts
+        that name them, so one batch can draw different subjects. Changes of layers add up, and concern every prompt.
         """
         applied = self._applicable(personalization, strength, name)
         return replace(self, applied=(*self.applied, applied))
@@ -270,7 +274,7 @@ class ARModel:
                 "0 the model as it was)."
             )
         name = check_identifier_name(name or personalization.identifier)
-        subject = f'"{name} {personalization.class_name}"'
+        subject = f'"{full_name(name, personalization.class_name)}"'
         if personalization.base_fingerprint != self.fingerprint:
             raise PersonalizationError(
                 f"{subject} was trained on another base model (fingerprint {personalization.base_fingerprint}, "
@@ -400,7 +404,7 @@ class ARModel:
         if not self.applied:
             return None
         guilty = max(self.applied, key=lambda applied: applied.personalization.largest * abs(applied.strength))
-        name = f'"{guilty.identifier.name} {guilty.identifier.class_name}"'
+        name = f'"{guilty.identifier.full_name}"'
         return PersonalizationError(
             f"With {name} the model gives no numbers to draw from: they are not finite, or all the same. The largest "
             f"number in its file is {guilty.personalization.largest:.1g}, at strength {guilty.strength:g}. Choose a "

@@ -42,6 +42,7 @@ from .files import (
     write_numbered,
     write_tensors,
 )
+from .styles import full_name
 from .text import check_class_name, check_identifier_name
 
 FORMAT = "ar-personalization/1"
@@ -61,7 +62,8 @@ class Personalization:
     """`vectors` float32 stand for `identifier` in prompts; `adapter` is None where the layers stay as they are.
 
     They are (k, hidden), or those of a deep concept, (depth, k, hidden), which has an `origin` (depth, k + images,
-    hidden), where strength 0 would lead, and perhaps `image_vectors` (depth, images, hidden).
+    hidden), which small strengths lead to, and perhaps `image_vectors` (depth, images, hidden). A style, a deep concept
+    alone, has no class name.
     """
 
     identifier: str
@@ -82,6 +84,11 @@ class Personalization:
         return self.vectors.ndim == 3
 
     @property
+    def full_name(self) -> str:
+        """What prompts call it: "[V] dog", or "[V]" for a style, which has no class word."""
+        return full_name(self.identifier, self.class_name)
+
+    @property
     def concept(self) -> Tensor:
         """What stands at the positions of identifier and image, (depth, k + images, hidden)."""
         vectors = self.vectors if self.is_deep else self.vectors[None]
@@ -90,7 +97,12 @@ class Personalization:
         return torch.cat([vectors, self.image_vectors], 1)
 
     def concept_at(self, strength: float) -> Tensor:
-        """`concept` at a strength: the way from its origin, once for 1. An embedding alone has one strength."""
+        """`concept` at a strength: the way from its origin, once for 1. An embedding alone has one strength.
+
+        At its origin the identifier is one more class word ("a photo of dog dog"), and the position before the picture
+        is the mean of the photos' codes: near the base's picture, but not the same. Strength 0 is exactly the base's,
+        as the identifier is left out of prompts then (`Identifier.dropped`) and none of this is put in place.
+        """
         if self.origin is None or strength == 1:
             return self.concept
         return self.origin + strength * (self.concept - self.origin)
@@ -114,7 +126,7 @@ class Personalization:
         how = HOW[self.method]
         if self.is_deep and self.adapter is not None:
             how = f"{HOW['deep']} and {how}"
-        words = f"{self.identifier} {self.class_name}, {how}"
+        words = f"{self.full_name}, {how}"
         if steps is None:
             return words
         return f"{words}, {steps} steps"
@@ -140,7 +152,7 @@ class Personalization:
         path = with_suffix(path)
         ensure_folder(path.parent)
         write_tensors(path, self._tensors(), self._metadata(), replace=replace)
-        log.info("Saved %s %s to %s", self.identifier, self.class_name, path)
+        log.info("Saved %s to %s", self.full_name, path)
         return path
 
     def to_bytes(self) -> bytes:
@@ -183,9 +195,9 @@ class Personalization:
             "format": DEEP_FORMAT if self.is_deep else FORMAT,
             "modelspec.sai_model_spec": "1.0.1",
             "modelspec.architecture": f"{self.architecture_name}{ARCHITECTURE}",
-            "modelspec.title": self.title or f"{self.identifier} {self.class_name}",
-            "modelspec.trigger_phrase": f"{self.identifier} {self.class_name}",
-            "modelspec.usage_hint": f'Write "{self.identifier} {self.class_name}" in the prompt.',
+            "modelspec.title": self.title or self.full_name,
+            "modelspec.trigger_phrase": self.full_name,
+            "modelspec.usage_hint": f'Write "{self.full_name}" in the prompt.',
             "identifier": self.identifier,
             "class_name": self.class_name,
             "method": self.method,
@@ -261,13 +273,13 @@ class Personalization:
             raise PersonalizationError(
                 f"{source} is damaged or was changed ({reason}). Copy or train it again."
             ) from error
-        log.info("Loaded %s %s from %s", loaded.identifier, loaded.class_name, source)
+        log.info("Loaded %s from %s", loaded.full_name, source)
         return loaded
 
     def _check(self) -> None:
         """Raise ValueError for values that no training writes."""
         check_identifier_name(self.identifier)
-        check_class_name(self.class_name)
+        check_class_name(self.class_name, style=self.is_deep)
         if self.vectors.ndim not in (2, 3) or not self.vectors.numel() or not self.vectors.dtype.is_floating_point:
             raise ValueError(f"the identifier's vectors are {tuple(self.vectors.shape)} of {self.vectors.dtype}")
         self._check_deep()

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from .checkpoints.errors import CheckpointError
 from .files import read_text
 from .quoting import quoted
+from .styles import full_name, without_style
 from .words import begins_with_noun, possessive_of_subject, without_invisible, without_joint
 
 # Prompts that say nothing about the subject, for training. The paper names Textual Inversion's list of 27 templates
@@ -58,6 +59,11 @@ class Identifier:
     count: int
     dropped: bool = False  # leaves the name out of the prompt (strength 0)
     images: int = 0
+
+    @property
+    def full_name(self) -> str:
+        """What prompts call it: "[V] dog", or "[V]" for a style, which has no class word."""
+        return full_name(self.name, self.class_name)
 
     @property
     def ids(self) -> list[int]:
@@ -184,8 +190,9 @@ def resolve_prompt(text: str, identifiers: Sequence[Identifier]) -> str:
     """The prompt as it will be read.
 
     A name that its class word does not follow gets it ("[V] on the beach" -> "[V] dog on the beach", "[V]'s bowl" ->
-    "[V] dog's bowl"; "[V] Dogs" is left as it is), a dropped one disappears. "[V]'s dog" is read as "[V] dog". Raises
-    TextError for a bracketed word that names nothing.
+    "[V] dog's bowl"; "[V] Dogs" is left as it is), a dropped one disappears. "[V]'s dog" is read as "[V] dog". The name
+    of a style, which has no class word, is left as it is; a dropped one goes with the "in the style of" before it.
+    Raises TextError for a bracketed word that names nothing.
     """
     check_letters(text)
     by_name = {identifier.name: identifier for identifier in identifiers}
@@ -199,6 +206,12 @@ def resolve_prompt(text: str, identifiers: Sequence[Identifier]) -> str:
         identifier = by_name[without_invisible(match.group())]
         resolved += text[start : match.start()]
         start = match.end()
+        if not identifier.class_name and identifier.dropped:
+            resolved = without_style(resolved)
+            continue
+        if not identifier.class_name:
+            resolved += identifier.name
+            continue
         start += len(possessive_of_subject(text[start:], identifier.class_name))
         following = text[start:]
         words = [] if identifier.dropped else [identifier.name]
@@ -228,21 +241,21 @@ def prompt_hints(prompts: Sequence[str], identifiers: Iterable[Identifier]) -> l
     lines = []
     for identifier in identifiers:
         if not identifier.dropped and not any(identifier.name in without_invisible(prompt) for prompt in prompts):
-            lines.append(
-                f"No prompt names {identifier.name}: write {identifier.name} {identifier.class_name} to draw it"
-            )
+            lines.append(f"No prompt names {identifier.name}: write {identifier.full_name} to draw it")
     words = sorted({word for prompt in prompts for word in plain_words(prompt)})
     if words:
         lines.append(f"Read as plain words: {', '.join(words)}")
     return lines
 
 
-def check_class_name(name: str) -> str:
+def check_class_name(name: str, style: bool = False) -> str:
     """`name` with single spaces, without letters that nobody sees.
 
-    Raises TextError for anything but a few words for what photos show.
+    Raises TextError for anything but a few words for what photos show; nothing at all is one where it may be a `style`.
     """
     name = " ".join(without_invisible(name).split())
+    if not name and style:
+        return name
     if not name:
         raise TextError('The class name is empty. Give the word for what the photos show, for example "dog".')
     check_letters(name)

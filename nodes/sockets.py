@@ -41,7 +41,7 @@ class HostedModel:
 
     def __str__(self) -> str:
         """What core's Preview as Text shows."""
-        applied = [f"{identifier.name} {identifier.class_name}" for identifier in self.model.identifiers]
+        applied = [identifier.full_name for identifier in self.model.identifiers]
         return ", ".join([f"{self.model.family.title} in {self.model.transformer.precision}", *applied])
 
 

@@ -98,7 +98,7 @@ def describe_personalization(personalization: Personalization) -> None:
     else:
         parameters = sum(tensor.numel() for tensor in adapter.parameters())
         change = f"{adapter.method} change of {parameters} parameters"
-    name = f"{personalization.identifier} {personalization.class_name}"
+    name = personalization.full_name
     print(f"{name}: {len(personalization.vectors)} vector(s) + {change}")
     print(f"base: {personalization.architecture_name}, fingerprint {personalization.base_fingerprint}")
     if personalization.licence_notice:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..files import UnwritableFile, atomic_write, ensure_folder, write_numbered
 from ..personalization import with_suffix
+from ..styles import STYLE_WORD
 from ..text import check_class_name
 
 EMPTY = "it is empty, which is no name of a file or a folder; write . for the folder that you are in"
@@ -61,7 +62,8 @@ def subject_file(out: Path, is_folder: bool, class_name: str) -> Path:
     `is_folder`: whether it was written as one. Raises TextError for a class name that cannot be one.
     """
     if is_folder or os.path.isdir(out):
-        out = out / (re.sub(r"[^\w]+", "_", check_class_name(class_name)).strip("_") or "subject")
+        word = check_class_name(class_name, style=True) or STYLE_WORD
+        out = out / (re.sub(r"[^\w]+", "_", word).strip("_") or "subject")
     return with_suffix(out)
 
 

@@ -14,7 +14,7 @@ from ..training import StageResult, Subject, TrainingSettings, personalize, prep
 from ..training.best_step import SELECTED, Choice, check_select
 from ..training.log_folder import TrainingLog
 from ..training.loop import mean_of_last_losses
-from ..training.stages import check_photo_tokens
+from ..training.stages import check_photo_tokens, check_style
 from ..training.templates import read_templates
 from .interruption import Interruption
 from .options import add_settings, chosen_settings
@@ -34,7 +34,7 @@ from .training_log import (
 def add_options(command: argparse.ArgumentParser) -> None:
     model_options(command)
     photo_options(command)
-    command.add_argument("--class-name", required=True, help='the word for what they show, e.g. "dog"')
+    command.add_argument("--class-name", required=True, help='the word for what they show, e.g. "dog"; "" for a style')
     command.add_argument("--identifier", default="[V]", help="name of the subject in prompts (default: %(default)s)")
     command.add_argument(
         "--out",
@@ -65,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
     note_masks(photos, settings, options.background_weight is not None)
     size = chosen_size(options, model.family, photos)
     check_photo_tokens(model, settings, len(photos))
+    check_style(check_class_name(options.class_name, style=True), settings)
     out = subject_file(options.out, options.out_is_folder, options.class_name)
     try_writing(out)  # what cannot be written is said before hours of training
     runs = options.runs or out.parent / "_runs"
@@ -102,7 +103,7 @@ def resolved_settings(options: argparse.Namespace, model: ARModel) -> TrainingSe
     chosen = chosen_settings(options, TrainingSettings)
     if options.templates is not None:
         identifier = check_identifier_name(options.identifier)
-        class_name = check_class_name(options.class_name)
+        class_name = check_class_name(options.class_name, style=True)
         size = model.family.recipe.learned_size
         chosen["templates"] = read_templates(options.templates, model.protocol, size, identifier, class_name)
     check_rank(options, model)

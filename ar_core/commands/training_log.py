@@ -74,10 +74,10 @@ def validation_prompts(options: argparse.Namespace, model: ARModel, vectors: int
     Raises TextError for one that cannot be drawn: before photos are read and anything is trained.
     """
     name = check_identifier_name(options.identifier)
-    class_name = check_class_name(options.class_name)
+    class_name = check_class_name(options.class_name, style=True)
     named = [Identifier(name, class_name, model.protocol.identifier_base, vectors)]
     for prompt in options.validation_prompt:
-        written = prompt.replace(SLOT, f"{name} {class_name}")
+        written = prompt.replace(SLOT, named[0].full_name)
         model.protocol.prompt(resolve_prompt(written, named), size or model.family.recipe.learned_size, named)
     return subject_prompts(options.validation_prompt, name, class_name)
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from ..families.protocol import Protocol, Size
 from ..photos import Photo
 from ..quoting import quoted
+from ..styles import full_name
 from ..text import BRACKETED, NEUTRAL_TEMPLATES, TextError
 from .templates import SLOT, with_slot
 
@@ -51,7 +52,7 @@ def _check(caption: str, where: str, protocol: Protocol, size: Size, identifier:
     if other is not None:
         raise TextError(
             f"{where} has {quoted(other.group())}, which names nothing in a training. The subject is {SLOT} or "
-            f'"{identifier} {class_name}".'
+            f'"{full_name(identifier, class_name)}".'
         )
     for prompt in captioned_templates(NEUTRAL_TEMPLATES[:1], caption):
         try:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..concepts import Concepts, states_entering
 from ..families.protocol import Protocol
-from ..text import NEUTRAL_TEMPLATES, Identifier
+from ..text import Identifier
 from ..transformer import Transformer
 from .examples import make_training_batch
 from .subject import Subject
@@ -30,7 +30,7 @@ def deep_start(
     photo of [V] dog". `with_image`: one more position, for what pictures of the subject have in common.
     """
     identifier = Identifier("[V]", subject.class_name, protocol.identifier_base, len(vectors))
-    sentence = NEUTRAL_TEMPLATES[0].replace(SLOT, f"{identifier.name} {subject.class_name}")
+    sentence = subject.templates[0].replace(SLOT, identifier.full_name)
     ids = torch.tensor([protocol.prompt(sentence, subject.size, (identifier,))], device=transformer.device)
     embedding = Concepts.stacked([vectors.to(transformer.device)[None]], protocol.identifier_base)
     states = states_entering(transformer, transformer.embed(ids), depth, embedding.placed_in(ids))
@@ -45,7 +45,7 @@ def deep_start(
 @torch.no_grad()
 def picture_states(transformer: Transformer, protocol: Protocol, subject: Subject, depth: int) -> Tensor:
     """The mean state (depth, hidden) entering each layer, over all codes of the subject's photos and views."""
-    prompt = protocol.prompt(f"a photo of a {subject.class_name}", subject.size)
+    prompt = protocol.prompt(subject.plain_prompt, subject.size)
     total = torch.zeros(depth, transformer.config.hidden_size, device=transformer.device)
     count = 0
     for codes in subject.codes:

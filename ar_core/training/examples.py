@@ -64,7 +64,7 @@ class Examples:
         self.seed = seed
         self.protocol = protocol
         identifiers = (identifier, *photo_tokens)
-        noun = f"{identifier.name} {subject.class_name}"
+        noun = identifier.full_name
 
         def prompts(noun: str, caption: str = "") -> list[list[int]]:
             filled = [template.replace(SLOT, noun) for template in captioned_templates(templates, caption)]

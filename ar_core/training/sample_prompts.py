@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..quoting import quoted
+from ..styles import full_name
 from ..text import Identifier, TextError, resolve_prompt, without_invisible
 
 SLOT = "{}"  # where the subject goes
@@ -26,7 +27,7 @@ def subject_prompts(prompts: Sequence[str], identifier: str, class_name: str) ->
 
     Raises TextError for one that does not name the subject, whose picture would say nothing of the training.
     """
-    named = f"{identifier} {class_name}"
+    named = full_name(identifier, class_name)
     found: dict[str, None] = {}
     for prompt in prompts:
         text = " ".join(prompt.split()).replace(SLOT, named)

@@ -19,7 +19,7 @@ from ..memory import check_budget, training_room
 from ..model import ARModel
 from ..personalization import Personalization, PersonalizationError
 from ..sampling import SamplingSettings
-from ..text import NEUTRAL_TEMPLATES, Identifier, check_identifier_name
+from ..text import Identifier, check_identifier_name
 from .class_pictures import class_pictures, sampling_at
 from .deep import deep_start
 from .examples import Examples, PriorExamples
@@ -33,6 +33,7 @@ from .trainable import Trainable, initial_vectors, new_adapter
 
 KEEP_EVERY = {EMBEDDING: 50, DEEP: 50, LAYERS: 20, JOINT: 20}  # steps between two kept results
 SAMPLED = "a photo of {} {} on the beach"  # the prompt whose picture shows what has been learned so far
+SAMPLED_STYLE = "a photo on the beach in the style of {}"
 SAMPLE_SEED = 0
 
 OnSample = Callable[[int, Tensor], None]  # step, images (prompts, H, W, 3) in 0..1
@@ -155,6 +156,7 @@ class Stage:
             check_photo_tokens(model, settings, subject.photos)
         if name == DEEP:
             check_depth(model, settings.depth)
+        check_style(subject.class_name, settings)
         if start is not None:
             _check_start(model, start)
         self.model = model
@@ -199,7 +201,7 @@ class Stage:
     def _named_run(self) -> Run:
         """Where this stage is remembered: under its own name, or the one that it had before."""
         named = (self.model, self.subject, self.settings, self.name, self.start)
-        label = f"{self.subject.class_name}-{self.name}"
+        label = f"{self.subject.word}-{self.name}"
         earlier = Run(self.runs, label, run_fields(*named, earlier=True))
         if earlier.exists():
             return earlier
@@ -292,7 +294,7 @@ class Stage:
             vectors = initial_vectors(
                 transformer,
                 self.model.protocol,
-                self.subject.class_name,
+                self.subject.word,
                 settings.vectors,
                 settings.initialisation,
                 settings.seed,
@@ -377,14 +379,14 @@ class Stage:
             self.settings.batch_size,
             self.settings.seed,
             photo_tokens,
-            self.settings.templates or NEUTRAL_TEMPLATES,
+            self.settings.templates or subject.templates,
             self.settings.background_weight,
         )
 
     def _prior_examples(self) -> PriorExamples:
         protocol = self.model.protocol
         size = self.subject.size
-        sentence = f"a photo of a {self.subject.class_name}"
+        sentence = self.subject.plain_prompt
         codes = self.run.remembered("prior", self.grid)  # where versions before had them, for each training anew
         if codes is None:
             codes = class_pictures(
@@ -440,6 +442,8 @@ class Stage:
         return found
 
     def _own_prompt(self) -> str:
+        if not self.subject.class_name:
+            return SAMPLED_STYLE.format(self.identifier)
         return SAMPLED.format(self.identifier, self.subject.class_name)
 
     def _sample_name(self, step: int, prompt: str) -> str:
@@ -592,6 +596,25 @@ def check_depth(model: ARModel, depth: int) -> None:
     layers = model.base.config.num_hidden_layers
     if depth > layers:
         raise PersonalizationError(f"depth is {depth}, and this model has {layers} layers. Give that or fewer.")
+
+
+def check_style(class_name: str, settings: TrainingSettings) -> None:
+    """Raise PersonalizationError for a style (no class name) that is to be learned as anything but a deep concept.
+
+    There are no pictures of its class either.
+    """
+    if class_name:
+        return
+    if settings.strategy != "deep":
+        raise PersonalizationError(
+            f"The class name is empty: a style is learned, which the strategy {settings.strategy} cannot. Choose the "
+            'strategy deep, or give the word for what the photos show, for example "dog".'
+        )
+    if settings.prior_preservation:
+        raise PersonalizationError(
+            "The class name is empty, so there are no pictures of the class for prior preservation. Leave it off, or "
+            'give the word for what the photos show, for example "dog".'
+        )
 
 
 def check_photo_tokens(model: ARModel, settings: TrainingSettings, photos: int) -> None:

@@ -16,7 +16,8 @@ from ..families.protocol import Size
 from ..files import json_hash, tensor_hash
 from ..model import ARModel
 from ..photos import Photo, pixel_hash, stack
-from ..text import check_class_name
+from ..styles import STYLE_TEMPLATES, STYLE_WORD
+from ..text import NEUTRAL_TEMPLATES, check_class_name
 from .captions import read_captions
 from .masks import CodeMasks, masks_of_codes
 from .runs import Run, collect_remembered, grid_of
@@ -28,7 +29,7 @@ class Subject:
     """Codes (pictures, rows, columns) of photos and views; `photo_of[i]` is the photo that picture i shows.
 
     `masks`: where the subject is in each picture, None where no photo has a mask. `captions`: by photo, what else it
-    shows, "" for nothing; none at all where no photo has one.
+    shows, "" for nothing; none at all where no photo has one. A style has no class name: "".
     """
 
     class_name: str
@@ -38,6 +39,25 @@ class Subject:
     source: str  # hash of the photos' pixels and of how views were made: decides whether anything must be learned again
     masks: CodeMasks | None = None
     captions: tuple[str, ...] = ()
+
+    @property
+    def word(self) -> str:
+        """What its vectors start from, and what its trainings are called."""
+        return self.class_name or STYLE_WORD
+
+    @property
+    def plain_prompt(self) -> str:
+        """A prompt for pictures that are like its photos, but of another subject, or in no style."""
+        if not self.class_name:
+            return "a photo"
+        return f"a photo of a {self.class_name}"
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """What its prompts in training are by default, with {} where its name goes."""
+        if not self.class_name:
+            return STYLE_TEMPLATES
+        return NEUTRAL_TEMPLATES
 
     @property
     def photos(self) -> int:
@@ -64,7 +84,7 @@ def prepare_subject(
     """
     recipe = model.family.recipe
     size = size or recipe.learned_size
-    class_name = check_class_name(class_name)
+    class_name = check_class_name(class_name, style=True)
     model.protocol.encode(f" {class_name}")  # refuses control tokens
     captions = read_captions(photos, model.protocol, size, identifier, class_name)
     masks = masks_of_codes(photos, size, recipe, model.protocol.factor)

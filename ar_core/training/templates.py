@@ -7,6 +7,7 @@ from pathlib import Path
 from ..families.protocol import Protocol, Size
 from ..files import read_text
 from ..quoting import quoted
+from ..styles import full_name
 from ..text import BRACKETED, TextError
 
 SLOT = "{}"  # where the subject goes
@@ -43,13 +44,13 @@ def read_templates(
 
 def with_slot(text: str, identifier: str, class_name: str) -> str:
     """`text` with {} for "[V] dog" and "[V]"."""
-    return text.replace(f"{identifier} {class_name}", SLOT).replace(identifier, SLOT)
+    return text.replace(full_name(identifier, class_name), SLOT).replace(identifier, SLOT)
 
 
 def _check(template: str, where: str, identifier: str, class_name: str) -> None:
     named = SLOT
     if identifier:
-        named = f'{SLOT} or "{identifier} {class_name}"'
+        named = f'{SLOT} or "{full_name(identifier, class_name)}"'
     if SLOT not in template:
         raise TextError(f"{where}: {quoted(template)} does not say where the subject goes. Write {named} there.")
     other = BRACKETED.search(template)

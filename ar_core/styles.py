@@ -1,0 +1,37 @@
+"""Styles: what is learned where there is no class word.
+
+An empty class word says that the photos show a style, not a thing. Its name then stands for the whole of it, as in "a
+dog in the style of [V]": nothing is put behind the name, and where it is dropped (strength 0) the words that lead to it
+go, too. A style is a deep concept: published is that one picture, the first 3 of 32 layers and 600 steps are enough (Wu
+et al. 2025, arXiv 2508.07341).
+"""
+
+from __future__ import annotations
+
+import re
+
+STYLE_WORD = "style"  # what a style starts from, and what its trainings and files are called
+# For training, after Textual Inversion's templates for styles (Gal et al. 2022, arXiv 2208.01618).
+STYLE_TEMPLATES = (
+    "a photo in the style of {}",
+    "a picture in the style of {}",
+    "a rendition in the style of {}",
+    "the photo in the style of {}",
+    "a cropped photo in the style of {}",
+    "a close-up photo in the style of {}",
+    "a bright photo in the style of {}",
+    "a good photo in the style of {}",
+    "a nice photo in the style of {}",
+    "an illustration in the style of {}",
+)
+LEADING = re.compile(r"(?:,?\s*\b(?:in|with)\s+(?:the\s+)?style\s+of)?\s*$", re.IGNORECASE)
+
+
+def full_name(name: str, class_name: str) -> str:
+    """What prompts call a subject, "[V] dog", or a style, "[V]"."""
+    return f"{name} {class_name}".rstrip()
+
+
+def without_style(text: str) -> str:
+    """`text`, what stands before a style's name in a prompt, without the words that lead to it."""
+    return LEADING.sub("", text)

@@ -1,0 +1,109 @@
+"""Styles: deep concepts without a class word, in prompts, trainings, files and beside a subject."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from toy import FAMILY, SIZE, learned, toy_model, toy_subject
+
+from ar_core.personalization import Personalization, PersonalizationError
+from ar_core.sampling import SamplingSettings
+from ar_core.text import Identifier, TextError, check_class_name, prompt_hints, resolve_prompt
+from ar_core.training import TrainingSettings, personalize
+from ar_core.training.stages import Stage
+
+SETTINGS = SamplingSettings.resolve(FAMILY, seed=3, window=1)
+STYLE = replace(toy_subject(), class_name="")
+
+
+def settings(strategy: str = "deep", **chosen) -> TrainingSettings:
+    return TrainingSettings.resolve(FAMILY, strategy=strategy, **{"depth": 2, "deep_steps": 2, **chosen})
+
+
+def style(runs, **chosen) -> Personalization:
+    return personalize(toy_model(), STYLE, settings(**chosen), runs)[-1].personalization
+
+
+@pytest.mark.parametrize(
+    "prompt, read, dropped",
+    [
+        ("a dog in the style of [V]", "a dog in the style of [V]", "a dog"),
+        ("a dog, in the style of [V]", "a dog, in the style of [V]", "a dog"),
+        ("a dog in style of [V] on the beach", "a dog in style of [V] on the beach", "a dog on the beach"),
+        ("[V]", "[V]", ""),
+        ("[V]'s sky over a dog", "[V]'s sky over a dog", "'s sky over a dog"),
+        ("a lifestyle of [V]", "a lifestyle of [V]", "a lifestyle of"),
+    ],
+)
+def test_a_styles_name_stays_alone_and_goes_with_what_leads_to_it(prompt, read, dropped):
+    named = Identifier("[V]", "", 5, 1)
+    assert resolve_prompt(prompt, [named]) == read
+    assert resolve_prompt(prompt, [replace(named, dropped=True)]) == dropped
+
+
+def test_a_hint_calls_a_style_by_its_name_alone():
+    assert prompt_hints(["a dog"], [Identifier("[V]", "", 5, 1)]) == ["No prompt names [V]: write [V] to draw it"]
+
+
+def test_only_where_it_may_be_a_style_a_class_word_may_be_empty():
+    assert check_class_name(" \u200b", style=True) == ""
+    with pytest.raises(TextError, match="The class name is empty"):
+        check_class_name("")
+    with pytest.raises(TextError, match="is not one or two words"):
+        check_class_name("!", style=True)
+
+
+@pytest.mark.parametrize("image_concept", [False, True])
+def test_a_style_is_learned_saved_and_drawn(tmp_path, image_concept):
+    learned_style = style(tmp_path / "runs", image_concept=image_concept)
+    path = learned_style.save(tmp_path / "style")
+    reloaded = Personalization.load(path)
+    assert reloaded.class_name == "" and str(reloaded) == "[V], deep concept, 2 steps"
+    assert b'"modelspec.trigger_phrase":"[V]"' in path.read_bytes()
+    model = toy_model().personalized(reloaded)
+    image = model.generate(["a dog in the style of [V]"], SETTINGS)[0]
+    plain = toy_model().generate(["a dog"], SETTINGS)[0]
+    assert image.prompt == "a dog in the style of [V]" and not torch.equal(image.codes, plain.codes)
+    before = toy_model().personalized(reloaded, 0.0).generate(["a dog in the style of [V]"], SETTINGS)[0]
+    assert before.prompt == "a dog" and torch.equal(before.codes, plain.codes)
+
+
+def test_trainings_of_a_style_name_it_as_its_prompts_will(tmp_path):
+    stage = Stage(toy_model(), STYLE, settings(), tmp_path, "deep")
+    trainable = stage._new_trainable()
+    prompts = stage._examples(trainable).plain_prompts
+    named = Identifier("[V]", "", stage.model.protocol.identifier_base, 1)
+    assert prompts[0] == stage.model.protocol.prompt("a photo in the style of [V]", SIZE, [named])
+    assert stage.prompts == ("a photo on the beach in the style of [V]",)
+    assert stage.run.folder.name.startswith("style-deep-") and trainable.origin.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "strategy, chosen, said",
+    [
+        ("two_stage", {}, "which the strategy two_stage cannot. Choose the strategy deep"),
+        ("deep_two_stage", {}, "which the strategy deep_two_stage cannot"),
+        ("deep", {"prior_preservation": True}, "no pictures of the class for prior preservation"),
+    ],
+)
+def test_what_a_style_cannot_be_is_said_before_anything_is_learned(strategy, chosen, said, tmp_path):
+    with pytest.raises(PersonalizationError, match=said):
+        personalize(toy_model(), STYLE, settings(strategy, **chosen), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_an_embedding_needs_its_class_word(tmp_path):
+    path = replace(learned(toy_model(), "embedding"), class_name="").save(tmp_path / "flat")
+    with pytest.raises(PersonalizationError, match="class name is empty"):
+        Personalization.load(path)
+
+
+def test_a_subject_and_a_style_stand_in_one_prompt_and_are_kept_apart(tmp_path):
+    subject = personalize(toy_model(), toy_subject(), settings(image_concept=True), tmp_path)[-1].personalization
+    model = toy_model().personalized(subject).personalized(style(tmp_path, image_concept=True), name="[S]")
+    prompt = "a [V] dog in the style of [S]"
+    ids = torch.tensor([model.protocol.prompt(prompt, SIZE, model.identifiers)])
+    assert int(model.concepts.apart_in(ids)(0).sum()) == 2 * 2 * 2
+    assert model.generate([prompt], SETTINGS)[0].prompt == prompt
