@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,22 +14,30 @@ from ..families.protocol import Protocol, Size
 from ..text import NEUTRAL_TEMPLATES, Identifier
 from .subject import Subject
 from .templates import SLOT
+from .top_codes import TopCodes
 
 Pair = tuple[list[int], Tensor | np.ndarray]  # ids of a prompt, codes (rows, columns) of a picture
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Ids (B, T) padded at the end, and the code that follows each position (B, T), -1 where none is predicted."""
+    """Ids (B, T) padded at the end, and the code that follows each position (B, T), -1 where none is predicted.
+
+    `frozen` (B, codes of a picture, ...): what the frozen model expects at each code, where that is to be preserved.
+    """
 
     ids: Tensor
     targets: Tensor
+    frozen: TopCodes | None = None
 
     def split(self, size: int) -> list[Batch]:
         """The same pairs in batches of at most `size`."""
-        return [
-            Batch(ids, targets) for ids, targets in zip(self.ids.split(size), self.targets.split(size), strict=True)
-        ]
+        ids = self.ids.split(size)
+        targets = self.targets.split(size)
+        frozen: Sequence[TopCodes | None] = [None] * len(ids)
+        if self.frozen is not None:
+            frozen = self.frozen.split(size)
+        return [Batch(*part) for part in zip(ids, targets, frozen, strict=True)]
 
 
 class Examples:
@@ -86,19 +94,35 @@ class Examples:
 class PriorExamples:
     """Pairs that remind the model of the class (Ruiz et al. 2023): its own pictures with the plain prompt."""
 
-    def __init__(self, codes: Tensor, prompt: list[int], protocol: Protocol, size: Size, batch_size: int, seed: int):
-        """`codes` (pictures, rows, columns); `prompt`: the ids that all of them follow."""
+    def __init__(
+        self,
+        codes: Tensor,
+        prompt: list[int],
+        protocol: Protocol,
+        size: Size,
+        batch_size: int,
+        seed: int,
+        frozen: TopCodes | None = None,
+    ):
+        """`codes` (pictures, rows, columns); `prompt`: the ids that all of them follow.
+
+        `frozen` (pictures, codes of one, ...): what the frozen model expects there, see `Batch`.
+        """
         self.codes = codes
         self.prompt = prompt
         self.protocol = protocol
         self.size = size
         self.batch_size = batch_size
         self.seed = seed
+        self.frozen = frozen
 
     def __call__(self, step: int) -> Batch:
         rng = random.Random(f"prior {self.seed} {step}")
         chosen = [rng.randrange(len(self.codes)) for _ in range(self.batch_size)]
-        return make_training_batch([(self.prompt, self.codes[i]) for i in chosen], self.protocol, self.size)
+        batch = make_training_batch([(self.prompt, self.codes[i]) for i in chosen], self.protocol, self.size)
+        if self.frozen is None:
+            return batch
+        return replace(batch, frozen=self.frozen[chosen])
 
 
 def make_training_batch(pairs: Sequence[Pair], protocol: Protocol, size: Size) -> Batch:
