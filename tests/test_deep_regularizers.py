@@ -16,6 +16,7 @@ from ar_core.training import TrainingSettings, personalize
 from ar_core.training.examples import Batch
 from ar_core.training.frozen_distribution import NAME
 from ar_core.training.loss import image_code_loss
+from ar_core.training.passes import fitting_passes
 from ar_core.training.regularizers import context_distance
 from ar_core.training.stages import Stage
 from ar_core.training.top_codes import KEPT_CODES, TopCodes
@@ -292,6 +293,23 @@ def test_the_published_weights_are_those_of_the_published_families():
     text_alone = TrainingSettings.resolve(published, strategy="deep", image_concept=False)
     assert text_alone.context_weight == text_alone.dual_prior_weight == 0
     assert "dual_prior_images" not in text_alone.describe()
+
+
+def test_weights_for_a_whole_table_are_those_of_the_variants_that_can_have_them():
+    chosen = {"context_weight": 0.2, "dual_prior_weight": 0.1}
+    for name in ("two_stage", "deep"):
+        assert VARIANTS[name].settings(FAMILY, 0, chosen) == VARIANTS[name].settings(FAMILY, 0, {})
+    held = VARIANTS["deep_two_stage"].settings(FAMILY, 0, {**chosen, "image_concept": True})
+    assert (held.context_weight, held.dual_prior_weight) == (0.2, 0.1)
+
+
+def test_comparing_takes_memory_that_is_planned_with():
+    plain, held = (
+        fitting_passes(toy_model(), settings(micro_batch=2, **chosen), "deep", None) for chosen in ({}, BOTH)
+    )
+    needed = [p.bytes(toy_model(), settings(**chosen), "deep") for p, chosen in ((plain, {}), (held, BOTH))]
+    assert needed[1] - needed[0] == 4 * 2 * 16 * 1024 * 4  # four copies of the logits of two pictures
+    assert held.bytes(toy_model(), settings(**BOTH), "layers") == plain.bytes(toy_model(), settings(), "layers")
 
 
 def test_variants_differ_in_what_holds_the_image_concept():

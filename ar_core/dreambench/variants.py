@@ -15,7 +15,7 @@ from ..control import Cancel, Progress
 from ..families.family import Family
 from ..model import ARModel
 from ..training import Subject, TrainingSettings, personalize
-from ..training.settings import REGULARIZERS
+from ..training.settings import DEEP, REGULARIZERS, STAGES
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,9 @@ class Variant:
             if value is not None:
                 own[name] = value
         chosen = {**training, **own}
+        if self.image_concept is False or DEEP not in STAGES[self.strategy]:
+            for name in REGULARIZERS:  # chosen for a whole table, of which this variant has nothing to hold back
+                chosen.pop(name, None)
         settings = TrainingSettings.resolve(family, strategy=self.strategy, method=self.method, seed=seed, **chosen)
         if self.long:
             return replace(settings, layer_steps=settings.embedding_steps + settings.layer_steps)
