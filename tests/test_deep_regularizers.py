@@ -12,7 +12,7 @@ from toy import FAMILY, SIZE, quantized_toy, toy_model, toy_subject
 from ar_core.control import Cancelled
 from ar_core.dreambench.variants import VARIANTS
 from ar_core.families.lumina_mgpt import PAPER_RECIPE
-from ar_core.training import TrainingSettings, personalize
+from ar_core.training import TrainingSettings, personalize, runs
 from ar_core.training.examples import Batch
 from ar_core.training.frozen_distribution import NAME
 from ar_core.training.loss import image_code_loss
@@ -29,24 +29,24 @@ def settings(strategy: str = "deep", **chosen) -> TrainingSettings:
     return TrainingSettings.resolve(FAMILY, strategy=strategy, **{**values, "image_concept": True, **chosen})
 
 
-def results(runs, model=None, told=None, **chosen):
-    return personalize(model or toy_model(), toy_subject(), settings(**chosen), runs, **(told or {}))
+def results(folder, model=None, told=None, **chosen):
+    return personalize(model or toy_model(), toy_subject(), settings(**chosen), folder, **(told or {}))
 
 
-def train(runs, model=None, told=None, **chosen):
-    return results(runs, model, told, **chosen)[-1].personalization
+def train(folder, model=None, told=None, **chosen):
+    return results(folder, model, told, **chosen)[-1].personalization
 
 
-def stage(runs, **chosen) -> Stage:
-    return Stage(toy_model(), toy_subject(), settings(**chosen), runs, "deep")
+def stage(folder, **chosen) -> Stage:
+    return Stage(toy_model(), toy_subject(), settings(**chosen), folder, "deep")
 
 
 def class_batch(made: Stage, trainable, step: int = 0) -> tuple[Batch, float]:
     return made._batches(trainable)(step)[1]
 
 
-def class_folder(runs):
-    return next(runs.glob("class-pictures-*"))
+def class_folder(folder):
+    return next(folder.glob("class-pictures-*"))
 
 
 # ---------------------------------------------------------------- the context
@@ -196,6 +196,23 @@ def test_a_damaged_file_is_made_again(damage, tmp_path, caplog):
     assert "was set aside" in caplog.text
 
 
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    whole = train(tmp_path / "whole", **BOTH)
+    write = runs.write_tensors
+
+    def full(path, *arguments, **more):
+        if path.stem == NAME:
+            raise OSError(28, "No space left on device")
+        return write(path, *arguments, **more)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(runs, "write_tensors", full)
+        with pytest.raises(OSError, match="No space left"):
+            train(tmp_path / "full", **BOTH)
+    assert not list(class_folder(tmp_path / "full").glob(f"{NAME}*"))
+    assert torch.equal(train(tmp_path / "full", **BOTH).concept, whole.concept)
+
+
 # ---------------------------------------------------------------- trainings
 
 
@@ -221,11 +238,11 @@ def test_learning_goes_on_where_it_was_stopped(tmp_path):
     train(tmp_path / "parts", **BOTH, deep_steps=3)
     assert torch.equal(train(tmp_path / "parts", **BOTH, deep_steps=6).concept, whole.concept)
     for asked in range(9):  # times that it may go on: while pictures are drawn or read, and between steps
-        runs = tmp_path / f"cancelled {asked}"
+        stopped = tmp_path / f"cancelled {asked}"
         answers = iter([False] * asked)
         with pytest.raises(Cancelled):
-            train(runs, told={"cancel": lambda: next(answers, True)}, **BOTH, deep_steps=6)  # noqa: B023
-        assert torch.equal(train(runs, **BOTH, deep_steps=6).concept, whole.concept)
+            train(stopped, told={"cancel": lambda: next(answers, True)}, **BOTH, deep_steps=6)  # noqa: B023
+        assert torch.equal(train(stopped, **BOTH, deep_steps=6).concept, whole.concept)
 
 
 def test_forgotten_class_pictures_are_drawn_again_the_same(tmp_path):

@@ -1,8 +1,9 @@
 """Distributions over image codes, kept by their most likely codes alone.
 
 All other codes together are one number more: 64 of Lumina-mGPT's 8192 codes are 1.2 MB for a picture of 768 px in place
-of 75. The divergence from these is a lower bound of the whole one, and 0 where nothing has changed.
-`python -m workshop.evaluation.kept_codes` measures how much of it is lost.
+of 75. The divergence from these is a lower bound of the whole one, and 0 where nothing has changed. On the miniature 64
+of 1024 codes keep 99 % of it for an image concept at its start and 90 % for one that nothing held back, 32 keep 98 and
+83 % (`python -m workshop.evaluation.kept_codes`, one subject).
 """
 
 from __future__ import annotations

@@ -57,10 +57,10 @@ WAYS = {
     "behind the header": Way(Position(behind_header=True, unguided=False), {}),
     "behind, in both rows": Way(Position(behind_header=True, unguided=True), {}),
     "context .0005": Way(BEFORE, {"context_weight": 5e-4}),
-    "context .03": Way(BEFORE, {"context_weight": 0.03}),
+    "context .005": Way(BEFORE, {"context_weight": 5e-3}),
     "dual prior .01": Way(BEFORE, {"dual_prior_weight": 0.01}),
     "dual prior .3": Way(BEFORE, {"dual_prior_weight": 0.3}),
-    "both, .03 and .3": Way(BEFORE, {"context_weight": 0.03, "dual_prior_weight": 0.3}),
+    "both, .005 and .3": Way(BEFORE, {"context_weight": 5e-3, "dual_prior_weight": 0.3}),
 }
 
 
