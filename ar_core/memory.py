@@ -99,6 +99,16 @@ def training_bytes(
     return adapter_training_bytes(parameters) + tokens * numbers * itemsize + logits
 
 
+def comparing_bytes(model: ARModel, micro_batch: int, size: Size | None = None) -> int:
+    """What comparing with the frozen model's distribution adds to a forward and backward pass.
+
+    Two more copies of the logits, with their gradients.
+    """
+    size = size or model.family.recipe.learned_size
+    codes = micro_batch * model.protocol.layout(size).codes
+    return 4 * codes * model.transformer.config.head_size * FLOAT32
+
+
 def adapter_training_bytes(parameters: int) -> int:
     """Learned values, their gradients and Adam's moments, all in float32."""
     return (ADAM + 1) * parameters * FLOAT32

@@ -419,6 +419,10 @@ def bench(data, out, *more) -> list[str]:
         "1",
         "--layer-steps",
         "1",
+        "--deep-steps",
+        "1",
+        "--dual-prior-images",
+        "1",
         "--strategies",
         "two_stage,embedding_only",
         "--threads",
@@ -576,7 +580,8 @@ def test_every_variant_uses_what_it_says(data, tmp_path, monkeypatch):
         == 0
     )
     layers = {variant for variant, (model, _) in used.items() if any(a.personalization.adapter for a in model.applied)}
-    frozen = {"embedding_only", "soft_tokens", "deep", "deep_image", "joint_reverted", "base"}
+    deep = {"deep", "deep_image", "deep_image_casr", "deep_image_dpp", "deep_image_both"}
+    frozen = {"embedding_only", "soft_tokens", *deep, "joint_reverted", "base"}
     assert set(VARIANTS) - layers == frozen
     assert used["base"][1] == ["a dog at home", "a dog wearing a bell"] and not used["base"][0].applied
     vector = lambda variant: used[variant][0].applied[0].personalization.vectors  # noqa: E731

@@ -807,7 +807,7 @@ def test_a_new_setting_names_another_run_only_where_it_is_not_as_before(monkeypa
 def test_of_every_setting_it_is_said_whether_it_decides():
     deciding = {name for names in identity.DECIDING.values() for name in names}
     added = {name for names in identity.ADDED.values() for name in names}
-    said = [*deciding, *added, *identity.NOT_DECIDING, *identity.WITH_MASKS]
+    said = [*deciding, *added, *identity.WITH_MASKS, *identity.WITH_DUAL_PRIOR, *identity.NOT_DECIDING]
     assert sorted(said) == sorted(field.name for field in fields(TrainingSettings))
 
 

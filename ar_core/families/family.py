@@ -18,7 +18,7 @@ class DeepRecipe:
     """How a deep concept is learned (training/deep.py) when the user leaves a setting at "auto".
 
     `learning_rate`: in units of each layer's own states. `layer_steps`: of the layers on top of it, fewer than on a
-    plain embedding.
+    plain embedding. The weights are those of what holds an image concept back (training/regularizers.py).
     """
 
     depth: int  # layers
@@ -26,11 +26,23 @@ class DeepRecipe:
     learning_rate: float
     layer_steps: int
     image_concept: bool = False
+    context_weight: float = 0.0
+    dual_prior_weight: float = 0.0
+    dual_prior_images: int = 8
 
 
 # Published for Lumina-mGPT 7B, which has 32 layers (Wu et al. 2025, arXiv 2508.07341): depth 9, rate 1e-2, a thousand
-# pairs, which are 125 batches of eight. The steps of the layers are ours, and nobody has tried them there.
-PUBLISHED_DEEP = DeepRecipe(depth=9, steps=125, learning_rate=1e-2, layer_steps=100, image_concept=True)
+# pairs, which are 125 batches of eight, six to eight class pictures. The steps of the layers are ours, and nobody has
+# tried them there; so are the units in which the context is held.
+PUBLISHED_DEEP = DeepRecipe(
+    depth=9,
+    steps=125,
+    learning_rate=1e-2,
+    layer_steps=100,
+    image_concept=True,
+    context_weight=5e-4,
+    dual_prior_weight=1e-2,
+)
 
 
 @dataclass(frozen=True)

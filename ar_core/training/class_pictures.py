@@ -24,8 +24,7 @@ def class_pictures(
     model: ARModel, sentence: str, size: Size, count: int, seed: int, runs: Path, *, progress: Progress, cancel: Cancel
 ) -> Tensor:
     """Codes (count, rows, columns) of pictures of `sentence`, drawn once and then remembered below `runs`."""
-    # Of the window of whole batches, so that picture k is the same however many are asked for.
-    sampling = replace(sampling_at(model, size, seed), window=model.auto_window(BATCH))
+    sampling = class_sampling(model, size, seed)
     sentences = [sentence] * count
 
     def drawn(done: int) -> Iterator[Tensor]:
@@ -34,10 +33,20 @@ def class_pictures(
             done += len(images)
             progress(done, count, "drawing class images")
 
-    run = Run(runs, "class pictures", class_picture_fields(model, sentence, sampling))
+    run = class_run(model, sentence, size, seed, runs)
     with run.locked(progress, cancel):
         run.note_use()
         return collect_remembered(run, "prior", grid_of(model, size), count, drawn, seconds=0)
+
+
+def class_run(model: ARModel, sentence: str, size: Size, seed: int, runs: Path) -> Run:
+    """Where the pictures of a class are remembered, and what is computed of them."""
+    return Run(runs, "class pictures", class_picture_fields(model, sentence, class_sampling(model, size, seed)))
+
+
+def class_sampling(model: ARModel, size: Size, seed: int) -> SamplingSettings:
+    """Of the window of whole batches, so that picture k is the same however many are asked for."""
+    return replace(sampling_at(model, size, seed), window=model.auto_window(BATCH))
 
 
 def sampling_at(model: ARModel, size: Size, seed: int) -> SamplingSettings:

@@ -15,6 +15,7 @@ from ..text import NEUTRAL_TEMPLATES, Identifier
 from .captions import captioned_templates
 from .subject import Subject
 from .templates import SLOT
+from .top_codes import TopCodes
 
 Pair = tuple[list[int], Tensor | np.ndarray]  # ids of a prompt, codes (rows, columns) of a picture
 
@@ -23,12 +24,14 @@ Pair = tuple[list[int], Tensor | np.ndarray]  # ids of a prompt, codes (rows, co
 class Batch:
     """Ids (B, T) padded at the end, and the code that follows each position (B, T), -1 where none is predicted.
 
-    `weights` (B, T): what that code weighs in the loss; None where all weigh the same.
+    `weights` (B, T): what that code weighs in the loss; None where all weigh the same. `frozen` (B, codes of a picture,
+    ...): what the frozen model expects at each code, where that is to be preserved.
     """
 
     ids: Tensor
     targets: Tensor
     weights: Tensor | None = None
+    frozen: TopCodes | None = None
 
     def split(self, size: int) -> list[Batch]:
         """The same pairs in batches of at most `size`."""
@@ -38,7 +41,10 @@ class Batch:
         weights = None
         if self.weights is not None:
             weights = self.weights[rows]
-        return Batch(self.ids[rows], self.targets[rows], weights)
+        frozen = None
+        if self.frozen is not None:
+            frozen = self.frozen[rows]
+        return Batch(self.ids[rows], self.targets[rows], weights, frozen)
 
 
 class Examples:
@@ -108,19 +114,35 @@ class Examples:
 class PriorExamples:
     """Pairs that remind the model of the class (Ruiz et al. 2023): its own pictures with the plain prompt."""
 
-    def __init__(self, codes: Tensor, prompt: list[int], protocol: Protocol, size: Size, batch_size: int, seed: int):
-        """`codes` (pictures, rows, columns); `prompt`: the ids that all of them follow."""
+    def __init__(
+        self,
+        codes: Tensor,
+        prompt: list[int],
+        protocol: Protocol,
+        size: Size,
+        batch_size: int,
+        seed: int,
+        frozen: TopCodes | None = None,
+    ):
+        """`codes` (pictures, rows, columns); `prompt`: the ids that all of them follow.
+
+        `frozen` (pictures, codes of one, ...): what the frozen model expects there, see `Batch`.
+        """
         self.codes = codes
         self.prompt = prompt
         self.protocol = protocol
         self.size = size
         self.batch_size = batch_size
         self.seed = seed
+        self.frozen = frozen
 
     def __call__(self, step: int) -> Batch:
         rng = random.Random(f"prior {self.seed} {step}")
         chosen = [rng.randrange(len(self.codes)) for _ in range(self.batch_size)]
-        return make_training_batch([(self.prompt, self.codes[i]) for i in chosen], self.protocol, self.size)
+        batch = make_training_batch([(self.prompt, self.codes[i]) for i in chosen], self.protocol, self.size)
+        if self.frozen is None:
+            return batch
+        return replace(batch, frozen=self.frozen[chosen])
 
 
 def make_training_batch(pairs: Sequence[Pair], protocol: Protocol, size: Size) -> Batch:

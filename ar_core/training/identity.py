@@ -48,7 +48,11 @@ DECIDING = {
 }
 # By stage, settings that came later and also decide, each with the value that stands for "as before".
 _LATER: dict[str, object] = {"templates": ()}
-ADDED: dict[str, dict[str, object]] = dict.fromkeys((EMBEDDING, DEEP, LAYERS, JOINT), _LATER)
+ADDED: dict[str, dict[str, object]] = {
+    **dict.fromkeys((EMBEDDING, LAYERS, JOINT), _LATER),
+    DEEP: {**_LATER, "context_weight": 0.0, "dual_prior_weight": 0.0},
+}
+WITH_DUAL_PRIOR = ("dual_prior_images",)  # decide in stage DEEP where there is dual prior preservation
 # Settings that decide how far and how fast a stage is trained, but not what a step does.
 NOT_DECIDING = ("strategy", "embedding_steps", "layer_steps", "deep_steps", "gradient_checkpointing")
 WITH_MASKS = ("background_weight",)  # decide nothing where no photo has a mask
@@ -109,4 +113,6 @@ def deciding_settings(settings: TrainingSettings, stage: str) -> dict[str, objec
         value = getattr(settings, name)
         if value != before:
             values[name] = value
+    if stage == DEEP and settings.dual_prior_weight:
+        values |= {name: getattr(settings, name) for name in WITH_DUAL_PRIOR}
     return values

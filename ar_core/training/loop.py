@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import cpu_products
 from ..adapters import attach_adapter
@@ -23,6 +23,7 @@ from .trainable import Trainable
 
 TOLERATED = 3  # non-finite steps in a row that are skipped before training stops
 Batches = Callable[[int], list[tuple[Batch, float]]]  # step -> batches with their weight in the loss
+Penalty = Callable[[], Tensor]  # a scalar of what is learned
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +51,12 @@ class Loop:
         steps: int,
         first_id: int,
         keep_every: int,
+        penalty: Penalty | None = None,
     ):
         """`learning_rates` by top-level name in `trainable`; what is not named there stays frozen.
 
         `steps`: how many are done in all when training ends. `first_id`: the reserved token that the first vector takes
-        the place of. `keep_every`: steps between kept results.
+        the place of. `keep_every`: steps between kept results. `penalty`: a part of the loss that no batch decides.
         """
         self.transformer = transformer
         self.trainable = trainable
@@ -66,6 +68,7 @@ class Loop:
         self.goes_back = run.is_beyond(steps)
         self.first_id = first_id
         self.keep_every = keep_every
+        self.penalty = penalty
         trainable.requires_grad_(False)
         groups = []
         self.parameters: list[nn.Parameter] = []
@@ -167,6 +170,10 @@ class Loop:
                     loss = image_code_loss(self.transformer, part, concepts) * share
                     loss.backward()
                     total += loss.item()
+        if self.penalty is not None:
+            loss = self.penalty()
+            loss.backward()
+            total += loss.item()
         return total
 
     def _update(self, loss: float) -> float:

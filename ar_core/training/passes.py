@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..families.protocol import Size
-from ..memory import learning_bytes
+from ..memory import comparing_bytes, learning_bytes
 from ..model import ARModel
-from .settings import TrainingSettings
+from .settings import DEEP, TrainingSettings
 from .trainable import adapter_parameters
 
 
@@ -24,7 +24,10 @@ class Passes:
     def bytes(self, model: ARModel, settings: TrainingSettings, stage: str, size: Size | None = None) -> int:
         """What a stage needs beside the weights, with pictures of `size`; None: the recipe's."""
         parameters = adapter_parameters(model.base, settings, stage)
-        return learning_bytes(model, self.micro_batch, self.gradient_checkpointing, parameters, size)
+        needed = learning_bytes(model, self.micro_batch, self.gradient_checkpointing, parameters, size)
+        if stage == DEEP and settings.dual_prior_weight:
+            needed += comparing_bytes(model, self.micro_batch, size)
+        return needed
 
     def __str__(self) -> str:
         """ "4 pairs at once", as a state on the disk says it."""

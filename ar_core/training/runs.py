@@ -11,6 +11,7 @@
     sample-000050.safetensors codes of the picture drawn at a kept step; -<hash> for other prompts than our own
     prior.safetensors        codes of class images (in the run called "class pictures")
     choice-*                 pictures of kept steps and what was measured of them (best_step.py)
+    frozen-distribution.safetensors what the frozen model expects at each of these codes (there, too)
     *.damaged                what was damaged and was made again
     *-unfinished.safetensors codes made so far, where reading photos or drawing class images was stopped
 <root>/.locks/               a file per run, locked by the process that works on it
@@ -278,6 +279,21 @@ class Run:
     def remember(self, name: str, value: Tensor) -> None:
         """Keep codes with the states under this name."""
         write_tensors(self.folder / f"{name}.safetensors", {name: value}, {})
+
+    def kept_tensors(self, name: str, fits: Callable[[Mapping[str, Tensor]], bool]) -> dict[str, Tensor] | None:
+        """What `keep_tensors` keeps under this name; None where it is missing, cannot be read or is not what `fits`."""
+        path = self.folder / f"{name}.safetensors"
+        file = self._read(path)
+        if file is None:
+            return None
+        if not fits(file.tensors):
+            self.set_aside(path, f"{path} does not hold what is expected there.")
+            return None
+        return file.tensors
+
+    def keep_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Keep tensors that are no codes of pictures under this name."""
+        write_tensors(self.folder / f"{name}.safetensors", tensors, {})
 
     def holds(self, name: str) -> bool:
         """Whether anything is kept under this name."""

@@ -7,6 +7,7 @@ changes the layers.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -36,7 +37,15 @@ STAGES = {  # by strategy
 }
 FROZEN = ("embedding_only", "deep")  # strategies that leave the layers as they are
 METHODS = ("lora", "full")
-DEEP_SETTINGS = ("depth", "deep_steps", "deep_learning_rate", "image_concept")
+REGULARIZERS = ("context_weight", "dual_prior_weight")  # of an image concept
+DEEP_SETTINGS = (
+    "depth",
+    "deep_steps",
+    "deep_learning_rate",
+    "image_concept",
+    *REGULARIZERS,
+    "dual_prior_images",
+)
 # Where prior preservation does anything: the class's prompt holds no learned vector, so stage 1 has no gradient of it.
 PRIOR_STAGES = (LAYERS, JOINT)
 INITIALISATIONS = ("class", "random")
@@ -49,6 +58,7 @@ MOST = {  # of settings that count something
     "vectors": 10**4,
     "batch_size": 4096,
     "prior_images": 10**5,
+    "dual_prior_images": 10**5,
 }
 
 
@@ -112,6 +122,18 @@ class TrainingSettings:
             "without a mask"
         },
     )
+    context_weight: float = field(
+        default=0.0,
+        metadata={"help": "of an image concept: how strongly its position is held near where it starts"},
+    )
+    dual_prior_weight: float = field(
+        default=0.0,
+        metadata={
+            "help": "of an image concept: how strongly pictures of the class, which the base model draws, are to stay "
+            "as likely with it as without; above 0 a step takes twice as long"
+        },
+    )
+    dual_prior_images: int = field(default=8, metadata={"help": "how many of these pictures are drawn"})
 
     @classmethod
     def resolve(
@@ -134,6 +156,7 @@ class TrainingSettings:
         values |= {key: value for key, value in chosen.items() if value is not None}
         if values["templates"] == NEUTRAL_TEMPLATES:  # the same training as without
             values["templates"] = ()
+        values |= _regularizers(strategy, values, chosen)
         settings = cls(strategy=strategy, method=method, seed=int(seed), **values)
         settings._check(family)
         return settings
@@ -150,8 +173,9 @@ class TrainingSettings:
         for name in ("embedding_learning_rate", "layer_learning_rate", "deep_learning_rate", "clip_norm"):
             if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be a number above 0.")
-        if not (self.prior_weight >= 0 and math.isfinite(self.prior_weight)):
-            raise ValueError(f"prior_weight is {self.prior_weight}; it must be a number of 0 or more.")
+        for name in ("prior_weight", *REGULARIZERS):
+            if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be a number of 0 or more.")
         if not 0 <= self.background_weight <= 1:
             raise ValueError(f"background_weight is {self.background_weight}; it must be a number from 0 to 1.")
         if self.initialisation not in INITIALISATIONS:
@@ -182,11 +206,16 @@ class TrainingSettings:
         """
         values = asdict(self)
         del values["background_weight"]
+        for name in REGULARIZERS:
+            if not values[name]:
+                del values[name]
+        if not self.dual_prior_weight:
+            del values["dual_prior_images"]
         if not self.templates:
             del values["templates"]
         if not self.is_deep:
             for name in DEEP_SETTINGS:
-                del values[name]
+                values.pop(name, None)
         return values
 
 
@@ -223,4 +252,23 @@ def _recipe_values(recipe: Recipe, strategy: str, method: str) -> dict[str, Any]
         "deep_learning_rate": recipe.deep.learning_rate,
         "image_concept": recipe.deep.image_concept,
         "background_weight": 0.1,
+        "context_weight": recipe.deep.context_weight,
+        "dual_prior_weight": recipe.deep.dual_prior_weight,
+        "dual_prior_images": recipe.deep.dual_prior_images,
     }
+
+
+def _regularizers(strategy: str, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, float]:
+    """Their weights in `values`, all of them 0 where no image concept is learned, which they would regularize.
+
+    Raises ValueError where one is among those that the user has `chosen` all the same.
+    """
+    if DEEP in STAGES[strategy] and values["image_concept"]:
+        return {}
+    for name in REGULARIZERS:
+        if chosen.get(name):
+            raise ValueError(
+                f"{name} is {chosen[name]}, and there is no image concept that it could hold. Take the strategy deep "
+                "or deep_two_stage with an image concept (--image-concept), or leave it at 0."
+            )
+    return dict.fromkeys(REGULARIZERS, 0.0)

@@ -20,12 +20,14 @@ from ..model import ARModel
 from ..personalization import Personalization, PersonalizationError
 from ..sampling import SamplingSettings
 from ..text import Identifier, check_identifier_name
-from .class_pictures import class_pictures, sampling_at
+from .class_pictures import class_pictures, class_run, sampling_at
 from .deep import deep_start
 from .examples import Examples, PriorExamples
+from .frozen_distribution import frozen_distribution
 from .identity import run_fields
-from .loop import Batches, Loop
+from .loop import Batches, Loop, Penalty
 from .passes import Passes, fitting_passes
+from .regularizers import context_distance, with_image_concept
 from .runs import Grid, Run, grid_of
 from .settings import DEEP, EMBEDDING, FROZEN, JOINT, LAYERS, PRIOR_STAGES, STAGES, TrainingSettings
 from .subject import Subject
@@ -51,6 +53,9 @@ STAGE_ONE = (  # settings of what comes before the layers
     "depth",
     "deep_learning_rate",
     "image_concept",
+    "context_weight",
+    "dual_prior_weight",
+    "dual_prior_images",
 )
 
 
@@ -234,6 +239,7 @@ class Stage:
             steps=steps,
             first_id=self.model.protocol.identifier_base,
             keep_every=self.every or KEEP_EVERY[self.name],
+            penalty=self._penalty(trainable),
         )
         self.losses = loop.losses
         note = "trained"
@@ -354,6 +360,9 @@ class Stage:
     def _batches(self, trainable: Trainable) -> Batches:
         """Step -> the subject's batch and, with prior preservation, the class's."""
         examples = self._examples(trainable)
+        if self.name == DEEP and self.settings.dual_prior_weight:
+            pictures = self._dual_prior_examples(trainable)
+            return lambda step: [(examples(step), 1.0), (pictures(step), self.settings.dual_prior_weight)]
         if not (self.settings.prior_preservation and self.name in PRIOR_STAGES):
             return lambda step: [(examples(step), 1.0)]
         prior = self._prior_examples()
@@ -386,21 +395,44 @@ class Stage:
     def _prior_examples(self) -> PriorExamples:
         protocol = self.model.protocol
         size = self.subject.size
-        sentence = self.subject.plain_prompt
         codes = self.run.remembered("prior", self.grid)  # where versions before had them, for each training anew
         if codes is None:
-            codes = class_pictures(
-                self.model,
-                sentence,
-                self.subject.size,
-                self.settings.prior_images,
-                self.settings.seed,
-                self.runs,
-                progress=self.progress,
-                cancel=self.cancel,
-            )
-        prompt = protocol.prompt(sentence, size)
+            codes = self._class_pictures(self.settings.prior_images)
+        prompt = protocol.prompt(self.subject.plain_prompt, size)
         return PriorExamples(codes, prompt, protocol, size, self.settings.batch_size, self.settings.seed)
+
+    def _dual_prior_examples(self, trainable: Trainable) -> PriorExamples:
+        """Pictures of the class behind the image concept, with what the frozen model expects without it."""
+        model = self.model
+        protocol = model.protocol
+        size = self.subject.size
+        settings = self.settings
+        codes = self._class_pictures(settings.dual_prior_images)
+        prompt = protocol.prompt(self.subject.plain_prompt, size)
+        run = class_run(model, self.subject.plain_prompt, size, settings.seed, self.runs)
+        frozen = frozen_distribution(model.transformer, protocol, prompt, codes, size, run, self.progress, self.cancel)
+        prompt = with_image_concept(prompt, protocol, trainable)
+        return PriorExamples(codes, prompt, protocol, size, settings.batch_size, settings.seed, frozen)
+
+    def _class_pictures(self, count: int) -> Tensor:
+        return class_pictures(
+            self.model,
+            self.subject.plain_prompt,
+            self.subject.size,
+            count,
+            self.settings.seed,
+            self.runs,
+            progress=self.progress,
+            cancel=self.cancel,
+        )
+
+    def _penalty(self, trainable: Trainable) -> Penalty | None:
+        """Context self-regularization, where it is asked for."""
+        learned = trainable.image_vectors
+        weight = self.settings.context_weight
+        if self.name != DEEP or learned is None or not weight:
+            return None
+        return lambda: weight * context_distance(learned)
 
     @property
     def grid(self) -> Grid:
