@@ -23,6 +23,7 @@ from ar_core.photos import Photo, PhotoError, photo_views, read_photos, stack
 from ar_core.text import NEUTRAL_TEMPLATES, Identifier, TextError
 from ar_core.training import TrainingSettings, personalize, prepare_subject
 from ar_core.training.aspect import median_shape, size_of_photos
+from ar_core.training.captions import captioned_templates
 from ar_core.training.examples import Batch, Examples, weighted
 from ar_core.training.loss import image_code_loss
 from ar_core.training.masks import CodeMasks
@@ -59,6 +60,10 @@ def folder(tmp_path):
 
 
 # ---------------------------------------------------------------- which files
+
+
+def test_prompts_without_a_caption_are_the_templates_themselves():
+    assert captioned_templates(NEUTRAL_TEMPLATES, "") == list(NEUTRAL_TEMPLATES)
 
 
 def test_masks_and_captions_are_no_photos(folder):

@@ -24,6 +24,8 @@ def captioned_templates(templates: Sequence[str], caption: str) -> list[str]:
 
     As many, so that what is drawn at random for other photos stays the same.
     """
+    if not caption:
+        return list(templates)
     if SLOT in caption:
         return [caption] * len(templates)
     return [f"{template}, {caption}" for template in templates]

@@ -37,11 +37,6 @@ class TopCodes:
     def __getitem__(self, index: Tensor | Sequence[int] | slice) -> TopCodes:
         return TopCodes(self.codes[index], self.log_probabilities[index])
 
-    def split(self, size: int) -> list[TopCodes]:
-        """The same in parts of at most `size` along the first dimension."""
-        parts = zip(self.codes.split(size), self.log_probabilities.split(size), strict=True)
-        return [TopCodes(codes, log_probabilities) for codes, log_probabilities in parts]
-
     def divergence(self, logits: Tensor) -> Tensor:
         """Mean KL(these || softmax of `logits` (n, codes)) in nats, of n distributions in all; a scalar."""
         codes = self.codes.flatten(0, -2).to(logits.device).long()
