@@ -1,7 +1,11 @@
 """Which step of a training is handed on: the rule, what is remembered of it, and that the last one stays as it was."""
 
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -196,6 +200,31 @@ def test_a_choice_that_was_stopped_goes_on(stop, tmp_path, monkeypatch):
     assert drawn == [2, 4, 6][stop:]  # the step at which it was stopped was drawn already
     whole, other = train(tmp_path / "whole", judge=Planted())
     assert all(map(torch.equal, parameters(result), parameters(whole))) and choice.table == other.table
+
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests"]
+from pathlib import Path
+from test_best_step import Planted, train
+class Killing(Planted):
+    def read(self, pictures, sentences):
+        if len(self.seen) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(pictures, sentences)
+train(Path(sys.argv[2]), judge=Killing())
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system kills processes in other ways")
+def test_a_choice_whose_process_was_killed_goes_on(tmp_path):
+    root = Path(__file__).resolve().parents[1]
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(root), str(tmp_path)], capture_output=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    judge = Planted(MIDDLE_IS_BEST[2:])
+    result, choice = train(tmp_path, judge=judge)
+    assert result.step == 4 and not judge.readings and result.note == "remembered"
+    assert choice.table == train(tmp_path / "whole", judge=Planted())[1].table
 
 
 def test_cancel_ends_a_choice_before_the_next_step(tmp_path):
