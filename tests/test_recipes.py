@@ -151,3 +151,12 @@ def test_what_fits_now_changes_no_bit_of_a_training_that_goes_on(tmp_path, monke
     assert torch.equal(whole.vectors, resumed.vectors)
     for a, b in zip(whole.adapter.parameters(), resumed.adapter.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_strategy_that_is_left_open_is_the_recipes():
+    """One place to change where another strategy wins; until then the paper's."""
+    for family in (FAMILY, MINIATURE, LUMINA_768, JANUS_PRO_1B):
+        assert TrainingSettings.resolve(family).strategy == "two_stage"
+    family = replace(FAMILY, recipe=replace(FAMILY.recipe, strategy="deep"))
+    assert TrainingSettings.resolve(family).strategy == "deep"
+    assert TrainingSettings.resolve(family, strategy="joint").strategy == "joint"

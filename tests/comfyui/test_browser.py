@@ -198,10 +198,12 @@ def test_the_arrows_of_the_learning_rate_change_its_first_digit(open_page):
 
 RECIPES = """() => app.graph._nodes.filter(node => node.widgets?.some(widget => widget.name === "recipe"))
   .map(node => node.widgets.find(widget => widget.name === "recipe").value)"""
+DEPTH = """() => app.graph._nodes.flatMap(node => node.widgets ?? []).filter(widget => widget.name === "depth")
+  .map(widget => widget.value)"""
 
 
 @pytest.mark.parametrize("mode", ["classic", "nodes 2.0"])
-def test_a_workflow_from_before_there_were_recipes_keeps_the_papers(mode, open_page):
+def test_a_workflow_from_before_there_were_recipes_and_depths_keeps_the_papers(mode, open_page):
     """Fresh nodes take ours; what was saved is not changed by that, and what is saved now comes back as it is."""
     page = open_page(mode)
     saved = PACK / "tests" / "fixtures" / "saved_0f6fd39" / "workflows" / "personalize_subject.json"
@@ -209,10 +211,13 @@ def test_a_workflow_from_before_there_were_recipes_keeps_the_papers(mode, open_p
     page.evaluate("async graph => { await app.loadGraphData(graph) }", graph)
     page.wait_for_timeout(1000)
     assert page.evaluate(RECIPES) == ["paper", "paper"]
+    assert page.evaluate(DEPTH) == [1]  # the embedding
     again = page.evaluate("() => app.graph.serialize()")
     page.evaluate("() => { app.graph.clear(); app.graph.add(LiteGraph.createNode('LuminaMGPTLearnIdentifier')) }")
     page.wait_for_timeout(500)
     assert page.evaluate(RECIPES) == ["artist (ours)"]
+    assert page.evaluate(DEPTH) == [0]  # what the recipe takes
     page.evaluate("async graph => { await app.loadGraphData(graph) }", again)
     page.wait_for_timeout(1000)
     assert page.evaluate(RECIPES) == ["paper", "paper"]
+    assert page.evaluate(DEPTH) == [1]
