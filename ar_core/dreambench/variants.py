@@ -70,9 +70,9 @@ class Variant:
         return model.personalized(learned)
 
 
-# Of what holds an image concept back, where a variant is about it. No table has decided them yet. On a tuning subject of
-# the miniature the loss pulls a learned concept outwards with about 1e-3 per layer, and the context pulls back with a
-# third of its weight: the published 5e-4 would hardly be felt there.
+# Of what holds an image concept back, where a variant is about it. No table has decided them yet. On a tuning subject
+# of the miniature the loss pulls a learned concept outwards with about 1e-3 per layer, and the context pulls back with
+# a third of its weight: the published 5e-4 would hardly be felt there.
 CONTEXT_WEIGHT = 5e-3
 DUAL_PRIOR_WEIGHT = 0.3
 
