@@ -109,7 +109,8 @@ class Photo:
 def read_photos(source: Source) -> tuple[list[Photo], list[str]]:
     """The photos of a folder (in natural order, without subfolders) or of a list of files, and a line about each file.
 
-    Files that are no usable picture are skipped with a line that says why. Raises PhotoError where nothing is left.
+    Files that are no usable picture are skipped with a line that says why; so are masks and captions, which are read by
+    `masks` and `captions`. Raises PhotoError where nothing is left.
     """
     photos: list[Photo] = []
     report: list[str] = []

@@ -380,13 +380,18 @@ def test_a_caption_changes_the_prompts_of_its_own_photo_alone(caption, per_image
 def test_the_prompts_are_the_templates_with_the_caption_or_the_caption_itself():
     model = toy_model()
 
-    def prompts(caption):
+    def examples(caption):
         subject = replace(toy_subject(), captions=(caption, ""))
-        return Examples(subject, model.protocol, IDENTIFIER, 2, 0).captioned_prompts[0]
+        return Examples(subject, model.protocol, IDENTIFIER, 2, 0)
+
+    def prompts(caption):
+        return examples(caption).captioned_prompts[0]
 
     def expected(texts):
         return [model.protocol.prompt(text, SIZE, [IDENTIFIER]) for text in texts]
 
+    plain = expected(template.replace("{}", "[V] dog") for template in NEUTRAL_TEMPLATES)
+    assert examples("on a sofa").plain_prompts == plain
     behind = [f"{template.replace('{}', '[V] dog')}, on a sofa" for template in NEUTRAL_TEMPLATES]
     assert prompts("on a sofa") == expected(behind)
     assert prompts("{} on a sofa") == expected(["[V] dog on a sofa"] * len(NEUTRAL_TEMPLATES))

@@ -20,7 +20,7 @@ from .templates import SLOT, with_slot
 
 
 def captioned_templates(templates: Sequence[str], caption: str) -> list[str]:
-    """As many prompts with {} where the subject goes as there are `templates`, for a photo with that caption.
+    """As many prompts with {} where the subject goes as there are `templates`, for a photo with that caption, or "".
 
     As many, so that what is drawn at random for other photos stays the same.
     """
