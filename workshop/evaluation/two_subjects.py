@@ -40,7 +40,7 @@ from .intervals import Numbers, interval_table, mean_interval
 from .personalized_pictures import Unseen, unseen_subject
 from .pictures import CELL
 
-# Six pairs of four trainings. Words nearly describe them: of others deep concepts alone learn too little to compare.
+# Six pairs of four trainings. Words nearly describe them, so a frozen model can learn them best.
 COMPARED = ("pink_sneaker", "teal_duck", "teal_backpack", "purple_candle")
 SHOWN_PLACES = ("beach", "snow", "garden", "carpet")
 SHOWN = 6  # pictures in a row of the sheet
