@@ -26,6 +26,7 @@ from ar_core.devices import default_device
 from ar_core.families.lumina_mgpt import PAPER_RECIPE
 from ar_core.families.miniature import MINIATURE
 from ar_core.model import MINIATURE_FOLDER, ARModel
+from ar_core.personalization import Personalization
 from ar_core.photos import find_files
 from workshop.world.subjects import drawn_photos
 
@@ -311,6 +312,15 @@ def test_an_empty_name_of_a_folder_is_refused(command, tmp_path, capsys, monkeyp
         .splitlines()[-1]
         .endswith("it is empty, which is no name of a file or a folder; write . for the folder that you are in")
     )
+
+
+def test_photos_without_a_class_word_are_of_a_style(photos, tmp_path, capsys):
+    out = tmp_path / "subjects"
+    assert personalize(photos, f"{out}/", "--class-name", "") == 1
+    assert "a style is learned, which the strategy two_stage cannot" in capsys.readouterr().err
+    assert not out.exists()
+    assert personalize(photos, f"{out}/", "--class-name", "", "--strategy", "deep", "--deep-steps", "1") == 0
+    assert Personalization.load(out / "style.safetensors").class_name == ""
 
 
 @pytest.mark.parametrize("command", ["sample", "demo"])

@@ -9,6 +9,7 @@ import torch
 import toy_janus
 from torch.nn import functional as F
 from toy import FAMILY, SIZE, learned, quantized_toy, toy_model, toy_subject
+from toy_concepts import BOTH, concept, model_of_two
 
 from ar_core.attention import WholeSequences
 from ar_core.cache import KVCache
@@ -21,27 +22,6 @@ from ar_core.training.examples import make_training_batch
 from ar_core.training.loss import image_code_loss
 
 SETTINGS = SamplingSettings.resolve(FAMILY, seed=3, window=1)
-BOTH = "a [V] dog and a [W] cat"
-
-
-def concept(depth: int, images: int = 0, vectors: int = 1, seed: int = 0, class_name: str = "dog") -> Personalization:
-    """A deep concept of random values."""
-    values = torch.randn(2, depth, vectors + images, 16, generator=torch.Generator().manual_seed(seed))
-    return Personalization(
-        "[V]",
-        class_name,
-        values[0, :, :vectors],
-        None,
-        toy_model().fingerprint,
-        image_vectors=values[0, :, vectors:] if images else None,
-        origin=values[1],
-    )
-
-
-def model_of_two(depths: tuple[int, int] = (2, 2), images: int = 1, model: ARModel | None = None) -> ARModel:
-    """A dog called [V] and a cat called [W]."""
-    model = (model or toy_model()).personalized(concept(depths[0], images, vectors=2, seed=1))
-    return model.personalized(concept(depths[1], images, seed=2, class_name="cat"), name="[W]")
 
 
 def drawn(model: ARModel, prompt: str, number: int = 0, settings: SamplingSettings = SETTINGS) -> torch.Tensor:

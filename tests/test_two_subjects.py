@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from PIL import Image
-from test_two_concepts import BOTH, model_of_two
 from toy import SIZE
+from toy_concepts import BOTH, model_of_two
 
 from workshop.evaluation.halves import Gallery, halves_of, measured_halves
 from workshop.evaluation.two_subjects import ApartInAllLayers, OtherwiseApart, Together, pairs_of, rates_of

@@ -40,7 +40,7 @@ from .intervals import Numbers, interval_table, mean_interval
 from .personalized_pictures import Unseen, unseen_subject
 from .pictures import CELL
 
-# Six pairs of four trainings. Words nearly describe them: of others deep concepts alone learn too little to compare.
+# Six pairs of four trainings. Words nearly describe them, so a frozen model can learn them best.
 COMPARED = ("pink_sneaker", "teal_duck", "teal_backpack", "purple_candle")
 SHOWN_PLACES = ("beach", "snow", "garden", "carpet")
 SHOWN = 6  # pictures in a row of the sheet
@@ -248,9 +248,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             log(f"{pair.title}, {name}: " + ", ".join(f"{key} {value:.2f}" for key, value in rates[name][-1].items()))
             rows.append([pair.first.photos[0], pair.second.photos[0], *pictures[:SHOWN]])
             labels.append(f"{name}: {CONDITIONS[name].meaning}; {', '.join(pair.prompts[:2])}, ...")
-    write_numbers(options.folder / "two_subjects.json", options, rates)
-    sheet = picture_grid(rows, cell=CELL, labels=labels, title="Two subjects in one picture, by tuning subjects")
-    write_image(options.folder / "two_subjects.png", sheet)
+        # After every pair: what is stopped leaves what it has.
+        write_numbers(options.folder / "two_subjects.json", options, rates)
+        sheet = picture_grid(rows, cell=CELL, labels=labels, title="Two subjects in one picture, by tuning subjects")
+        write_image(options.folder / "two_subjects.png", sheet)
     for line in [*interval_table(over_pairs(rates)), "", *differences(rates)]:
         print(line)
 
