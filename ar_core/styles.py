@@ -32,6 +32,13 @@ def full_name(name: str, class_name: str) -> str:
     return f"{name} {class_name}".rstrip()
 
 
+def example_prompt(name: str, class_name: str) -> str:
+    """A prompt whose picture shows what has been learned: the subject, or the style, at a place."""
+    if not class_name:
+        return f"a photo on the beach in the style of {name}"
+    return f"a photo of {name} {class_name} on the beach"
+
+
 def without_style(text: str) -> str:
     """`text`, what stands before a style's name in a prompt, without the words that lead to it."""
     return LEADING.sub("", text)

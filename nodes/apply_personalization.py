@@ -53,7 +53,9 @@ class ApplyPersonalization(io.ComfyNode):
     ) -> io.NodeOutput:
         personalized = apply_as_patches(ar_model, personalization, strength, identifier.strip() or None)
         newest = personalized.model.applied[-1].identifier
-        hint = f"write {newest.name} {newest.class_name}, or {newest.name} alone, in prompts"
+        hint = f"write {newest.full_name}, or {newest.name} alone, in prompts"
+        if not newest.class_name:
+            hint = f"write in the style of {newest.name} in prompts"
         if newest.dropped:
             hint += " (left out at strength 0)"
         show_text(hint)

@@ -15,6 +15,7 @@ from comfy_api.latest import io, ui
 from ..ar_core import Generated, SamplingSettings
 from ..ar_core.memory import drawing_bytes
 from ..ar_core.photos import unstack
+from ..ar_core.styles import example_prompt
 from ..ar_core.text import Identifier, prompt_hints
 from .host.folders import output_folder
 from .host.memory import affords_on_card, make_resident, pictures_device
@@ -354,7 +355,7 @@ def default_prompt(identifiers: tuple[Identifier, ...]) -> str:
     named = [identifier for identifier in identifiers if not identifier.dropped]
     if not named:
         return "a photo of a red dog on the beach"
-    return f"a photo of {named[-1].name} {named[-1].class_name} on the beach"
+    return example_prompt(named[-1].name, named[-1].class_name)
 
 
 def as_image_batch(drawn: list[Generated]) -> torch.Tensor:

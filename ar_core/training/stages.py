@@ -19,6 +19,7 @@ from ..memory import check_budget, training_room
 from ..model import ARModel
 from ..personalization import Personalization, PersonalizationError
 from ..sampling import SamplingSettings
+from ..styles import example_prompt
 from ..text import Identifier, check_identifier_name
 from .class_pictures import class_pictures, class_run, sampling_at
 from .deep import deep_start
@@ -34,8 +35,6 @@ from .subject import Subject
 from .trainable import Trainable, initial_vectors, new_adapter
 
 KEEP_EVERY = {EMBEDDING: 50, DEEP: 50, LAYERS: 20, JOINT: 20}  # steps between two kept results
-SAMPLED = "a photo of {} {} on the beach"  # the prompt whose picture shows what has been learned so far
-SAMPLED_STYLE = "a photo on the beach in the style of {}"
 SAMPLE_SEED = 0
 
 OnSample = Callable[[int, Tensor], None]  # step, images (prompts, H, W, 3) in 0..1
@@ -474,9 +473,7 @@ class Stage:
         return found
 
     def _own_prompt(self) -> str:
-        if not self.subject.class_name:
-            return SAMPLED_STYLE.format(self.identifier)
-        return SAMPLED.format(self.identifier, self.subject.class_name)
+        return example_prompt(self.identifier, self.subject.class_name)
 
     def _sample_name(self, step: int, prompt: str) -> str:
         if prompt == self._own_prompt():
