@@ -8,7 +8,7 @@ another colour, in words that the miniature knows.
 `--tuning` draws the subjects on which choices are made, so that they can be compared like any others:
 
     python -m workshop.world.bench_data --tuning --out runs/tuning
-    python -m ar_core dreambench --data runs/tuning --live-classes dog,cat,bear,rabbit,duck,robot --encoders miniature ...
+    python -m ar_core dreambench --data runs/tuning --live-classes dog,cat,bear,rabbit,duck,robot --encoders miniature
 """
 
 from __future__ import annotations
