@@ -36,7 +36,7 @@ def stages(pack, monkeypatch) -> list[tuple]:
     """Instead of training, notes with which settings a node would; each ends its run."""
     asked = []
 
-    def noted(ar, subject, stage, settings, start=None):
+    def noted(ar, subject, stage, settings, start=None, **_):
         asked.append((stage, settings))
         raise ValueError("noted")
 
