@@ -6,7 +6,8 @@ al. 2022, Sun et al. 2025), more is deep concept injection (Wu et al. 2025, arXi
 positions, so steps that draw codes never see any of this.
 
 Where a prompt holds two deep concepts, positions of one do not attend to those of the other in the layers where both
-are put in place (the identity mask of Wu et al.): else the colours of one would leak into the other.
+are put in place (the identity mask of Wu et al.), which is to keep the colours of one out of the other. We measured no
+effect (docs/log.md): what a layer makes of a replaced position is dropped by the next replacement.
 """
 
 from __future__ import annotations

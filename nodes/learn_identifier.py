@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..ar_core import TrainingSettings
-from ..ar_core.families.family import Family
-from ..ar_core.training.settings import DEEP, STAGES
+from ..ar_core.training.settings import STAGES
+from ..ar_core.training.stage_one import PAPERS_DEPTH, stage_one_settings
 from . import step_selection, training_view
 from .host.progress import explain_on_node
 from .host.schema import advanced, node_schema
@@ -15,7 +14,6 @@ from .sockets import CATEGORY, ARModelSocket, HostedModel, SubjectPhotosValue, S
 AUTO = "auto"
 IMAGE_CONCEPT = {AUTO: None, "on": True, "off": False}
 MOST_LAYERS = 1000
-PAPERS_DEPTH = 1  # also what prompts mean that were saved before there was a choice
 
 
 class LearnIdentifier(io.ComfyNode):
@@ -85,8 +83,8 @@ def concept_inputs() -> list[io.Input]:
             optional=True,
             tooltip="In how many of the first layers [V] gets a vector of its own. 1: the paper's embedding. More: a "
             "deep concept, which keeps more of the subject's look, while the model stays as it is. 0: what the recipe "
-            "takes; the node shows it. Worth trying: 2 or 3 on the miniature, 9 on Lumina-mGPT 7B (as published). Too "
-            "many copy the photos.",
+            "takes; the node shows it. Worth trying: 3 on the miniature, 9 on Lumina-mGPT 7B (as published). Too many "
+            "copy the photos.",
         ),
         advanced(
             io.Combo.Input,
@@ -98,41 +96,3 @@ def concept_inputs() -> list[io.Input]:
             "obedience to the prompt. auto: what the recipe takes; an embedding has none.",
         ),
     ]
-
-
-def stage_one_settings(
-    family: Family,
-    depth: int,
-    image_concept: bool | None,
-    *,
-    steps: int | None,
-    learning_rate: float | None,
-    seed: int,
-) -> TrainingSettings:
-    """Settings of an embedding, or of a deep concept. A depth of 0, and None elsewhere: what the recipe takes."""
-    if not is_deep(family, depth, image_concept):
-        return TrainingSettings.resolve(
-            family,
-            strategy="embedding_only",
-            seed=seed,
-            embedding_steps=steps,
-            embedding_learning_rate=learning_rate,
-        )
-    return TrainingSettings.resolve(
-        family,
-        strategy="deep",
-        seed=seed,
-        depth=depth or None,
-        image_concept=image_concept,
-        deep_steps=steps,
-        deep_learning_rate=learning_rate,
-    )
-
-
-def is_deep(family: Family, depth: int, image_concept: bool | None) -> bool:
-    """Whether a deep concept is meant: more than one layer, a position before the picture, or the family's own way."""
-    if image_concept:
-        return True
-    if depth == 0:
-        return STAGES[family.recipe.strategy][0] == DEEP
-    return depth > PAPERS_DEPTH

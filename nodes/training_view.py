@@ -13,6 +13,7 @@ from comfy_api.latest import io
 from PIL import Image
 
 from ..ar_core import Personalization, StageResult, TrainingSettings, prepare_subject
+from ..ar_core.families.protocol import Size
 from ..ar_core.families.recipes import for_artists, of_paper
 from ..ar_core.memory import sample_bytes
 from ..ar_core.photos import stack, unstack
@@ -20,7 +21,7 @@ from ..ar_core.sheets import loss_curves, picture_grid
 from ..ar_core.training.aspect import size_of_photos
 from ..ar_core.training.best_step import LAST, StepTable
 from ..ar_core.training.passes import Passes, fitting_passes
-from ..ar_core.training.settings import DEEP, EMBEDDING, LAYERS
+from ..ar_core.training.settings import DEEP, EMBEDDING, LAYERS, REGULARIZERS
 from ..ar_core.training.stages import Stage, check_depth, check_photo_tokens
 from ..ar_core.training.trainable import adapter_parameters
 from .host.folders import runs_folder
@@ -115,6 +116,7 @@ def train_stage(
 
     `use` and `sample_prompts`: see step_selection.py.
     """
+    size = check_asked(ar, subject, stage, settings)
     view = TrainingView()
     prompts = chosen_prompts(sample_prompts, subject)
     choice = step_choice(ar, subject, use, prompts, view)
@@ -126,13 +128,6 @@ def train_stage(
             "load the model in int8 or 4-bit."
         )
     advice = advising_out_of_memory("training", "Train with the method LoRA or a lower rank")
-    if stage == DEEP:
-        check_depth(ar.model, settings.depth)
-    if stage != LAYERS:
-        check_photo_tokens(ar.model, settings, len(subject.photos))  # before they are read
-    size = None
-    if subject.keep_aspect:
-        size = size_of_photos(ar.model.family, subject.photos)
     with view.interruptible(), advice:
         prepared = prepare_subject(
             ar.model,
@@ -166,10 +161,24 @@ def train_stage(
     return io.NodeOutput(result.personalization, losses, pictures)
 
 
+def check_asked(ar: HostedModel, subject: SubjectPhotosValue, stage: str, settings: TrainingSettings) -> Size | None:
+    """The size of the pictures to learn from, None for the recipe's, before photos are read and anything is loaded.
+
+    Raises PersonalizationError and ValueError for what cannot be meant.
+    """
+    if stage == DEEP:
+        check_depth(ar.model, settings.depth)
+    if stage != LAYERS:
+        check_photo_tokens(ar.model, settings, len(subject.photos))
+    if subject.keep_aspect:
+        return size_of_photos(ar.model.family, subject.photos)
+    return None
+
+
 def make_room_for_training(ar: HostedModel, stage: str, settings: TrainingSettings, passes: Passes) -> int:
     """Have the model loaded with room for the training; how many samples there is room to draw on the way.
 
-    The class pictures of prior preservation are drawn whether or not there is.
+    Pictures of the class, where they are trained on, are drawn whether or not there is.
     """
     learning, drawing = memory_needed(ar, stage, settings, passes)
     samples = 0
@@ -177,7 +186,7 @@ def make_room_for_training(ar: HostedModel, stage: str, settings: TrainingSettin
         samples = SAMPLES
     else:
         log.info("No samples are drawn during training: there is no room for them on the card")
-    if samples or settings.prior_preservation:
+    if samples or settings.trains_on_class(stage):
         learning = max(learning, drawing)
     make_resident(ar, learning)
     return samples
@@ -253,6 +262,8 @@ def drawable_losses(losses: list[float]) -> list[float]:
 def training_summary(result: StageResult, settings: TrainingSettings, stage: str) -> str:
     """Two lines: what was done, and the settings that mattered."""
     names = SUMMARY.get(stage, ("layer_learning_rate", "method", "rank", "seed"))
+    if stage == DEEP:
+        names += tuple(name for name in REGULARIZERS if getattr(settings, name))
     values = ", ".join(f"{name.replace('_', ' ')} {shown(getattr(settings, name))}" for name in names)
     return f"{stage}: {result.step} steps, {result.note}\n{values}"
 

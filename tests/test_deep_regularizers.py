@@ -11,7 +11,7 @@ from toy import FAMILY, SIZE, quantized_toy, toy_model, toy_subject
 
 from ar_core.control import Cancelled
 from ar_core.dreambench.variants import VARIANTS
-from ar_core.families.lumina_mgpt import PAPER_RECIPE
+from ar_core.families.lumina_mgpt import ARTIST_RECIPE, PAPER_RECIPE
 from ar_core.training import TrainingSettings, personalize, runs
 from ar_core.training.examples import Batch
 from ar_core.training.frozen_distribution import NAME
@@ -316,8 +316,22 @@ def test_weights_for_a_whole_table_are_those_of_the_variants_that_can_have_them(
     chosen = {"context_weight": 0.2, "dual_prior_weight": 0.1}
     for name in ("two_stage", "deep"):
         assert VARIANTS[name].settings(FAMILY, 0, chosen) == VARIANTS[name].settings(FAMILY, 0, {})
+    assert VARIANTS["deep_two_stage"].settings(FAMILY, 0, chosen) == VARIANTS["deep_two_stage"].settings(FAMILY, 0, {})
     held = VARIANTS["deep_two_stage"].settings(FAMILY, 0, {**chosen, "image_concept": True})
     assert (held.context_weight, held.dual_prior_weight) == (0.2, 0.1)
+
+
+def test_a_file_says_of_stage_one_what_stage_one_was(tmp_path):
+    """Not what the recipe of a family that publishes weights says of it."""
+    start = train(tmp_path, image_concept=False)
+    asked = settings("deep_two_stage", image_concept=True, **BOTH)
+    learned = Stage(toy_model(), toy_subject(), asked, tmp_path, "layers", start).train(2).personalization
+    assert not learned.recipe["image_concept"] and not {*BOTH, "dual_prior_images"} & set(learned.recipe)
+
+
+def test_the_artists_recipe_learns_a_deep_concept_from_as_many_pairs_as_published():
+    for recipe in (PAPER_RECIPE, ARTIST_RECIPE):
+        assert recipe.deep.steps * recipe.batch_size == 1000
 
 
 def test_comparing_takes_memory_that_is_planned_with():

@@ -45,7 +45,10 @@ class Variant:
             if value is not None:
                 own[name] = value
         chosen = {**training, **own}
-        if self.image_concept is False or DEEP not in STAGES[self.strategy]:
+        image_concept = chosen.get("image_concept")
+        if image_concept is None:
+            image_concept = family.recipe.deep.image_concept
+        if not image_concept or DEEP not in STAGES[self.strategy]:
             for name in REGULARIZERS:  # chosen for a whole table, of which this variant has nothing to hold back
                 chosen.pop(name, None)
         settings = TrainingSettings.resolve(family, strategy=self.strategy, method=self.method, seed=seed, **chosen)

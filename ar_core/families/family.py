@@ -30,6 +30,18 @@ class DeepRecipe:
     dual_prior_weight: float = 0.0
     dual_prior_images: int = 8
 
+    def __str__(self) -> str:
+        """ "depth 3, 80 steps at 0.01, then 40 of the layers"."""
+        words = (
+            f"depth {self.depth}, {self.steps} steps at {self.learning_rate:g}, then {self.layer_steps} of the layers"
+        )
+        if not self.image_concept:
+            return words
+        return (
+            f"{words}; image concept, context weight {self.context_weight:g}, dual prior weight "
+            f"{self.dual_prior_weight:g} on {self.dual_prior_images} pictures"
+        )
+
 
 # Published for Lumina-mGPT 7B, which has 32 layers (Wu et al. 2025, arXiv 2508.07341): depth 9, rate 1e-2, a thousand
 # pairs, which are 125 batches of eight, six to eight class pictures. The steps of the layers are ours, and nobody has

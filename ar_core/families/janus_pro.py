@@ -145,7 +145,8 @@ def text_rows(folder: ModelFolder) -> int:
 
 
 # Ours: the artist's recipe for Lumina-mGPT at this family's size and with its own sampling. Not tried on the published
-# weights yet: no personalization of Janus-Pro from a few photos was found anywhere.
+# weights yet: no personalization of Janus-Pro from a few photos was found anywhere. Deep concepts are published for
+# Lumina-mGPT, whose values stand here; without evidence the strategy stays two_stage.
 RECIPE = replace(
     ARTIST_RECIPE,
     cfg=5.0,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ..checkpoints.find import ModelFolder, Sources
 from ..text import TextTokenizer
-from .family import Family, Recipe
+from .family import PUBLISHED_DEEP, Family, Recipe
 from .protocol import Protocol, size_frontier
 
 SIZE_UNIT = 32  # pixels; there is a token for every multiple
@@ -131,6 +131,7 @@ PAPER_SOURCES = {
     "lora_rank": "inferred from the reported 50.4M trainable parameters",
     "batch_size": "reported for the long version, unverified (about 8 pairs)",
     "per_image_token": "reported for the long version, unverified; an option here",
+    "deep": "published in arXiv 2508.07341 for this model, but for the layers' steps",
 }
 
 # Ours, for a card of 12 GB: a thirtieth of the paper's pairs in stage 1 and half of them in stage 2, made up for by
@@ -149,6 +150,7 @@ ARTIST_RECIPE = replace(
     view_shift=0.05,
     view_scale=0.9,
     training_size=(512, 512),
+    deep=replace(PUBLISHED_DEEP, steps=250),  # as many pairs, in batches of four
 )
 
 # Published for 768 px: 2.2 for a window of 16, 4.2 for 64 (coupled); between them interpolated.

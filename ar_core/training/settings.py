@@ -193,6 +193,12 @@ class TrainingSettings:
             return self.deep_steps
         return self.layer_steps
 
+    def trains_on_class(self, stage: str) -> bool:
+        """Whether `stage` draws pictures of the class and trains on them too."""
+        if stage == DEEP:
+            return self.dual_prior_weight > 0
+        return self.prior_preservation and stage in PRIOR_STAGES
+
     @property
     def is_deep(self) -> bool:
         """Whether the strategy learns a deep concept."""

@@ -30,7 +30,7 @@ from .loop import Batches, Loop, Penalty
 from .passes import Passes, fitting_passes
 from .regularizers import context_distance, with_image_concept
 from .runs import Grid, Run, grid_of
-from .settings import DEEP, EMBEDDING, FROZEN, JOINT, LAYERS, PRIOR_STAGES, STAGES, TrainingSettings
+from .settings import DEEP, EMBEDDING, FROZEN, JOINT, LAYERS, STAGES, TrainingSettings
 from .subject import Subject
 from .trainable import Trainable, initial_vectors, new_adapter
 
@@ -359,11 +359,11 @@ class Stage:
     def _batches(self, trainable: Trainable) -> Batches:
         """Step -> the subject's batch and, with prior preservation, the class's."""
         examples = self._examples(trainable)
-        if self.name == DEEP and self.settings.dual_prior_weight:
+        if not self.settings.trains_on_class(self.name):
+            return lambda step: [(examples(step), 1.0)]
+        if self.name == DEEP:
             pictures = self._dual_prior_examples(trainable)
             return lambda step: [(examples(step), 1.0), (pictures(step), self.settings.dual_prior_weight)]
-        if not (self.settings.prior_preservation and self.name in PRIOR_STAGES):
-            return lambda step: [(examples(step), 1.0)]
         prior = self._prior_examples()
         return lambda step: [(examples(step), 1.0), (prior(step), self.settings.prior_weight)]
 
@@ -526,8 +526,7 @@ class Stage:
 
     def _personalization(self, trainable: Trainable, step: int, adapter: Adapter | None) -> Personalization:
         recipe = {
-            **self.settings.describe(),
-            **self._stage_one(),
+            **self._described(),
             "stage": self.name,
             "steps": step,
             "photos": self.subject.photos,
@@ -578,15 +577,17 @@ class Stage:
             return self.start.origin
         return None
 
-    def _stage_one(self) -> dict[str, object]:
-        """How the vectors that this stage took over were learned, whatever its own settings say of stage 1."""
+    def _described(self) -> dict[str, object]:
+        """The settings; of stage 1, where another took it over, what that says, whatever these settings say of it."""
+        described: dict[str, object] = self.settings.describe()
         if self.start is None:
-            return {}
+            return described
         before = self.start.recipe
-        fields = {name: before[name] for name in STAGE_ONE if name in before}
+        described = {name: value for name, value in described.items() if name not in STAGE_ONE}
+        described |= {name: before[name] for name in STAGE_ONE if name in before}
         if "steps" in before:
-            fields["deep_steps" if before.get("stage") == DEEP else "embedding_steps"] = before["steps"]
-        return fields
+            described["deep_steps" if before.get("stage") == DEEP else "embedding_steps"] = before["steps"]
+        return described
 
 
 def sampled_steps(stage: str, steps: int, count: int | None, every: int | None = None) -> list[int]:

@@ -53,7 +53,9 @@ def settings_for(pack):
     def resolve(depth: int, image_concept: str, **recipe):
         changed_family = replace(family, recipe=replace(family.recipe, **recipe))
         image = node_module.IMAGE_CONCEPT[image_concept]
-        return node_module.stage_one_settings(changed_family, depth, image, steps=None, learning_rate=None, seed=0)
+        return pack("ar_core.training.stage_one").stage_one_settings(
+            changed_family, depth, image, steps=None, learning_rate=None, seed=0
+        )
 
     return resolve
 
