@@ -46,7 +46,7 @@ MINIATURE = MiniatureFamily(
         top_k=20,
         temperature=1.0,
         size=(96, 96),
-        deep=DeepRecipe(depth=3, steps=80, learning_rate=1e-2, layer_steps=40),
+        deep=DeepRecipe(depth=3, steps=80, learning_rate=3e-2, layer_steps=60),
     ),
     sizes=((96, 96),),
     codes=1024,
