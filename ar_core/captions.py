@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .beside import caption_file
 from .files import read_text
 from .photos import Photo
 from .quoting import quoted
+from .sidecars import caption_file
 
 
 def add_captions(photos: Sequence[Photo]) -> tuple[list[Photo], list[str]]:

@@ -9,8 +9,8 @@ from typing import cast
 from PIL import Image
 from torch import Tensor
 
-from .beside import mask_file
 from .photos import Photo, PhotoError, Pixels, centre_crop, grey_levels, read_opacity, read_photo
+from .sidecars import mask_file
 
 BLACK = 0
 WHITE = 255  # where the subject is

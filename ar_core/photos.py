@@ -20,10 +20,10 @@ import torch
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from .beside import lines_beside
 from .files import shown_path
 from .heif import NoDecoder, open_heif
 from .heif_boxes import heif_format
+from .sidecars import sidecars_of
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")  # Pillow's names; HEIC and AVIF are opened by `heif`
 LARGEST = 40_000_000  # pixels; a bigger photo is reduced while it is read
@@ -116,10 +116,10 @@ def read_photos(source: Source) -> tuple[list[Photo], list[str]]:
     report: list[str] = []
     first_file: dict[str, Path] = {}  # by the hash of the pixels
     files = find_files(source)
-    beside = lines_beside(files, [file for file in files if looks_like_photo(file)])
+    sidecars = sidecars_of(files, [file for file in files if looks_like_photo(file)])
     for file in files:
-        if file in beside:
-            report.append(f"{file.name}: {beside[file]}")
+        if file in sidecars:
+            report.append(f"{file.name}: {sidecars[file]}")
             continue
         image, line = read_photo(file)
         if image is not None:

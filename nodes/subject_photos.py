@@ -10,7 +10,6 @@ from comfy_api.latest import io, ui
 
 from ..ar_core import Photo, read_photos
 from ..ar_core.captions import add_captions, has_caption_file
-from ..ar_core.connected import Connected, check_masks_have_photos, connected_photos
 from ..ar_core.listing import files_below, named_inside
 from ..ar_core.masks import add_masks, crop_with_mask
 from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, unstack
@@ -19,6 +18,7 @@ from ..ar_core.sheets import picture_grid
 from ..ar_core.shipped import example_subjects
 from ..ar_core.text import check_class_name
 from ..ar_core.training.aspect import median_shape
+from .connected import Connected, check_masks_have_photos, connected_photos
 from .host.folders import described_files, input_folder
 from .host.progress import PREVIEW, Reporter, explain_on_node, show_text
 from .host.schema import advanced, node_schema

@@ -13,7 +13,6 @@ from toy import FAMILY, SIZE, toy_model, toy_subject
 
 from ar_core import cli
 from ar_core.captions import add_captions
-from ar_core.connected import check_masks_have_photos, connected_photos
 from ar_core.dreambench.dataset import read_dataset
 from ar_core.families.lumina_mgpt import LUMINA_768
 from ar_core.families.recipes import for_artists
@@ -23,10 +22,10 @@ from ar_core.photos import Photo, PhotoError, photo_views, read_photos, stack
 from ar_core.text import NEUTRAL_TEMPLATES, Identifier, TextError
 from ar_core.training import TrainingSettings, personalize, prepare_subject
 from ar_core.training.aspect import median_shape, size_of_photos
-from ar_core.training.captions import captioned_templates
+from ar_core.training.code_masks import CodeMasks
 from ar_core.training.examples import Batch, Examples, weighted
 from ar_core.training.loss import image_code_loss
-from ar_core.training.masks import CodeMasks
+from ar_core.training.prompt_captions import captioned_templates
 from ar_core.training.settings import EMBEDDING
 from ar_core.training.stages import Stage
 
@@ -195,18 +194,6 @@ def test_tensor_masks_that_do_not_fit_are_one_sentence(masks, said):
     photos = [Photo(str(number), picture(seed=number)) for number in range(3)]
     with pytest.raises(PhotoError, match=said):
         add_tensor_masks(photos, masks, "mask_1")
-
-
-def test_masks_go_with_the_photos_of_their_number():
-    batch = torch.stack([torch.from_numpy(np.array(picture(seed=seed))) for seed in range(2)]).float() / 255
-    images = {1: [batch], 3: [batch[:1], batch[1]]}
-    left, right = ellipse(x=0.3), ellipse(x=0.7)
-    photos, lines = connected_photos(images, {3: [tensor_of(left), tensor_of(right)]})
-    assert [photo.name for photo in photos] == ["photo 1", "photo 2", "photo 3", "photo 4"]
-    assert [photo.mask and photo.mask.tobytes() for photo in photos] == [None, None, left.tobytes(), right.tobytes()]
-    assert lines[0] == "photo 1: 80x60" and lines[-1] == "photo 4: its mask marks 33% of it as the subject"
-    with pytest.raises(PhotoError, match="mask_2 is connected, and photo_2 is not: connect the photo"):
-        check_masks_have_photos(images, {2: [tensor_of(left)]})
 
 
 def test_what_is_outside_a_mask_is_shown_grey():

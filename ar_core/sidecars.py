@@ -1,4 +1,4 @@
-"""The files beside a photo that say something of it: "dog-mask.png" and "dog.txt" beside "dog.jpg"."""
+"""The files beside a photo that say something of it, its sidecars: "dog-mask.png" and "dog.txt" beside "dog.jpg"."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def caption_file(photo: Path) -> Path:
     return photo.with_suffix(CAPTION_SUFFIX)
 
 
-def lines_beside(files: Collection[Path], photos: Iterable[Path]) -> dict[Path, str]:
+def sidecars_of(files: Collection[Path], photos: Iterable[Path]) -> dict[Path, str]:
     """Those of `files` that are masks and captions of `photos`, and so none themselves, each with a line about it."""
     listed = set(files)
     lines = {}
