@@ -42,6 +42,8 @@ TURNS = {  # EXIF orientation -> what turns the stored pixels upright
     8: Image.Transpose.ROTATE_90,
 }
 
+SIDEWAYS = tuple(TURNS[orientation] for orientation in (5, 6, 7, 8))  # width becomes height
+
 Pixels = tuple[int, int]  # width, height
 Source = Path | str | Sequence[Path | str]  # a folder, or a list of files
 
@@ -283,6 +285,15 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     except Exception:  # a broken tag block is no reason to lose the photo
         return None
     return TURNS.get(orientation)
+
+
+def upright_size(file: Path) -> Pixels:
+    """Of a picture's file, before anything is reduced. What decoders raise comes through."""
+    with strict_pillow(), open_picture(file) as image:
+        width, height = image.size
+        if _turn(image) in SIDEWAYS:
+            return height, width
+        return width, height
 
 
 def photo_to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
