@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from .beside import caption_file
 from .files import read_text
 from .photos import Photo
 from .quoting import quoted
+from .sidecars import caption_file
 
 
 def add_captions(photos: Sequence[Photo]) -> tuple[list[Photo], list[str]]:
@@ -32,11 +33,18 @@ def add_captions(photos: Sequence[Photo]) -> tuple[list[Photo], list[str]]:
 
 def has_caption_file(photo: Photo) -> bool:
     """Whether a caption lies beside the photo's file."""
-    return photo.file is not None and caption_file(photo.file).is_file()
+    return _caption_file(photo) is not None
 
 
 def read_caption(photo: Photo) -> str:
     """The text beside the photo's file as one line. Raises UnreadableFile."""
-    if photo.file is None:
+    file = _caption_file(photo)
+    if file is None:
         return ""
-    return " ".join(read_text(caption_file(photo.file)).split())
+    return " ".join(read_text(file).split())
+
+
+def _caption_file(photo: Photo) -> Path | None:
+    if photo.file is None:
+        return None
+    return caption_file(photo.file)

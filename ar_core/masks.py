@@ -9,8 +9,8 @@ from typing import cast
 from PIL import Image
 from torch import Tensor
 
-from .beside import mask_file
-from .photos import Photo, PhotoError, Pixels, centre_crop, grey_levels, read_opacity, read_photo
+from .photos import Photo, PhotoError, Pixels, centre_crop, grey_levels, read_opacity, read_photo, upright_size
+from .sidecars import mask_file
 
 BLACK = 0
 WHITE = 255  # where the subject is
@@ -32,27 +32,37 @@ def add_masks(photos: Sequence[Photo], source: str = FILES) -> tuple[list[Photo]
 
     Raises PhotoError for a mask that cannot be read or is of another size than its photo.
     """
+    if source == OFF:
+        return list(photos), []
+    files = [_file_of_mask(photo) for photo in photos]
     found: list[Photo] = []
     lines: list[str] = []
-    for photo in photos:
-        mask = None
-        if photo.file is not None and source != OFF:
-            mask = _mask_beside(photo.file, source)
+    for photo, file in zip(photos, files, strict=True):
         found.append(photo)
+        owners = [photo.name]
+        mask = None
+        if file is not None:
+            owners = [other.name for other, its in zip(photos, files, strict=True) if its == file]
+            mask = _fitted(read_mask(file), file, photo)
+        elif source == ALPHA and photo.file is not None:
+            mask = read_opacity(photo.file)
         if mask is not None:
-            found[-1], line = masked(photo, mask)
+            found[-1], line = masked(photo, mask, owners)
             lines.append(line)
     return found, lines
 
 
-def _mask_beside(photo: Path, source: str) -> Image.Image | None:
-    """The mask of a photo's file, 8-bit grey; None where there is none."""
-    file = mask_file(photo)
-    if file.is_file():
-        return read_mask(file)
-    if source == ALPHA:
-        return read_opacity(photo)
-    return None
+def _file_of_mask(photo: Photo) -> Path | None:
+    if photo.file is None:
+        return None
+    return mask_file(photo.file)
+
+
+def _fitted(mask: Image.Image, file: Path, photo: Photo) -> Image.Image:
+    """The mask at its photo's size, if both files are as large: large ones are reduced as their formats allow."""
+    if mask.size == photo.size or photo.file is None or upright_size(file) != upright_size(photo.file):
+        return mask
+    return mask.resize(photo.size, Image.Resampling.BILINEAR)
 
 
 def read_mask(file: Path) -> Image.Image:
@@ -63,10 +73,10 @@ def read_mask(file: Path) -> Image.Image:
     return read_opacity(file) or picture.convert("L")
 
 
-def masked(photo: Photo, mask: Image.Image) -> tuple[Photo, str]:
+def masked(photo: Photo, mask: Image.Image, owners: Sequence[str] = ()) -> tuple[Photo, str]:
     """The photo with a mask, and a line about it. A mask that marks nothing, or everything, is none.
 
-    Raises PhotoError for one of another size.
+    `owners`: the names of all photos whose mask it is. Raises PhotoError for one of another size.
     """
     darkest, lightest = cast(tuple[int, int], mask.getextrema())
     if lightest == BLACK:
@@ -74,12 +84,23 @@ def masked(photo: Photo, mask: Image.Image) -> tuple[Photo, str]:
     if darkest == WHITE:
         return photo, f"{photo.name}: its mask is white everywhere, so all of the photo counts"
     if mask.size != photo.size:
-        raise PhotoError(
-            f"The mask of {photo.name} is {_sides(mask.size)}, and the photo {_sides(photo.size)}: a mask must be as "
-            "large as its photo. Make it anew from this photo."
-        )
+        raise PhotoError(_another_size(photo, mask, owners))
     share = sum(level * count for level, count in enumerate(mask.histogram())) / (WHITE * mask.width * mask.height)
     return photo.with_mask(mask), f"{photo.name}: its mask marks {share:.0%} of it as the subject"
+
+
+def _another_size(photo: Photo, mask: Image.Image, owners: Sequence[str]) -> str:
+    whose = photo.name
+    which = "the photo"
+    advice = "Make it anew from this photo."
+    if len(owners) > 1:
+        whose = " and ".join(owners)
+        which = photo.name
+        advice = "Rename one of these photos, and give each a mask of its own."
+    return (
+        f"The mask of {whose} is {_sides(mask.size)}, and {which} {_sides(photo.size)}: a mask must be as large as its "
+        f"photo. {advice}"
+    )
 
 
 def crop_with_mask(photo: Photo, size: Pixels) -> Image.Image:

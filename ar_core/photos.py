@@ -20,10 +20,10 @@ import torch
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from .beside import lines_beside
 from .files import shown_path
 from .heif import NoDecoder, open_heif
 from .heif_boxes import heif_format
+from .sidecars import sidecars_of
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")  # Pillow's names; HEIC and AVIF are opened by `heif`
 LARGEST = 40_000_000  # pixels; a bigger photo is reduced while it is read
@@ -41,6 +41,8 @@ TURNS = {  # EXIF orientation -> what turns the stored pixels upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+SIDEWAYS = tuple(TURNS[orientation] for orientation in (5, 6, 7, 8))  # width becomes height
 
 Pixels = tuple[int, int]  # width, height
 Source = Path | str | Sequence[Path | str]  # a folder, or a list of files
@@ -116,10 +118,10 @@ def read_photos(source: Source) -> tuple[list[Photo], list[str]]:
     report: list[str] = []
     first_file: dict[str, Path] = {}  # by the hash of the pixels
     files = find_files(source)
-    beside = lines_beside(files, [file for file in files if looks_like_photo(file)])
+    sidecars = sidecars_of(files, [file for file in files if looks_like_photo(file)])
     for file in files:
-        if file in beside:
-            report.append(f"{file.name}: {beside[file]}")
+        if file in sidecars:
+            report.append(f"{file.name}: {sidecars[file]}")
             continue
         image, line = read_photo(file)
         if image is not None:
@@ -283,6 +285,15 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     except Exception:  # a broken tag block is no reason to lose the photo
         return None
     return TURNS.get(orientation)
+
+
+def upright_size(file: Path) -> Pixels:
+    """Of a picture's file, before anything is reduced. What decoders raise comes through."""
+    with strict_pillow(), open_picture(file) as image:
+        width, height = image.size
+        if _turn(image) in SIDEWAYS:
+            return height, width
+        return width, height
 
 
 def photo_to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:

@@ -8,17 +8,17 @@ from pathlib import Path
 import torch
 from comfy_api.latest import io, ui
 
-from ..ar_core import Photo, read_photos
-from ..ar_core.captions import add_captions, has_caption_file
-from ..ar_core.connected import Connected, check_masks_have_photos, connected_photos
+from ..ar_core import Photo
+from ..ar_core.described_photos import read_described_photos
 from ..ar_core.listing import files_below, named_inside
-from ..ar_core.masks import add_masks, crop_with_mask
+from ..ar_core.masks import FILES, SOURCES, crop_with_mask
 from ..ar_core.photos import SMALLEST, centre_crop, find_files, stack, unstack
 from ..ar_core.quoting import quoted
 from ..ar_core.sheets import picture_grid
 from ..ar_core.shipped import example_subjects
 from ..ar_core.text import check_class_name
 from ..ar_core.training.aspect import median_shape
+from .connected import Connected, check_masks_have_photos, connected_photos
 from .host.folders import described_files, input_folder
 from .host.progress import PREVIEW, Reporter, explain_on_node, show_text
 from .host.schema import advanced, node_schema
@@ -76,6 +76,16 @@ class SubjectPhotos(io.ComfyNode):
                     tooltip="Learn from pictures of the photos' shape instead of the recipe's, where the model draws "
                     "several: of the photos' median one. Lumina-mGPT does.",
                 ),
+                advanced(
+                    io.Combo.Input,
+                    "masks",
+                    options=list(SOURCES),
+                    default=FILES,
+                    optional=True,
+                    tooltip="Where the masks of a folder's photos come from. "
+                    + "; ".join(f"{name}: {meaning}" for name, meaning in SOURCES.items())
+                    + ". Connected photos have those of mask_1 to mask_5.",
+                ),
             ],
             outputs=[
                 SubjectSocket.Output("subject", display_name="SUBJECT"),
@@ -105,11 +115,12 @@ class SubjectPhotos(io.ComfyNode):
         class_name: list[str],
         captions: Sequence[bool] = (False,),
         keep_aspect: Sequence[bool] = (False,),
+        masks: Sequence[str] = (FILES,),
         **sockets: list[torch.Tensor],
     ) -> io.NodeOutput:
         choice = folder[0]
         images = connected("photo", sockets)
-        found, report = chosen_photos(choice, images, connected("mask", sockets), captions[0])
+        found, report = chosen_photos(choice, images, connected("mask", sockets), masks[0], captions[0])
         word = " ".join(class_name[0].split())
         if not word and not images:
             word = example_class(choice)
@@ -172,30 +183,26 @@ def connected(kind: str, sockets: dict[str, list[torch.Tensor]]) -> Connected:
 
 
 def chosen_photos(
-    choice: str, images: Connected, masks: Connected, captions: bool = False
+    choice: str, images: Connected, masks: Connected, masks_from: str, captions: bool
 ) -> tuple[list[Photo], list[str]]:
-    """The photos, with a line about each: those of the sockets, or of the chosen folder. Raises ValueError."""
+    """The photos, with a line about each: those of the sockets with their `masks`, or of the chosen folder.
+
+    `masks_from` and `captions`: what of the files in the folder is used. Raises ValueError.
+    """
     if not images and choice == CONNECTED:
         raise ValueError("No photo is connected: connect images to photo_1 to photo_5, or choose a folder.")
     check_masks_have_photos(images, masks)
     if not images:
-        return photos_in_folder(choice, captions)
+        return read_described_photos(
+            chosen_photo_folder(choice),
+            masks_from,
+            captions,
+            unused_captions="The captions in the folder are not used: turn captions on for that.",
+        )
     found, lines = connected_photos(images, masks)
     if choice != CONNECTED:
         lines.append(f"(the folder {choice} is not used: photos are connected)")
     return found, lines
-
-
-def photos_in_folder(choice: str, captions: bool) -> tuple[list[Photo], list[str]]:
-    """The photos of the chosen folder with the masks in it, and a line about each file. Raises ValueError."""
-    found, report = read_photos(chosen_photo_folder(choice))
-    found, about_masks = add_masks(found)
-    about_captions: list[str] = []
-    if captions:
-        found, about_captions = add_captions(found)
-    elif any(map(has_caption_file, found)):
-        about_captions = ["The captions in the folder are not used: turn captions on for that."]
-    return found, [*report, *about_masks, *about_captions]
 
 
 def photo_remarks(photos: list[Photo]) -> list[str]:

@@ -13,7 +13,6 @@ from toy import FAMILY, SIZE, toy_model, toy_subject
 
 from ar_core import cli
 from ar_core.captions import add_captions
-from ar_core.connected import check_masks_have_photos, connected_photos
 from ar_core.dreambench.dataset import read_dataset
 from ar_core.families.lumina_mgpt import LUMINA_768
 from ar_core.families.recipes import for_artists
@@ -23,10 +22,10 @@ from ar_core.photos import Photo, PhotoError, photo_views, read_photos, stack
 from ar_core.text import NEUTRAL_TEMPLATES, Identifier, TextError
 from ar_core.training import TrainingSettings, personalize, prepare_subject
 from ar_core.training.aspect import median_shape, size_of_photos
-from ar_core.training.captions import captioned_templates
+from ar_core.training.code_masks import CodeMasks
 from ar_core.training.examples import Batch, Examples, weighted
 from ar_core.training.loss import image_code_loss
-from ar_core.training.masks import CodeMasks
+from ar_core.training.prompt_captions import captioned_templates
 from ar_core.training.settings import EMBEDDING
 from ar_core.training.stages import Stage
 
@@ -78,6 +77,42 @@ def test_a_picture_called_mask_without_its_photo_is_a_photo(tmp_path):
     (tmp_path / "notes.txt").write_text("of mine", encoding="utf-8")
     photos, report = read_photos(tmp_path)
     assert [photo.name for photo in photos] == ["iron-mask.png"] and "notes.txt: skipped, not an image" in report
+
+
+def test_sidecars_are_found_whatever_the_case_of_their_names(tmp_path):
+    """Also where files are told apart by it: cameras and Windows write what they like."""
+    picture().save(tmp_path / "Dog.JPG")
+    ellipse().save(tmp_path / "dog-Mask.PNG")
+    (tmp_path / "DOG.TXT").write_text("on a red sofa", encoding="utf-8")
+    photos, report = read_photos(tmp_path)
+    assert "dog-Mask.PNG: the mask of Dog.JPG" in report and "DOG.TXT: the caption of Dog.JPG" in report
+    [photo] = add_captions(add_masks(photos)[0])[0]
+    assert photo.mask is not None and photo.caption == "on a red sofa"
+
+
+def test_of_two_sidecars_the_one_in_the_photos_own_case_is_taken(tmp_path):
+    (tmp_path / "a.txt").touch()
+    if (tmp_path / "A.txt").exists():
+        pytest.skip("files here are not told apart by the case of their names")
+    for name in ("a.jpg", "A.jpg"):
+        picture().save(tmp_path / name)
+    (tmp_path / "a.txt").write_text("small", encoding="utf-8")
+    (tmp_path / "A.txt").write_text("large", encoding="utf-8")
+    captioned = add_captions(read_photos(tmp_path)[0])[0]
+    assert {photo.name: photo.caption for photo in captioned} == {"a.jpg": "small", "A.jpg": "large"}
+
+
+def test_photos_that_share_their_sidecars_are_named_together(tmp_path):
+    picture().save(tmp_path / "dog.jpg")
+    picture(60, 80).save(tmp_path / "dog.png")
+    ellipse().save(tmp_path / "dog-mask.png")
+    (tmp_path / "dog.txt").write_text("on a red sofa", encoding="utf-8")
+    photos, report = read_photos(tmp_path)
+    assert "dog-mask.png: the mask of dog.jpg and dog.png" in report
+    assert "dog.txt: the caption of dog.jpg and dog.png" in report
+    said = r"The mask of dog.jpg and dog.png is 80x60, and dog.png 60x80: .* Rename one of these photos"
+    with pytest.raises(PhotoError, match=said):
+        add_masks(photos)
 
 
 def test_a_benchmark_scores_photos_alone(folder):
@@ -159,6 +194,22 @@ def test_a_mask_of_another_size_or_kind_is_one_sentence(folder):
         add_masks(read_photos(folder)[0])
 
 
+def test_a_mask_of_a_photo_that_was_reduced_while_it_was_read_follows_it(tmp_path, monkeypatch):
+    """A JPEG is decoded at a half before it is reduced, a PNG is not: two ways, which end at different sizes."""
+    monkeypatch.setattr("ar_core.photos.LARGEST", 10_000)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    picture(240, 180).save(tmp_path / "dog.jpg", exif=exif)
+    ellipse(180, 240).save(tmp_path / "dog-mask.png")
+    [photo] = add_masks(read_photos(tmp_path)[0])[0]
+    assert photo.mask.size == photo.size != read_photos([tmp_path / "dog-mask.png"])[0][0].size
+    expected = np.asarray(ellipse(*photo.size), int)
+    assert np.abs(np.asarray(photo.mask, int) - expected).mean() < 8
+    ellipse(240, 180).save(tmp_path / "dog-mask.png")
+    with pytest.raises(PhotoError, match="The mask of dog.jpg is .* a mask must be as large as its photo"):
+        add_masks(read_photos(tmp_path)[0])
+
+
 # ---------------------------------------------------------------- masks from tensors
 
 
@@ -197,18 +248,6 @@ def test_tensor_masks_that_do_not_fit_are_one_sentence(masks, said):
         add_tensor_masks(photos, masks, "mask_1")
 
 
-def test_masks_go_with_the_photos_of_their_number():
-    batch = torch.stack([torch.from_numpy(np.array(picture(seed=seed))) for seed in range(2)]).float() / 255
-    images = {1: [batch], 3: [batch[:1], batch[1]]}
-    left, right = ellipse(x=0.3), ellipse(x=0.7)
-    photos, lines = connected_photos(images, {3: [tensor_of(left), tensor_of(right)]})
-    assert [photo.name for photo in photos] == ["photo 1", "photo 2", "photo 3", "photo 4"]
-    assert [photo.mask and photo.mask.tobytes() for photo in photos] == [None, None, left.tobytes(), right.tobytes()]
-    assert lines[0] == "photo 1: 80x60" and lines[-1] == "photo 4: its mask marks 33% of it as the subject"
-    with pytest.raises(PhotoError, match="mask_2 is connected, and photo_2 is not: connect the photo"):
-        check_masks_have_photos(images, {2: [tensor_of(left)]})
-
-
 def test_what_is_outside_a_mask_is_shown_grey():
     photo = Photo("a", Image.new("RGB", (64, 64), "red")).with_mask(ellipse(64, 64, x=0.5, y=0.5))
     shown = crop_with_mask(photo, (32, 32))
@@ -242,13 +281,23 @@ def test_photos_without_a_mask_count_everywhere():
 
 
 @pytest.mark.parametrize("background", [0.0, 0.1, 0.7])
-def test_codes_outside_weigh_their_part_and_every_picture_weighs_the_same(background):
-    shares = torch.tensor([[[1.0, 0.0], [0.0, 0.5]], [[0.0, 0.0], [0.0, 0.0]]])
+def test_codes_outside_weigh_their_part_and_every_picture_of_the_subject_weighs_the_same(background):
+    shares = torch.tensor([[[1.0, 0.0], [0.0, 0.5]], [[0.0, 0.1], [0.0, 0.0]]])
     weights = CodeMasks(shares, "").weights(background)
     torch.testing.assert_close(weights.mean((1, 2)), torch.ones(2))
     torch.testing.assert_close(weights[0, 0, 1], background * weights[0, 0, 0])
     torch.testing.assert_close(weights[0, 1, 1], (1 + background) / 2 * weights[0, 0, 0])
-    assert torch.equal(weights[1], torch.ones(2, 2))  # a view that lost the subject
+
+
+@pytest.mark.parametrize("background", [0.0, 0.1, 0.7])
+def test_a_view_that_lost_the_subject_counts_as_background(background):
+    weights = CodeMasks(torch.zeros(1, 2, 2), "").weights(background)
+    assert torch.equal(weights, torch.full((1, 2, 2), background))
+
+
+def test_a_step_of_views_that_lost_the_subject_learns_nothing_where_the_background_weighs_nothing():
+    weights = CodeMasks(torch.zeros(2, 4, 4), "").weights(0.0)
+    assert loss_of(batch_of(toy_subject(), weights)).item() == 0
 
 
 def test_a_subject_that_the_crop_leaves_out_is_one_sentence():

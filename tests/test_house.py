@@ -34,6 +34,7 @@ FOLDERS = (
 COMFYUI = ("comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "server")
 NODE_INTERFACE = {"comfy_api.latest.io", "comfy_api.latest.ui"}  # what a node may import of ComfyUI itself
 SHARED_BY_NODES = {
+    "nodes.connected",
     "nodes.encoders",
     "nodes.host",
     "nodes.loading",

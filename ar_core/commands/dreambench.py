@@ -38,6 +38,7 @@ from ..sampling import SamplingSettings
 from ..training import TrainingSettings
 from ..training.best_step import BEST, LAST
 from ..training.sample_prompts import SELECTION_PROMPTS
+from ..training.settings import WITH_MASKS
 from ..training.templates import read_templates
 from .interruption import Interruption
 from .options import add_settings, chosen_settings
@@ -66,8 +67,8 @@ from .shared import (
 )
 
 BY_PLAN = ("strategy", "method", "seed")  # settings that the variants and --seeds decide
+NOT_ASKED = (*BY_PLAN, *WITH_MASKS)  # and those of masks, which a benchmark does not look for
 SETTINGS = "settings.json"
-WITH_MASKS = ("background_weight",)  # settings of what lies beside photos, which a benchmark does not look at
 NOT_REPEATED = ("run", "verbose", "settings", "dry_run", "out", "device", "page")  # no part of what was asked for
 
 
@@ -100,7 +101,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="comma-separated training seeds, of every subject (default 0; for the miniature three of four subjects, "
         "and one of the others); pictures of all are scored together",
     )
-    add_settings(command, TrainingSettings, (*BY_PLAN, *WITH_MASKS))
+    add_settings(command, TrainingSettings, NOT_ASKED)
     add_settings(command, SamplingSettings, BY_PLAN)
     select_option(command)
     command.add_argument(
@@ -342,7 +343,7 @@ def chosen_plan(options: argparse.Namespace, suite: Suite, model: ARModel) -> Pl
         images = EXTENTS[options.extent].images_per_prompt
     check_rank(options, model)
     check_temperature(options)
-    training = chosen_settings(options, TrainingSettings, (*BY_PLAN, *WITH_MASKS))
+    training = chosen_settings(options, TrainingSettings, NOT_ASKED)
     if options.templates is not None:
         size = model.family.recipe.learned_size
         training["templates"] = read_templates(options.templates, model.protocol, size)

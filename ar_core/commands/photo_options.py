@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..captions import add_captions, has_caption_file
+from ..described_photos import read_described_photos
 from ..families.family import Family
 from ..families.protocol import Size
-from ..masks import FILES, SOURCES, add_masks
-from ..photos import Photo, read_photos
+from ..masks import FILES, SOURCES
+from ..photos import Photo
 from ..training import TrainingSettings
 from ..training.aspect import size_of_photos
 from .options import image_size
@@ -53,14 +53,13 @@ def chosen_photos(options: argparse.Namespace) -> list[Photo]:
 
     Raises PhotoError and UnreadableFile.
     """
-    photos, report = read_photos(options.photos[0] if len(options.photos) == 1 else options.photos)
-    photos, about_masks = add_masks(photos, options.masks)
-    about_captions: list[str] = []
-    if options.captions:
-        photos, about_captions = add_captions(photos)
-    elif any(map(has_caption_file, photos)):
-        about_captions = ["note: the captions beside the photos are not used; --captions uses them."]
-    print("\n".join([*report, *about_masks, *about_captions]))
+    photos, report = read_described_photos(
+        options.photos[0] if len(options.photos) == 1 else options.photos,
+        options.masks,
+        options.captions,
+        unused_captions="note: the captions beside the photos are not used; --captions uses them.",
+    )
+    print("\n".join(report))
     return photos
 
 

@@ -12,7 +12,7 @@ from ..photos import Photo
 
 
 def median_shape(photos: Sequence[Photo], side: float) -> Size:
-    """Of the median shape of the photos, between the widest and the highest, with the area of a square of `side`."""
+    """Width and height in the median proportions of the photos, with the area of a square of `side`."""
     root = math.exp(statistics.median(math.log(photo.size[0] / photo.size[1]) for photo in photos) / 2)
     return round(side * root), round(side / root)
 

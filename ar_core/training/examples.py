@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..families.protocol import Protocol, Size
 from ..text import NEUTRAL_TEMPLATES, Identifier
-from .captions import captioned_templates
+from .prompt_captions import captioned_templates
 from .subject import Subject
 from .templates import SLOT
 from .top_codes import TopCodes

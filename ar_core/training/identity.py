@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..files import tensor_hash
 from ..model import ARModel
 from ..personalization import Personalization
-from .settings import DEEP, EMBEDDING, JOINT, LAYERS, PRIOR_STAGES, TrainingSettings
+from .settings import DEEP, EMBEDDING, JOINT, LAYERS, PRIOR_STAGES, WITH_MASKS, TrainingSettings
 from .subject import Subject
 
 _COMMON = (
@@ -55,7 +55,6 @@ ADDED: dict[str, dict[str, object]] = {
 WITH_DUAL_PRIOR = ("dual_prior_images",)  # decide in stage DEEP where there is dual prior preservation
 # Settings that decide how far and how fast a stage is trained, but not what a step does.
 NOT_DECIDING = ("strategy", "embedding_steps", "layer_steps", "deep_steps", "gradient_checkpointing")
-WITH_MASKS = ("background_weight",)  # decide nothing where no photo has a mask
 
 
 def run_fields(

@@ -46,6 +46,8 @@ DEEP_SETTINGS = (
     *REGULARIZERS,
     "dual_prior_images",
 )
+WITH_MASKS = ("background_weight",)  # change nothing where no photo has a mask
+BACKGROUND_WEIGHT = 0.1  # the default, in every recipe
 # Where prior preservation does anything: the class's prompt holds no learned vector, so stage 1 has no gradient of it.
 PRIOR_STAGES = (LAYERS, JOINT)
 INITIALISATIONS = ("class", "random")
@@ -116,7 +118,7 @@ class TrainingSettings:
         metadata={"help": "of a deep concept: also learn a position before the picture; more likeness, less prompt"},
     )
     background_weight: float = field(
-        default=0.1,
+        default=BACKGROUND_WEIGHT,
         metadata={
             "help": "of photos with a mask: what codes outside the subject weigh in the loss, from 0 to 1, which is as "
             "without a mask"
@@ -211,7 +213,8 @@ class TrainingSettings:
         still the same. The weight of what is outside masks is said by `Stage`, which knows whether there are any.
         """
         values = asdict(self)
-        del values["background_weight"]
+        for name in WITH_MASKS:
+            del values[name]
         for name in REGULARIZERS:
             if not values[name]:
                 del values[name]
@@ -257,7 +260,7 @@ def _recipe_values(recipe: Recipe, strategy: str, method: str) -> dict[str, Any]
         "deep_steps": recipe.deep.steps,
         "deep_learning_rate": recipe.deep.learning_rate,
         "image_concept": recipe.deep.image_concept,
-        "background_weight": 0.1,
+        "background_weight": BACKGROUND_WEIGHT,
         "context_weight": recipe.deep.context_weight,
         "dual_prior_weight": recipe.deep.dual_prior_weight,
         "dual_prior_images": recipe.deep.dual_prior_images,

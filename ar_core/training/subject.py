@@ -18,8 +18,8 @@ from ..model import ARModel
 from ..photos import Photo, pixel_hash, stack
 from ..styles import STYLE_TEMPLATES, STYLE_WORD
 from ..text import NEUTRAL_TEMPLATES, check_class_name
-from .captions import read_captions
-from .masks import CodeMasks, masks_of_codes
+from .code_masks import CodeMasks, masks_of_codes
+from .prompt_captions import read_captions
 from .runs import Run, collect_remembered, grid_of
 from .views import VIEW_SEED, crop_and_views, view_fields
 

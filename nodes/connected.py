@@ -1,11 +1,11 @@
-"""Photos that a host hands over as tensors, and their masks, by the numbers of the inputs that they come from."""
+"""Photos and masks that come as tensors through sockets, by the numbers of these."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from .masks import add_tensor_masks
-from .photos import Photo, PhotoError, tensor_photos
+from ..ar_core.masks import add_tensor_masks
+from ..ar_core.photos import Photo, PhotoError, tensor_photos
 
 Connected = dict[int, list[Tensor]]  # by an input's number: images (B, H, W, C), or masks (B, H, W)
 

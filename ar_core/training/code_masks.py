@@ -30,11 +30,12 @@ class CodeMasks:
         """What each code weighs in the loss: outside the subject `background_weight` times as much as in it.
 
         The codes of every picture weigh 1 on average, however small the subject is in it: no photo counts more than
-        another, and the learning rate fits as without masks.
+        another, and the learning rate fits as without masks. A view that has lost the subject is background alone, and
+        weighs `background_weight` everywhere.
         """
         weights = background_weight + (1 - background_weight) * self.shares
-        mean = weights.mean((1, 2), keepdim=True)
-        return torch.where(mean > 0, weights / mean, 1.0)  # a view may have lost the subject
+        shows_subject = self.shares.amax((1, 2), keepdim=True) > 0
+        return torch.where(shows_subject, weights / weights.mean((1, 2), keepdim=True), background_weight)
 
 
 def masks_of_codes(photos: Sequence[Photo], size: Size, recipe: Recipe, factor: int) -> CodeMasks | None:
