@@ -10,7 +10,7 @@ import torch
 
 from ar_core.families.miniature import MINIATURE
 from ar_core.text import NEUTRAL_TEMPLATES, TextTokenizer
-from workshop.making import scorer_training, scorers
+from workshop.making import lesson_training, scorer_training, scorers
 from workshop.making.plans import TRANSFORMER
 from workshop.world.captions import describe_scene
 from workshop.world.drawing import draw_scene
@@ -96,10 +96,14 @@ def test_unseen_subjects_are_unseen():
 def test_the_pair_scorers_training_goes_on_with_its_own_tokenizer(tmp_path, monkeypatch):
     """Learned anew, the tokenizer may number its tokens in another way."""
     monkeypatch.setattr(scorers, "BATCH", 8)
-    monkeypatch.setattr(scorer_training, "warm_up_and_fall", lambda *_: 1.0)  # else a shorter training differs
-    scorer_training.train_scorer("pairs", tmp_path / "parts", 1, **SILENT)
+    monkeypatch.setattr(lesson_training, "warm_up_and_fall", lambda *_: 1.0)  # else a shorter training differs
+
+    def trained(folder, steps):
+        return scorer_training.train_scorer("pairs", tmp_path / folder, scorer_training.scorer_course(steps), **SILENT)
+
+    trained("parts", 1)
     (tmp_path / "whole").mkdir()
     shutil.copy(tmp_path / "parts" / "pairs_tokenizer.json", tmp_path / "whole")
-    parts = scorer_training.train_scorer("pairs", tmp_path / "parts", 2, **SILENT).state_dict()
-    whole = scorer_training.train_scorer("pairs", tmp_path / "whole", 2, **SILENT).state_dict()
+    parts = trained("parts", 2).state_dict()
+    whole = trained("whole", 2).state_dict()
     assert all(torch.equal(whole[name], value) for name, value in parts.items())

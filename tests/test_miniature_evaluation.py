@@ -18,6 +18,7 @@ from workshop.evaluation.pictures import SIBLINGS, distractors
 from workshop.evaluation.setup import set_up
 from workshop.making import lessons
 from workshop.making.facts import ATTRIBUTES, LEFT, RIGHT, side_attributes
+from workshop.making.lessons_ahead import lessons_ahead
 from workshop.making.siblings import sibling
 from workshop.world.drawing import draw_scene
 from workshop.world.pairs import pair_scene
@@ -60,10 +61,17 @@ def test_the_judges_learn(judge, lesson, side, monkeypatch):
 
 def test_the_judges_training_goes_on_as_if_it_had_never_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(lessons, "BATCH", 8)
-    whole = judge_training.train_judges(tmp_path / "whole", 3, **SILENT)
-    judge_training.train_judges(tmp_path / "parts", 2, **SILENT)
-    parts = judge_training.train_judges(tmp_path / "parts", 3, **SILENT)
+    whole = judge_training.train_judges(tmp_path / "whole", judge_training.judge_course(3), **SILENT)
+    judge_training.train_judges(tmp_path / "parts", judge_training.judge_course(2), **SILENT)
+    parts = judge_training.train_judges(tmp_path / "parts", judge_training.judge_course(3), **SILENT)
     assert whole.digest == parts.digest
+
+
+def test_lessons_are_the_same_whoever_makes_them():
+    with lessons_ahead(lessons.identity_lesson, 3, workers=2) as take:
+        made = [take(step) for step in (5, 6, 9)]
+    for step, (pictures,) in zip((5, 6, 9), made, strict=True):
+        assert torch.equal(pictures, lessons.identity_lesson(step, 3)[0])
 
 
 def test_an_identity_lesson_shows_pairs_of_few_classes_at_two_places(monkeypatch):

@@ -69,7 +69,7 @@ class Preprocessing:
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(n, 3, side, side) in 0..1 to the range that the encoder was trained on."""
-        mean, std = (torch.tensor(values, dtype=torch.float32, device="cpu") for values in (self.mean, self.std))
+        mean, std = (torch.tensor(values, dtype=torch.float32, device=pixels.device) for values in (self.mean, self.std))
         return (pixels - mean[:, None, None]) / std[:, None, None]
 
 

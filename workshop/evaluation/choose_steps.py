@@ -21,7 +21,7 @@ from ..world.subjects import TUNING
 from .effort import Effort
 from .evaluate import load_scorers
 from .intervals import interval_text
-from .judge_training import train_judges
+from .judge_training import judge_course, train_judges
 from .personalization import personalization
 from .setup import set_up
 from .summaries import MEASURES
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """`arguments`: those of the process where None."""
     options = steps_options().parse_args(arguments)
     model = ARModel.load(options.model)
-    judges = train_judges(options.folder, options.judge_steps)
+    judges = train_judges(options.folder, judge_course(options.judge_steps))
     scorers = load_scorers(options.scorers)
     for line in markdown_table([f"{options.strategy}, {options.method}: steps", *MEASURES], []):
         print(line)

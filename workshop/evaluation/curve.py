@@ -29,7 +29,7 @@ from .effort import QUICK, Effort
 from .evaluate import load_scorers
 from .evaluation import measure_part
 from .intervals import Numbers, interval_table
-from .judge_training import train_judges
+from .judge_training import judge_course, train_judges
 from .setup import Setup, set_up
 
 ALL_THREE = "class & colour & place"
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.quick:
         effort = replace(QUICK, guidances=(), subjects=())
     log = timed_log()
-    judges = train_judges(options.folder, effort.judge_steps, log=log)
+    judges = train_judges(options.folder, judge_course(effort.judge_steps), log)
     scorers = load_scorers(MINIATURE_SCORERS)
     rows: dict[int, dict[str, Numbers]] = {}
     for checkpoint in checkpoints:

@@ -17,16 +17,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from ar_core.dreambench.encoders import MINIATURE_ENCODERS, MINIATURE_SCORERS, Encoders
 from ar_core.model import MINIATURE_FOLDER, ARModel
 
 from ..making.loop import timed_log
+from ..making.place import Place
 from ..world.subjects import SUBJECTS
 from .editions import Edition
 from .editions_sheet import write_editions_sheet
 from .effort import QUICK, SPREAD, Effort
 from .evaluation import evaluate
-from .judge_training import train_judges
+from .judge_training import judge_course, train_judges
 from .model_card import write_card
 from .setup import set_up
 
@@ -46,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         out = options.out or folder
     sheets = options.sheets or folder / "sheets"
     log = timed_log()
-    judges = train_judges(folder, effort.judge_steps, log=log)
+    place = Place(torch.device(options.device))
+    judges = train_judges(folder, judge_course(effort.judge_steps, place, options.workers), log)
     scorers = load_scorers(options.scorers)
     models = {NEWER: options.model}
     if options.compare:
@@ -54,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     editions = []
     for name, weights in models.items():
         log(f"the {name}: {weights}")
-        setup = set_up(ARModel.load(weights), judges, scorers, effort, folder, sheets / name.replace(" ", "_"), log)
+        model = ARModel.load(weights, device=options.device)
+        setup = set_up(model, judges, scorers, effort, folder, sheets / name.replace(" ", "_"), log)
         editions.append(Edition(name, setup, evaluate(setup)))
     write_card(out, options.folder, editions)
     if effort.subjects:
@@ -110,6 +115,8 @@ def evaluation_options() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=int, default=Effort.images, help="held-out scenes, and samples")
     parser.add_argument("--pairs", type=int, default=Effort.pairs, help="pairs of either kind, and samples")
     parser.add_argument("--guidances", type=float, nargs="+", default=Effort.guidances, help="beside the recipe's own")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make the judges' lessons")
     parser.add_argument("--judge-steps", type=int, default=Effort.judge_steps)
     parser.add_argument(
         "--seeds", type=int, default=len(Effort.seeds), help="training seeds of the subjects in --spread"

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from ar_core.files import weights_hash
 
+from ..making.lesson_training import Course, learn_lessons
 from ..making.lessons import attribute_lesson, identity_lesson, pair_lesson
-from ..making.loop import Lesson, Log, Step, Training, with_peak
-from ..making.schedules import warm_up_and_fall
+from ..making.loop import Lesson, Log
+from ..making.place import HERE, Place
 from .judges import AttributeJudge, IdentityJudge, PairJudge
 
 LEARNING_RATE = 2e-3
 WARM_UP = 50  # steps
-FOLDER = "judges_3"  # another number when judges or lessons change: a judge never goes on from other lessons
+FOLDER = "judges_4"  # another number when judges or lessons change: a judge never goes on from other lessons
 
-Judge = AttributeJudge | IdentityJudge | PairJudge
+JUDGES: dict[str, tuple[type[nn.Module], Lesson]] = {
+    "attribute": (AttributeJudge, attribute_lesson),
+    "identity": (IdentityJudge, identity_lesson),
+    "pair": (PairJudge, pair_lesson),
+}
 
 
 @dataclass(frozen=True)
@@ -35,37 +42,23 @@ class Judges:
         return weights_hash([self.attributes, self.identity, self.pairs])[:12]
 
 
-def train_judges(folder: Path, steps: int, seed: int = 0, log: Log = print) -> Judges:
-    """Train each judge for `steps` steps, checkpoints below `folder`, and go on from checkpoints there."""
-    checkpoints = folder / FOLDER
-    torch.manual_seed(seed)
-    attributes = AttributeJudge()
-    train_judge(attributes, attribute_lesson, checkpoints / "attribute.safetensors", steps, seed, log)
-    torch.manual_seed(seed)
-    identity = IdentityJudge()
-    train_judge(identity, identity_lesson, checkpoints / "identity.safetensors", steps, seed, log)
-    torch.manual_seed(seed)
-    pairs = PairJudge()
-    train_judge(pairs, pair_lesson, checkpoints / "pair.safetensors", steps, seed, log)
+def train_judges(folder: Path, course: Course, log: Log = print) -> Judges:
+    """Train each judge, checkpoints below `folder`, and go on from checkpoints there."""
+    attributes = train_judge("attribute", folder, course, log)
+    identity = train_judge("identity", folder, course, log)
+    pairs = train_judge("pair", folder, course, log)
     return Judges(attributes, identity, pairs)
 
 
-def train_judge(judge: Judge, lesson: Lesson, path: Path, steps: int, seed: int, log: Log) -> None:
-    """Train a judge to the end, from its checkpoint at `path` where there is one."""
+def train_judge(name: str, folder: Path, course: Course, log: Log = print) -> Any:
+    """Train one of JUDGES to the end."""
+    kind, lesson = JUDGES[name]
+    torch.manual_seed(course.seed)
+    judge = kind()
+    learn_lessons(judge, lesson, folder / FOLDER / f"{name}.safetensors", course, log)
+    return judge
 
-    def compute(step: int) -> Step:
-        loss = judge.loss(*lesson(step, seed))
-        return Step(loss, loss.item())
 
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=1.0, weight_decay=0.01)
-    training = Training(
-        judge,
-        [with_peak(optimizer, LEARNING_RATE)],
-        path,
-        steps,
-        compute,
-        schedule=lambda step: warm_up_and_fall(step, steps, WARM_UP, 0.5 * steps),
-        log=log,
-    )
-    training.run(training.resume())
-    judge.eval()
+def judge_course(steps: int, place: Place = HERE, workers: int = 0) -> Course:
+    """How the judges learn."""
+    return Course(steps, LEARNING_RATE, WARM_UP, weight_decay=0.01, place=place, workers=workers)

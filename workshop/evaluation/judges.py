@@ -18,17 +18,30 @@ from ..making.losses import pair_loss
 from ..making.softness import FINE_SIDE, pictures_as_input
 
 WIDTH = 128  # features
+GRID = 4  # of averages over a picture
 HALF = 54  # pixels of FINE_SIDE that show one side: a little more than half, so that nobody is cut off
 
 
-class Eye(nn.Sequential):
-    """Images (B, 3, height, width) in 0..1, of 50 to 100 pixels a side, to features (B, WIDTH)."""
+class Eye(nn.Module):
+    """Images (B, 3, height, width) in 0..1, of 50 to 100 pixels a side, to features (B, WIDTH).
+
+    It averages over a grid of GRID x GRID, which tells what stands where, and takes the maximum over all places: a
+    marking of a few pixels is lost in an average.
+    """
 
     def __init__(self) -> None:
+        super().__init__()
         layers: list[nn.Module] = [nn.PixelUnshuffle(2)]  # a convolution over all pixels costs five times as much
         for inputs, outputs, stride in ((12, 32, 1), (32, 64, 2), (64, 96, 2), (96, 96, 1)):
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1, stride=stride), nn.BatchNorm2d(outputs), nn.ReLU()]
-        super().__init__(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(96 * 16, WIDTH), nn.ReLU())
+        self.convolutions = nn.Sequential(*layers)
+        self.features = nn.Linear(96 * (GRID**2 + 1), WIDTH)
+
+    def forward(self, images: Tensor) -> Tensor:
+        seen = self.convolutions(images)  # (B, 96, height / 8, width / 8)
+        averages = F.adaptive_avg_pool2d(seen, GRID).flatten(1)
+        strongest = seen.amax((2, 3))
+        return F.relu(self.features(torch.cat([averages, strongest], 1)))
 
 
 def heads_of(attributes: dict[str, tuple[str, ...]]) -> nn.ModuleDict:
@@ -38,7 +51,7 @@ def heads_of(attributes: dict[str, tuple[str, ...]]) -> nn.ModuleDict:
 
 def labels_loss(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
     """Cross-entropy summed over attributes; `labels` (B, attributes), UNKNOWN where nothing is asked."""
-    total = torch.zeros(())
+    total = torch.zeros((), device=labels.device)
     for index, by_value in enumerate(logits.values()):
         asked = labels[:, index] != UNKNOWN
         if asked.any():  # else the mean over nothing would be NaN
@@ -118,7 +131,7 @@ class PairJudge(nn.Module):
 
     def loss(self, pictures: Tensor, labels: Tensor) -> Tensor:
         """Of a pair lesson; `labels` (B, 2, side's attributes)."""
-        total = torch.zeros(())
+        total = torch.zeros((), device=labels.device)
         for index, logits in enumerate(self(pictures).values()):
             total = total + labels_loss(logits, labels[:, index])
         return total

@@ -12,7 +12,7 @@ def info_nce(similarities: Tensor) -> Tensor:
 
     `similarities` (n, n), scaled: entry (i, i) is a pair that belongs together, the rest of its row and column do not.
     """
-    target = torch.arange(len(similarities))
+    target = torch.arange(len(similarities), device=similarities.device)
     return (F.cross_entropy(similarities, target) + F.cross_entropy(similarities.T, target)) / 2
 
 

@@ -46,6 +46,9 @@ class Place:
             raise OutOfTimeError
 
 
+HERE = Place()  # the CPU, without a limit of time
+
+
 def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether products in bfloat16 are faster than in float32: on a CPU without the instructions they take longer."""
     if device.type == "cpu":

@@ -21,8 +21,9 @@ from ar_core.dreambench.encoders import MINIATURE_SCORERS
 from ar_core.files import write_text
 
 from ..world.words import tokenizer_text
-from .loop import Log, Step, Training, timed_log, with_peak
-from .schedules import warm_up_and_fall
+from .lesson_training import Course, learn_lessons
+from .loop import Log, timed_log
+from .place import HERE, Place
 from .scorers import IdentityScorer, PairScorer, kept_tokenizer
 
 STEPS = {"identity": 2600, "pairs": 4800}
@@ -31,27 +32,25 @@ WARM_UP = 200  # steps
 Scorer = IdentityScorer | PairScorer
 
 
-def train_scorer(name: str, folder: Path, steps: int, seed: int = 0, log: Log = print) -> Scorer:
+def train_scorer(name: str, folder: Path, course: Course, log: Log = print) -> Scorer:
     """Train one scorer, "identity" or "pairs", from nothing or from its checkpoint in `folder`."""
-    scorer = new_scorer(name, folder, seed)
+    scorer = new_scorer(name, folder, course.seed)
+    learn_lessons(scorer, scorer.lesson, folder / f"{name}_scorer.safetensors", course, log)
+    return scorer
 
-    def compute(step: int) -> Step:
-        loss = scorer.loss(*scorer.lesson(step, seed))
-        return Step(loss, loss.item())
 
-    optimizer = torch.optim.AdamW(scorer.parameters(), lr=1.0, weight_decay=0.05, betas=(0.9, 0.98))
-    training = Training(
-        scorer,
-        [with_peak(optimizer, LEARNING_RATE)],
-        folder / f"{name}_scorer.safetensors",
+def scorer_course(steps: int, place: Place = HERE, workers: int = 0) -> Course:
+    """How the scorers learn."""
+    return Course(
         steps,
-        compute,
-        schedule=lambda step: warm_up_and_fall(step, steps, WARM_UP, 0.5 * steps),
+        LEARNING_RATE,
+        WARM_UP,
+        weight_decay=0.05,
+        betas=(0.9, 0.98),
         clip_norm=1.0,
-        log=log,
+        place=place,
+        workers=workers,
     )
-    training.run(training.resume())
-    return scorer.eval()
 
 
 def new_scorer(name: str, folder: Path, seed: int) -> Scorer:
@@ -73,13 +72,19 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/miniature"), help="checkpoints")
     parser.add_argument("--only", choices=tuple(STEPS), help="train only one of them, and export nothing")
     parser.add_argument("--steps", type=int, help=f"default: {STEPS}")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make the lessons beside it")
     parser.add_argument("--out", type=Path, default=MINIATURE_SCORERS)
     arguments = parser.parse_args()
     log = timed_log()
     names = list(STEPS)
     if arguments.only:
         names = [arguments.only]
-    scorers = {name: train_scorer(name, arguments.folder, arguments.steps or STEPS[name], log=log) for name in names}
+    place = Place(torch.device(arguments.device))
+    scorers = {}
+    for name in names:
+        course = scorer_course(arguments.steps or STEPS[name], place, arguments.workers)
+        scorers[name] = train_scorer(name, arguments.folder, course, log)
     if not arguments.only:
         export_scorers(scorers, arguments.out)
         log(f"wrote {arguments.out}")

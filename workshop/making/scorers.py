@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ..world.drawing import draw_scene
 from ..world.words import training_captions
 from .alike_scenes import ALIKE, alike_scenes
 from .lessons import identity_lesson
+from .loop import Lesson
 from .losses import info_nce, pair_loss
 from .sentences import is_true, known_of, partial_statement, sentence_of
 from .softness import SIDE, blurred_like_decoded
@@ -63,9 +65,10 @@ class IdentityScorer(nn.Module):
         output = self.vit(pixel_values=SCORER_INPUT.normalised(pictures))
         return pair_loss(F.normalize(output.last_hidden_state[:, 0], dim=-1))
 
-    def lesson(self, step: int, seed: int) -> tuple[Tensor, ...]:
-        """What `loss` takes at a step."""
-        return identity_lesson(step, seed)
+    @property
+    def lesson(self) -> Lesson:
+        """What `loss` takes, by step and seed."""
+        return identity_lesson
 
 
 class PairScorer(nn.Module):
@@ -90,22 +93,28 @@ class PairScorer(nn.Module):
         texts = self.clip.text_projection(self.clip.text_model(input_ids=ids, attention_mask=mask).pooler_output)
         scale = self.clip.logit_scale.exp().clamp_max(50)
         similarities = scale * F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T  # (B, B)
-        no_negatives = true & ~torch.eye(len(true), dtype=torch.bool)
+        no_negatives = true & ~torch.eye(len(true), dtype=torch.bool, device=true.device)
         return info_nce(similarities.masked_fill(no_negatives, -1e4))
 
-    def lesson(self, step: int, seed: int) -> tuple[Tensor, ...]:
-        """Pictures, token ids, their mask, and which captions are true of which pictures."""
-        rng = random.Random(f"pairs {seed} {step}")
-        scenes = [scene for _ in range(BATCH // ALIKE) for scene in alike_scenes(rng)]
-        statements = [partial_statement(rng, scene) for scene in scenes]
-        sentences = [sentence_of(rng, statement) for statement in statements]
-        known = [known_of(scene) for scene in scenes]
-        true = torch.tensor([[is_true(statement, scene) for statement in statements] for scene in known])
-        words = self.tokenizer(sentences, padding=True, return_tensors="pt")
-        pictures = torch.stack(
-            [SCORER_INPUT.pixels(blurred_like_decoded(rng, draw_scene(scene, SIDE))) for scene in scenes]
-        )
-        return pictures, words["input_ids"], words["attention_mask"], true
+    @property
+    def lesson(self) -> Lesson:
+        """What `loss` takes, by step and seed."""
+        return partial(sentences_lesson, self.tokenizer)
+
+
+def sentences_lesson(tokenizer: CLIPTokenizerFast, step: int, seed: int) -> tuple[Tensor, ...]:
+    """Pictures, token ids, their mask, and which captions are true of which pictures."""
+    rng = random.Random(f"pairs {seed} {step}")
+    scenes = [scene for _ in range(BATCH // ALIKE) for scene in alike_scenes(rng)]
+    statements = [partial_statement(rng, scene) for scene in scenes]
+    sentences = [sentence_of(rng, statement) for statement in statements]
+    known = [known_of(scene) for scene in scenes]
+    true = torch.tensor([[is_true(statement, scene) for statement in statements] for scene in known])
+    words = tokenizer(sentences, padding=True, return_tensors="pt")
+    pictures = torch.stack(
+        [SCORER_INPUT.pixels(blurred_like_decoded(rng, draw_scene(scene, SIDE))) for scene in scenes]
+    )
+    return pictures, words["input_ids"], words["attention_mask"], true
 
 
 def learn_tokenizer() -> Tokenizer:
