@@ -69,7 +69,8 @@ class Preprocessing:
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(n, 3, side, side) in 0..1 to the range that the encoder was trained on."""
-        mean, std = (torch.tensor(values, dtype=torch.float32, device=pixels.device) for values in (self.mean, self.std))
+        mean = torch.tensor(self.mean, dtype=torch.float32, device=pixels.device)
+        std = torch.tensor(self.std, dtype=torch.float32, device=pixels.device)
         return (pixels - mean[:, None, None]) / std[:, None, None]
 
 

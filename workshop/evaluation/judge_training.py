@@ -54,8 +54,8 @@ def train_judge(name: str, folder: Path, course: Course, log: Log = print) -> An
     """Train one of JUDGES to the end."""
     kind, lesson = JUDGES[name]
     torch.manual_seed(course.seed)
-    judge = kind()
-    learn_lessons(judge, lesson, folder / FOLDER / f"{name}.safetensors", course, log)
+    judge: Any = kind()
+    learn_lessons(judge, judge.loss, lesson, folder / FOLDER / f"{name}.safetensors", course, log)
     return judge
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .lessons_ahead import lessons_ahead
 from .loop import Lesson, Log, Step, Training, with_peak
@@ -30,10 +31,12 @@ class Course:
     workers: int = 0
 
 
-def learn_lessons(network: nn.Module, lesson: Lesson, path: Path, course: Course, log: Log) -> None:
+def learn_lessons(
+    network: nn.Module, loss_of: Callable[..., Tensor], lesson: Lesson, path: Path, course: Course, log: Log
+) -> None:
     """Train `network` to the end, from its checkpoint at `path` where there is one; it is handed back on the CPU.
 
-    Its method `loss` takes what a lesson holds and returns a scalar.
+    `loss_of` takes what a lesson holds and returns a scalar.
     """
     device = course.place.device
     network.to(device)
@@ -41,7 +44,7 @@ def learn_lessons(network: nn.Module, lesson: Lesson, path: Path, course: Course
     with lessons_ahead(lesson, course.seed, course.workers) as take:
 
         def compute(step: int) -> Step:
-            loss = network.loss(*(tensor.to(device) for tensor in take(step)))
+            loss = loss_of(*(tensor.to(device) for tensor in take(step)))
             return Step(loss, loss.detach())
 
         training = Training(

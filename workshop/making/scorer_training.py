@@ -35,7 +35,7 @@ Scorer = IdentityScorer | PairScorer
 def train_scorer(name: str, folder: Path, course: Course, log: Log = print) -> Scorer:
     """Train one scorer, "identity" or "pairs", from nothing or from its checkpoint in `folder`."""
     scorer = new_scorer(name, folder, course.seed)
-    learn_lessons(scorer, scorer.lesson, folder / f"{name}_scorer.safetensors", course, log)
+    learn_lessons(scorer, scorer.loss, scorer.lesson, folder / f"{name}_scorer.safetensors", course, log)
     return scorer
 
 
