@@ -16,8 +16,10 @@ from ar_core.commands.dreambench import how_selected, selection_notes
 from ar_core.commands.selection import leave_table, selecting_encoders
 from ar_core.control import Cancelled, never
 from ar_core.dreambench.benchmark import Plan
+from ar_core.model import MINIATURE_FOLDER, ARModel
 from ar_core.sampling import SamplingSettings
 from ar_core.tables import read_csv
+from ar_core.text import without_identifier
 from ar_core.training.best_step import (
     BEST,
     LAST,
@@ -28,7 +30,7 @@ from ar_core.training.best_step import (
     check_select,
     read_select,
 )
-from ar_core.training.sample_prompts import SELECTION_PROMPTS, subject_prompts, without_subject
+from ar_core.training.sample_prompts import SELECTION_PROMPTS, selection_prompts, subject_prompts
 from ar_core.training.stages import Stage
 from workshop.world.subjects import drawn_photos
 
@@ -164,6 +166,17 @@ def test_of_several_stages_it_is_the_last_ones_step(strategy, tmp_path):
     assert result.step == 2 and result.personalization.recipe[SELECTED]["of"] == [2, 4]
     drawn = toy_model().personalized(result.personalization).generate("a [V] dog", SamplingSettings.resolve(FAMILY))
     assert drawn[0].codes.shape == (1, 4, 4)
+
+
+def test_of_a_style_it_is_chosen_by_sentences_without_what_leads_to_its_name(tmp_path):
+    settings = TrainingSettings.resolve(FAMILY, strategy="deep", deep_steps=4, depth=2)
+    judge = Planted(MIDDLE_IS_BEST[:3])
+    choice = Choice(BEST, judge)
+    [result] = personalize(toy_model(), replace(SUBJECT, class_name=""), settings, tmp_path, every=2, choose=choice)
+    pictures, sentences = judge.seen[-1]
+    assert pictures == 5 and sentences[0] == "a dog in the desert" and not any("style" in one for one in sentences)
+    asked = result.personalization.recipe[SELECTED]["prompts"]
+    assert asked == [f"{sentence} in the style of [V]" for sentence in sentences]
 
 
 # ---------------------------------------------------------------- remembered, stopped, damaged
@@ -308,20 +321,70 @@ def test_another_model_than_the_miniature_needs_encoders_of_the_users():
 def test_prompts_take_the_subject_where_it_goes():
     asked = ["a photo of {}  in the snow", "a [V] dog", "", "a [V] dog"]
     assert subject_prompts(asked, "[V]", "dog") == ("a photo of [V] dog in the snow", "a [V] dog")
-    assert without_subject("a green [V] dog", "[V]", "dog") == "a green dog"
     with pytest.raises(ValueError, match=r'"a dog" does not name the subject. Write {} or "\[V\] dog" where it goes'):
         subject_prompts(["a dog"], "[V]", "dog")
 
 
-def test_no_benchmark_asks_for_the_prompts_that_choose():
+# google/dreambooth, dataset/prompts_and_classes.txt: the 25 prompts of objects, and those of live subjects that differ.
+DREAMBENCH = """
+a {} in the jungle
+a {} in the snow
+a {} on the beach
+a {} on a cobblestone street
+a {} on top of pink fabric
+a {} on top of a wooden floor
+a {} with a city in the background
+a {} with a mountain in the background
+a {} with a blue house in the background
+a {} on top of a purple rug in a forest
+a {} with a wheat field in the background
+a {} with a tree and autumn leaves in the background
+a {} with the Eiffel Tower in the background
+a {} floating on top of water
+a {} floating in an ocean of milk
+a {} on top of green grass with sunflowers around it
+a {} on top of a mirror
+a {} on top of the sidewalk in a crowded street
+a {} on top of a dirt road
+a {} on top of a white rug
+a red {}
+a purple {}
+a shiny {}
+a wet {}
+a cube shaped {}
+a {} wearing a red hat
+a {} wearing a santa hat
+a {} wearing a rainbow scarf
+a {} wearing a black top hat and a monocle
+a {} in a chef outfit
+a {} in a firefighter outfit
+a {} in a police outfit
+a {} wearing pink glasses
+a {} wearing a yellow shirt
+a {} in a purple wizard outfit
+"""
+SMALL_WORDS = set(["a", "an", "the", "{}", "in", "on", "of", "with", "and"])
+
+
+def content(prompts):
+    """What prompts ask for, by single words, several of a thing as one."""
+    return {word.removesuffix("s") for prompt in prompts for word in prompt.split() if word not in SMALL_WORDS}
+
+
+def test_no_benchmark_has_a_word_of_the_prompts_that_choose():
     from ar_core.dreambench.suites import drawn_suite
 
     data = drawn_suite().read()
-    asked = {prompt.plain("{}") for prompt in (*data.object_prompts, *data.live_prompts)}
-    assert not asked & set(SELECTION_PROMPTS)
-    model = toy_model()
-    for prompt in subject_prompts(SELECTION_PROMPTS, "[V]", "dog"):
-        assert not model.protocol.text.unknown_words(without_subject(prompt, "[V]", "dog"))
+    drawn = [prompt.plain("{}") for prompt in (*data.object_prompts, *data.live_prompts)]
+    assert content(SELECTION_PROMPTS) == {"desert", "garden", "orange", "striped", "grey"}
+    assert not content(SELECTION_PROMPTS) & content([*DREAMBENCH.splitlines(), *drawn])
+
+
+@pytest.mark.parametrize("class_name", ["dog", ""])
+def test_the_miniature_knows_the_words_of_the_prompts_that_choose(class_name):
+    text = ARModel.load(MINIATURE_FOLDER).protocol.text
+    for prompt in selection_prompts(class_name):
+        assert not text.unknown_words(without_identifier(prompt.replace("{}", "[V]"), class_name))
 
 
 # ---------------------------------------------------------------- tables

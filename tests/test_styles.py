@@ -10,7 +10,7 @@ from toy import FAMILY, SIZE, learned, toy_model, toy_subject
 
 from ar_core.personalization import Personalization, PersonalizationError
 from ar_core.sampling import SamplingSettings
-from ar_core.text import Identifier, TextError, check_class_name, prompt_hints, resolve_prompt
+from ar_core.text import Identifier, TextError, check_class_name, prompt_hints, resolve_prompt, without_identifier
 from ar_core.training import TrainingSettings, personalize
 from ar_core.training.stages import Stage
 
@@ -33,7 +33,18 @@ def style(runs, **chosen) -> Personalization:
         ("a dog, in the style of [V]", "a dog, in the style of [V]", "a dog"),
         ("a dog in style of [V] on the beach", "a dog in style of [V] on the beach", "a dog on the beach"),
         ("[V]", "[V]", ""),
-        ("[V]'s sky over a dog", "[V]'s sky over a dog", "'s sky over a dog"),
+        ("in the style of [V], a dog", "in the style of [V], a dog", "a dog"),
+        ("a dog, [V]", "a dog, [V]", "a dog"),
+        ("a dog, [V], in the snow", "a dog, [V], in the snow", "a dog, in the snow"),
+        ("a dog, [V].", "a dog, [V].", "a dog."),
+        ("a dog in a style of [V]", "a dog in a style of [V]", "a dog"),
+        ("a dog in [V] style", "a dog in [V] style", "a dog"),
+        ("a dog in the [V] style on the beach", "a dog in the [V] style on the beach", "a dog on the beach"),
+        ("a dog in a [V]-style house", "a dog in a [V]-style house", "a dog in a house"),
+        ("a dog in [V]'s style", "a dog in [V]'s style", "a dog"),
+        ("a painting by [V]", "a painting by [V]", "a painting"),
+        ("a cat by [V] hills", "a cat by [V] hills", "a cat by hills"),
+        ("[V]'s sky over a dog", "[V]'s sky over a dog", "sky over a dog"),
         ("a lifestyle of [V]", "a lifestyle of [V]", "a lifestyle of"),
     ],
 )
@@ -41,6 +52,17 @@ def test_a_styles_name_stays_alone_and_goes_with_what_leads_to_it(prompt, read, 
     named = Identifier("[V]", "", 5, 1)
     assert resolve_prompt(prompt, [named]) == read
     assert resolve_prompt(prompt, [replace(named, dropped=True)]) == dropped
+
+
+def test_several_styles_go_each_with_its_own_words():
+    named = [Identifier(name, "", 5, 1, dropped=True) for name in ("[V]", "[W]")]
+    assert resolve_prompt("a dog, [V], in the style of [W]", named) == "a dog"
+
+
+def test_pictures_of_a_style_are_compared_with_a_sentence_that_does_not_lead_to_its_name():
+    assert without_identifier("a photo on the beach in the style of [V]") == "a photo on the beach"
+    assert without_identifier("a [V] dog, by the sea", "dog") == "a dog, by the sea"
+    assert without_identifier("a [V\u200b] dog", "dog") == "a dog"
 
 
 def test_a_hint_calls_a_style_by_its_name_alone():

@@ -11,10 +11,10 @@ from PIL import Image
 from ..dreambench.encoders import MINIATURE_ENCODERS, PAPER_ENCODERS, Encoders
 from ..dreambench.measures.likeness import subject_fidelity
 from ..dreambench.measures.prompt import prompt_fidelity
-from ..dreambench.pictures import without_identifier
 from ..families.family import Family
 from ..families.miniature import MINIATURE
 from ..photos import Photo
+from ..text import without_identifier
 
 
 def encoders_for_samples(options: argparse.Namespace, family: Family) -> Encoders | None:

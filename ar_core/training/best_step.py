@@ -39,7 +39,8 @@ from ..files import UnreadableFile, json_hash, read_json, write_json
 from ..photos import unstack
 from ..quoting import quoted
 from ..tables import markdown_table
-from .sample_prompts import SELECTION_PROMPTS, subject_prompts, without_subject
+from ..text import without_identifier
+from .sample_prompts import selection_prompts, subject_prompts
 from .settings import STAGES, TrainingSettings
 from .stages import Stage, StageResult, kept_steps
 
@@ -189,7 +190,8 @@ class Choice:
         return replace(last, personalization=replace(chosen, recipe=recipe), losses=last.losses[:step], step=step)
 
     def _prompts(self, stage: Stage) -> tuple[str, ...]:
-        return subject_prompts(self.prompts or SELECTION_PROMPTS, stage.identifier, stage.subject.class_name)
+        class_name = stage.subject.class_name
+        return subject_prompts(self.prompts or selection_prompts(class_name), stage.identifier, class_name)
 
 
 def readable_steps(stage: Stage, last: int) -> list[int]:
@@ -228,7 +230,7 @@ def _measured(
     stage: Stage, steps: Sequence[int], judge: Judge, prompts: Sequence[str], progress: Progress, cancel: Cancel
 ) -> StepTable:
     """The table of these steps; what was drawn or measured before is not made again. Only while the run is locked."""
-    sentences = [without_subject(prompt, stage.identifier, stage.subject.class_name) for prompt in prompts]
+    sentences = [without_identifier(prompt, stage.subject.class_name) for prompt in prompts]
     memory = _Readings(stage, prompts, judge.key)
     for done, step in enumerate((0, *steps)):
         stop_if(cancel)
