@@ -13,6 +13,7 @@ from comfy_api.latest import io
 from PIL import Image
 
 from ..ar_core import Personalization, StageResult, TrainingSettings, prepare_subject
+from ..ar_core.families.protocol import Size
 from ..ar_core.families.recipes import for_artists, of_paper
 from ..ar_core.memory import sample_bytes
 from ..ar_core.photos import stack, unstack
@@ -116,7 +117,7 @@ def train_stage(
     `use` and `sample_prompts`: see step_selection.py.
     """
     view = TrainingView()
-    prompts = chosen_prompts(sample_prompts, subject)
+    prompts = chosen_prompts(sample_prompts, subject, use)
     choice = step_choice(ar, subject, use, prompts, view)
     passes = fitting_passes(ar.model, settings, stage, room_on_card(ar))
     samples = make_room_for_training(ar, stage, settings, passes)
@@ -130,15 +131,12 @@ def train_stage(
         check_depth(ar.model, settings.depth)
     if stage != LAYERS:
         check_photo_tokens(ar.model, settings, len(subject.photos))  # before they are read
-    size = None
-    if subject.keep_aspect:
-        size = size_of_photos(ar.model.family, subject.photos)
     with view.interruptible(), advice:
         prepared = prepare_subject(
             ar.model,
             subject.photos,
             subject.class_name,
-            size,
+            learned_size(ar, subject),
             runs=runs_folder(),
             progress=view.progress,
             cancel=view.cancel,
@@ -164,6 +162,13 @@ def train_stage(
     view.show(unstack(pictures)[-1])  # also where nothing was trained, because it is remembered
     losses = {"loss": drawable_losses(trained.losses)}
     return io.NodeOutput(result.personalization, losses, pictures)
+
+
+def learned_size(ar: HostedModel, subject: SubjectPhotosValue) -> Size | None:
+    """That of the photos' shape, where it is to be kept; None is the recipe's."""
+    if not subject.keep_aspect:
+        return None
+    return size_of_photos(ar.model.family, subject.photos)
 
 
 def make_room_for_training(ar: HostedModel, stage: str, settings: TrainingSettings, passes: Passes) -> int:

@@ -107,13 +107,21 @@ def test_trainings_of_a_style_name_it_as_its_prompts_will(tmp_path):
     [
         ("two_stage", {}, "which the strategy two_stage cannot. Choose the strategy deep"),
         ("deep_two_stage", {}, "which the strategy deep_two_stage cannot"),
-        ("deep", {"prior_preservation": True}, "no pictures of the class for prior preservation"),
     ],
 )
 def test_what_a_style_cannot_be_is_said_before_anything_is_learned(strategy, chosen, said, tmp_path):
     with pytest.raises(PersonalizationError, match=said):
         personalize(toy_model(), STYLE, settings(strategy, **chosen), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_class_pictures_of_a_style_are_photos_in_none(tmp_path):
+    plain = style(tmp_path, image_concept=True)
+    same = style(tmp_path, image_concept=True, prior_preservation=True)  # of stages that a style does not have
+    assert torch.equal(plain.vectors, same.vectors) and not list(tmp_path.glob("class-pictures-*"))
+    style(tmp_path, image_concept=True, dual_prior_weight=0.3, dual_prior_images=2)
+    [pictures] = tmp_path.glob("class-pictures-*/run.json")
+    assert '"a photo"' in pictures.read_text(encoding="utf-8")
 
 
 def test_a_file_of_an_embedding_needs_its_class_word(tmp_path):

@@ -30,10 +30,13 @@ STYLE_SELECTION_PROMPTS = (
 )
 
 
-def subject_prompts(prompts: Sequence[str], identifier: str, class_name: str) -> tuple[str, ...]:
+def subject_prompts(
+    prompts: Sequence[str], identifier: str, class_name: str, *, choosing: bool = True
+) -> tuple[str, ...]:
     """`prompts` with "[V] dog" in place of {}; without empty ones, each once.
 
-    Raises TextError for one that does not name the subject, whose picture would say nothing of the training.
+    `choosing`: the best step is chosen by their pictures. Raises TextError then for one that does not name the subject:
+    it would be scored for what nobody learned. Elsewhere it shows whether the class itself drifts.
     """
     named = full_name(identifier, class_name)
     found: dict[str, None] = {}
@@ -41,7 +44,7 @@ def subject_prompts(prompts: Sequence[str], identifier: str, class_name: str) ->
         text = " ".join(prompt.split()).replace(SLOT, named)
         if not text:
             continue
-        if identifier not in without_invisible(text):
+        if choosing and identifier not in without_invisible(text):
             raise TextError(
                 f'The sample prompt {quoted(text)} does not name the subject. Write {SLOT} or "{named}" where it goes.'
             )
