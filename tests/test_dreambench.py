@@ -680,6 +680,13 @@ def test_too_little_memory_is_said_before_anything_is_trained(data, tmp_path, ca
     assert not (tmp_path / "out").exists()
 
 
+def test_the_dry_run_counts_the_pictures_that_choose_the_best_steps(data, folders, tmp_path, capsys):
+    strategies = ["--strategies", "joint,joint_reverted,base", "--layer-steps", "40", "--select", "best"]
+    assert cli.main(bench(data, tmp_path / "out", *own(folders), *strategies, "--dry-run")) == 0
+    # Of two subjects learned by `joint`: the base and steps 20 and 40, five prompts each.
+    assert "12 pictures and up to 30 more to choose the best steps; 0 units" in capsys.readouterr().out
+
+
 def test_the_dry_run_says_how_many_pictures_fit_at_a_time(data, tmp_path, capsys, monkeypatch):
     recipe = MINIATURE.recipe
     free = drawing_bytes(ARModel.load(), recipe.size, 2, recipe.cfg, previews=False)
