@@ -121,7 +121,7 @@ class Personalization:
         return max(*numbers, getattr(self.adapter, "alpha", 0.0))
 
     def __str__(self) -> str:
-        """ "[V] dog, learned with lora in 60 steps"."""
+        """ "[V] dog, LoRA, 60 steps"."""
         steps = self.recipe.get("steps")
         how = HOW[self.method]
         if self.is_deep and self.adapter is not None:

@@ -24,7 +24,14 @@ STYLE_TEMPLATES = (
     "a nice photo in the style of {}",
     "an illustration in the style of {}",
 )
-LEADING = re.compile(r"(?:,?\s*\b(?:in|with)\s+(?:the\s+)?style\s+of)?\s*$", re.IGNORECASE)
+# What goes with a style's name where it is dropped. Before it, "in the style of"; behind it, "'s" or "style". Before a
+# name that nothing is said of, as the sentence ends there or goes on with a place, also "by" and "in a".
+OF_STYLE = re.compile(r",?\s*\b(?:in|with)\s+(?:(?:an?|the)\s+)?style\s+of\s*$", re.IGNORECASE)
+MADE_BY = re.compile(r",?\s*\bby\s*$", re.IGNORECASE)
+IN_A = re.compile(r",?\s*\b(?:in|with)(?:\s+(?:an?|the))?\s*$", re.IGNORECASE)
+BEHIND = re.compile(r"(?:['\u2019\u02bc\uff07]s\b)?(?P<style>[\s-]+styled?\b)?", re.IGNORECASE)
+NOTHING_SAID = re.compile(r"\s*(?:$|[.,;:!?]|(?:and|at|by|in|on|under|with)\b)", re.IGNORECASE)
+SENTENCE_MARKS = tuple(".,;:!?")
 
 
 def full_name(name: str, class_name: str) -> str:
@@ -39,6 +46,20 @@ def example_prompt(name: str, class_name: str) -> str:
     return f"a photo of {name} {class_name} on the beach"
 
 
-def without_style(text: str) -> str:
-    """`text`, what stands before a style's name in a prompt, without the words that lead to it."""
-    return LEADING.sub("", text)
+def without_style(before: str, behind: str) -> tuple[str, str]:
+    """What stands before and behind a style's name in a prompt, without the words and commas that only serve the name.
+
+    "a dog in the style of", "" -> "a dog", ""; "a dog in a", " style" -> "a dog", "".
+    """
+    served = BEHIND.match(behind)
+    assert served is not None  # it matches nothing as well
+    behind = behind[served.end() :]
+    before = OF_STYLE.sub("", before)
+    if NOTHING_SAID.match(behind):
+        leading = IN_A if served["style"] else MADE_BY
+        before = leading.sub("", before)
+    if not before.strip():
+        behind = behind.lstrip(" ,")
+    if not behind.strip() or behind.lstrip().startswith(SENTENCE_MARKS):
+        before = before.rstrip(" ,")
+    return before.rstrip(), behind

@@ -191,7 +191,8 @@ def resolve_prompt(text: str, identifiers: Sequence[Identifier]) -> str:
 
     A name that its class word does not follow gets it ("[V] on the beach" -> "[V] dog on the beach", "[V]'s bowl" ->
     "[V] dog's bowl"; "[V] Dogs" is left as it is), a dropped one disappears. "[V]'s dog" is read as "[V] dog". The name
-    of a style, which has no class word, is left as it is; a dropped one goes with the "in the style of" before it.
+    of a style, which has no class word, is left as it is; a dropped one goes with the "in the style of" before it
+    (`without_style`).
     Raises TextError for a bracketed word that names nothing.
     """
     check_letters(text)
@@ -207,7 +208,8 @@ def resolve_prompt(text: str, identifiers: Sequence[Identifier]) -> str:
         resolved += text[start : match.start()]
         start = match.end()
         if not identifier.class_name and identifier.dropped:
-            resolved = without_style(resolved)
+            resolved, behind = without_style(resolved, text[start:])
+            start = len(text) - len(behind)
             continue
         if not identifier.class_name:
             resolved += identifier.name
@@ -222,6 +224,17 @@ def resolve_prompt(text: str, identifiers: Sequence[Identifier]) -> str:
         resolved += " ".join(words)
     resolved += text[start:]
     return resolved.strip()
+
+
+def without_identifier(prompt: str, class_name: str = "") -> str:
+    """The plain sentence that a picture is compared with: "a [V] dog in the jungle" -> "a dog in the jungle".
+
+    A missing `class_name` is put in; without one, as that of a style, names go with the words that lead to them: "a dog
+    in the style of [V]" -> "a dog". Raises TextError for half a letter.
+    """
+    names = dict.fromkeys(map(without_invisible, BRACKETED.findall(prompt)))
+    plain = resolve_prompt(prompt, [Identifier(name, class_name, 0, 1, dropped=True) for name in names])
+    return " ".join(plain.split())
 
 
 def check_letters(text: str) -> None:

@@ -73,6 +73,19 @@ gives one table with the differences of the first to each other one. An earlier 
 or from other photos is refused. `--numbers` takes means per subject that somebody else measured (columns method,
 subject and measures); nobody can check how those came about.
 
+## Best steps, and what holds an image concept back
+
+`dreambench --select best` uses of every training the kept step that is best in likeness and prompt following together,
+`--select 40` that step. The best is chosen by the encoders that score the table, on five prompts and a seed that are
+not in it; no prompt of DreamBench or of the drawn subjects has a word of theirs for a place or a look. Such a table
+says "selected by the reported measure", and its numbers are not to be compared with those of last steps.
+`joint_reverted` draws with less than it learned, and keeps its last steps.
+
+The strategies `deep_image_casr`, `deep_image_dpp` and `deep_image_both` are `deep_image`, a deep concept with a
+position before the picture, held back in the two ways of Wu et al. 2025 (arXiv 2508.07341): context self-regularization
+holds it near where it starts, dual prior preservation trains it on pictures of the class that the frozen model draws.
+Their weights are set in `ar_core/dreambench/variants.py`. No table has decided them yet.
+
 ## What a table costs
 
 `--extent` names how much is run:

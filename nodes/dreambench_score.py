@@ -6,11 +6,11 @@ import torch
 from comfy_api.latest import io
 
 from ..ar_core.dreambench.over_subjects import score_table
-from ..ar_core.dreambench.pictures import without_identifier
 from ..ar_core.dreambench.report import scores_as_markdown
 from ..ar_core.dreambench.scoring import score_subject
 from ..ar_core.dreambench.sheet import score_sheet
 from ..ar_core.photos import stack, tensor_photos
+from ..ar_core.text import without_identifier
 from .encoders import CHOICES, default_encoders, load_chosen_encoders
 from .host.progress import explain_on_node, show_text
 from .host.schema import node_schema

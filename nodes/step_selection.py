@@ -40,9 +40,14 @@ SAMPLE_PROMPTS = advanced(
 )
 
 
-def chosen_prompts(sample_prompts: str, subject: SubjectPhotosValue) -> tuple[str, ...]:
-    """The user's prompts, none where ours are meant. Raises TextError for one that does not name the subject."""
-    return subject_prompts(sample_prompts.splitlines(), IDENTIFIER, subject.class_name)
+def chosen_prompts(sample_prompts: str, subject: SubjectPhotosValue, use: str) -> tuple[str, ...]:
+    """The user's prompts, none where ours are meant.
+
+    Raises TextError for one that does not name the subject where the best step is chosen by it.
+    """
+    check_choice("use", use, USES)
+    choosing = USES[use] == BEST
+    return subject_prompts(sample_prompts.splitlines(), IDENTIFIER, subject.class_name, choosing=choosing)
 
 
 def step_choice(

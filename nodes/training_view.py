@@ -118,7 +118,7 @@ def train_stage(
     """
     size = check_asked(ar, subject, stage, settings)
     view = TrainingView()
-    prompts = chosen_prompts(sample_prompts, subject)
+    prompts = chosen_prompts(sample_prompts, subject, use)
     choice = step_choice(ar, subject, use, prompts, view)
     passes = fitting_passes(ar.model, settings, stage, room_on_card(ar))
     samples = make_room_for_training(ar, stage, settings, passes)

@@ -16,20 +16,22 @@ from ar_core.commands.dreambench import how_selected, selection_notes
 from ar_core.commands.selection import leave_table, selecting_encoders
 from ar_core.control import Cancelled, never
 from ar_core.dreambench.benchmark import Plan
+from ar_core.model import MINIATURE_FOLDER, ARModel
 from ar_core.sampling import SamplingSettings
 from ar_core.tables import read_csv
+from ar_core.text import without_identifier
 from ar_core.training.best_step import (
     BEST,
     LAST,
-    SELECTED,
     Choice,
     Reading,
     StepTable,
     check_select,
     read_select,
+    select_among,
 )
-from ar_core.training.sample_prompts import SELECTION_PROMPTS, subject_prompts, without_subject
-from ar_core.training.stages import Stage
+from ar_core.training.sample_prompts import SELECTION_PROMPTS, selection_prompts, subject_prompts
+from ar_core.training.stages import SELECTED, STAGE_ONE_SELECTED, Stage
 from workshop.world.subjects import drawn_photos
 
 SUBJECT = toy_subject()
@@ -166,6 +168,17 @@ def test_of_several_stages_it_is_the_last_ones_step(strategy, tmp_path):
     assert drawn[0].codes.shape == (1, 4, 4)
 
 
+def test_of_a_style_it_is_chosen_by_sentences_without_what_leads_to_its_name(tmp_path):
+    settings = TrainingSettings.resolve(FAMILY, strategy="deep", deep_steps=4, depth=2)
+    judge = Planted(MIDDLE_IS_BEST[:3])
+    choice = Choice(BEST, judge)
+    [result] = personalize(toy_model(), replace(SUBJECT, class_name=""), settings, tmp_path, every=2, choose=choice)
+    pictures, sentences = judge.seen[-1]
+    assert pictures == 5 and sentences[0] == "a dog in the desert" and not any("style" in one for one in sentences)
+    asked = result.personalization.recipe[SELECTED]["prompts"]
+    assert asked == [f"{sentence} in the style of [V]" for sentence in sentences]
+
+
 # ---------------------------------------------------------------- remembered, stopped, damaged
 
 
@@ -227,14 +240,16 @@ def test_a_choice_whose_process_was_killed_goes_on(tmp_path):
     assert choice.table == train(tmp_path / "whole", judge=Planted())[1].table
 
 
-def test_cancel_ends_a_choice_before_the_next_step(tmp_path):
+def test_cancel_ends_a_choice_before_the_next_step_is_drawn(tmp_path):
     train(tmp_path, LAST)
-    turns = iter([False, True])
     judge = Planted()
-    stage_is_remembered = lambda: next(turns, True)  # noqa: E731
     with pytest.raises(Cancelled):
-        train(tmp_path, judge=judge, cancel=stage_is_remembered)
-    assert len(judge.seen) <= 1
+        train(tmp_path, judge=judge, cancel=lambda: len(judge.seen) == 2)
+    assert len(judge.seen) == 2
+    assert sorted(path.name[:13] for path in tmp_path.rglob("choice-*.safetensors")) == [
+        "choice-000000",
+        "choice-000002",
+    ]
 
 
 @pytest.mark.parametrize("damage", [b"", b"[]", b'{"readings": {"0": 1}}', b'{"readings": {"0": ["x", 1]}}', b"\xff"])
@@ -249,14 +264,50 @@ def test_damaged_readings_are_made_again(damage, tmp_path, monkeypatch):
     assert json.loads(path.read_text(encoding="utf-8"))["readings"]["photos"] == [0.8, 0.2]
 
 
-def test_a_damaged_result_of_the_best_step_is_learned_again(tmp_path):
-    first, _ = train(tmp_path, judge=Planted())
-    [path] = tmp_path.rglob("000004.safetensors")
+def damage(runs, step):
+    [path] = runs.rglob(f"{step:06d}.safetensors")
     data = bytearray(path.read_bytes())
     data[-3] ^= 255
     path.write_bytes(data)
+
+
+def test_a_damaged_result_of_the_best_step_is_learned_again(tmp_path):
+    first, _ = train(tmp_path, judge=Planted())
+    damage(tmp_path, 4)
     again, _ = train(tmp_path, judge=Planted([]))
     assert again.step == 4 and all(map(torch.equal, parameters(again), parameters(first)))
+
+
+def test_a_damaged_result_of_another_step_is_learned_again_and_drawn_as_before(tmp_path):
+    """The training itself needs the last step alone, and does not look at this one."""
+    whole, _ = train(tmp_path / "whole", judge=Planted())
+    train(tmp_path / "damaged", LAST)
+    damage(tmp_path / "damaged", 2)
+    result, choice = train(tmp_path / "damaged", judge=Planted())
+    assert result.step == 4 and sorted(choice.table.steps) == [2, 4, 6]
+    assert all(map(torch.equal, parameters(result), parameters(whole)))
+    pictures = [
+        {path.name: path.read_bytes() for path in (tmp_path / name).rglob("choice-*.safetensors")}
+        for name in ("whole", "damaged")
+    ]
+    assert len(pictures[0]) == 4 and pictures[0] == pictures[1]
+
+
+def test_among_one_kept_step_nothing_is_drawn_or_scored(tmp_path, monkeypatch):
+    monkeypatch.setattr(Stage, "draw", refuse)
+    result, choice = train(tmp_path, judge=Planted([]), every=6)
+    assert result.step == 6 and choice.table is None and SELECTED not in result.personalization.recipe
+    assert select_among(BEST, SETTINGS, 6) == LAST and select_among(BEST, SETTINGS, 2) == BEST
+    assert select_among(6, SETTINGS, 6) == 6
+
+
+def test_that_the_first_stages_step_was_chosen_stays_in_the_file(tmp_path):
+    settings = TrainingSettings.resolve(FAMILY, strategy="two_stage", rank=2, embedding_steps=4, layer_steps=2)
+    first = Stage(toy_model(), SUBJECT, settings, tmp_path, "embedding", every=2)
+    chosen = Choice(2)(first, first.train(4)).personalization
+    second = Stage(toy_model(), SUBJECT, settings, tmp_path, "layers", chosen)
+    recipe = second.train(2).personalization.recipe
+    assert recipe[STAGE_ONE_SELECTED] == {"by": "2", "of": [2, 4]} and SELECTED not in recipe
 
 
 def test_more_steps_score_only_the_new_ones(tmp_path):
@@ -296,32 +347,81 @@ def test_the_best_needs_a_judge():
 
 def test_another_model_than_the_miniature_needs_encoders_of_the_users():
     class Options:
-        select = BEST
         dino = clip = None
 
     with pytest.raises(ValueError, match="--select best needs encoders .* add --dino .* and --clip"):
-        selecting_encoders(Options(), replace(FAMILY, name="lumina-mgpt"))
-    Options.select = None
-    assert selecting_encoders(Options(), FAMILY) is None
+        selecting_encoders(BEST, Options(), replace(FAMILY, name="lumina-mgpt"))
+    assert selecting_encoders(LAST, Options(), FAMILY) is None
 
 
 def test_prompts_take_the_subject_where_it_goes():
     asked = ["a photo of {}  in the snow", "a [V] dog", "", "a [V] dog"]
     assert subject_prompts(asked, "[V]", "dog") == ("a photo of [V] dog in the snow", "a [V] dog")
-    assert without_subject("a green [V] dog", "[V]", "dog") == "a green dog"
     with pytest.raises(ValueError, match=r'"a dog" does not name the subject. Write {} or "\[V\] dog" where it goes'):
         subject_prompts(["a dog"], "[V]", "dog")
+    assert subject_prompts(["a dog", "a {}"], "[V]", "dog", choosing=False) == ("a dog", "a [V] dog")
 
 
-def test_no_benchmark_asks_for_the_prompts_that_choose():
+# google/dreambooth, dataset/prompts_and_classes.txt: the 25 prompts of objects, and those of live subjects that differ.
+DREAMBENCH = """
+a {} in the jungle
+a {} in the snow
+a {} on the beach
+a {} on a cobblestone street
+a {} on top of pink fabric
+a {} on top of a wooden floor
+a {} with a city in the background
+a {} with a mountain in the background
+a {} with a blue house in the background
+a {} on top of a purple rug in a forest
+a {} with a wheat field in the background
+a {} with a tree and autumn leaves in the background
+a {} with the Eiffel Tower in the background
+a {} floating on top of water
+a {} floating in an ocean of milk
+a {} on top of green grass with sunflowers around it
+a {} on top of a mirror
+a {} on top of the sidewalk in a crowded street
+a {} on top of a dirt road
+a {} on top of a white rug
+a red {}
+a purple {}
+a shiny {}
+a wet {}
+a cube shaped {}
+a {} wearing a red hat
+a {} wearing a santa hat
+a {} wearing a rainbow scarf
+a {} wearing a black top hat and a monocle
+a {} in a chef outfit
+a {} in a firefighter outfit
+a {} in a police outfit
+a {} wearing pink glasses
+a {} wearing a yellow shirt
+a {} in a purple wizard outfit
+"""
+SMALL_WORDS = set(["a", "an", "the", "{}", "in", "on", "of", "with", "and"])
+
+
+def content(prompts):
+    """What prompts ask for, by single words, several of a thing as one."""
+    return {word.removesuffix("s") for prompt in prompts for word in prompt.split() if word not in SMALL_WORDS}
+
+
+def test_no_benchmark_has_a_word_of_the_prompts_that_choose():
     from ar_core.dreambench.suites import drawn_suite
 
     data = drawn_suite().read()
-    asked = {prompt.plain("{}") for prompt in (*data.object_prompts, *data.live_prompts)}
-    assert not asked & set(SELECTION_PROMPTS)
-    model = toy_model()
-    for prompt in subject_prompts(SELECTION_PROMPTS, "[V]", "dog"):
-        assert not model.protocol.text.unknown_words(without_subject(prompt, "[V]", "dog"))
+    drawn = [prompt.plain("{}") for prompt in (*data.object_prompts, *data.live_prompts)]
+    assert content(SELECTION_PROMPTS) == {"desert", "garden", "orange", "striped", "grey"}
+    assert not content(SELECTION_PROMPTS) & content([*DREAMBENCH.splitlines(), *drawn])
+
+
+@pytest.mark.parametrize("class_name", ["dog", ""])
+def test_the_miniature_knows_the_words_of_the_prompts_that_choose(class_name):
+    text = ARModel.load(MINIATURE_FOLDER).protocol.text
+    for prompt in selection_prompts(class_name):
+        assert not text.unknown_words(without_identifier(prompt.replace("{}", "[V]"), class_name))
 
 
 # ---------------------------------------------------------------- tables
@@ -346,6 +446,10 @@ def test_a_benchmarks_table_says_that_its_measure_chose():
     assert how_selected(best, "joint") == ", selected by the reported measure" and not how_selected(best, "base")
     assert "selected by the reported measure" in selection_notes(best)[0]
     assert how_selected(Plan(("joint",), select=20), "joint") == ", step 20"
+    reverted = Plan(("joint", "joint_reverted"), select=BEST)
+    assert not how_selected(reverted, "joint_reverted") and how_selected(reverted, "joint")
+    assert "joint_reverted has its last steps" in selection_notes(reverted)[1] and len(selection_notes(best)) == 1
+    assert how_selected(Plan(("joint_reverted",), select=20), "joint_reverted") == ", step 20"
     assert not selection_notes(Plan(("joint",))) and not how_selected(Plan(("joint",)), "joint")
 
 

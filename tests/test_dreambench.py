@@ -29,7 +29,7 @@ from ar_core.dreambench.measures.likeness import real_images, subject_fidelity
 from ar_core.dreambench.measures.prior import prior_preservation
 from ar_core.dreambench.measures.prompt import prompt_fidelity
 from ar_core.dreambench.over_subjects import score_table
-from ar_core.dreambench.pictures import PicturesError, find_pictures_to_score, without_identifier
+from ar_core.dreambench.pictures import PicturesError, find_pictures_to_score
 from ar_core.dreambench.report import scores_as_json, scores_as_markdown
 from ar_core.dreambench.scoring import score_subject
 from ar_core.dreambench.sheet import score_sheet
@@ -39,6 +39,7 @@ from ar_core.families.miniature import MINIATURE
 from ar_core.memory import drawing_bytes
 from ar_core.model import ARModel
 from ar_core.shipped import example_subjects
+from ar_core.text import without_identifier
 
 FILE = """Classes
 
@@ -305,7 +306,7 @@ def test_three_ways_to_say_what_a_picture_shows(tmp_path):
     )
     (found,) = find_pictures_to_score(tmp_path / "listed")
     assert (found.subject, found.prompt) == ("cup", "a cup")
-    assert without_identifier("a  [V] dog, [W]!") == "a dog, !"
+    assert without_identifier("a  [V] dog, [W]!") == "a dog!"
     assert without_identifier("a [V] toy dog and [V]", "toy dog") == "a toy dog and toy dog"
 
 
@@ -677,6 +678,13 @@ def test_too_little_memory_is_said_before_anything_is_trained(data, tmp_path, ca
     said = capsys.readouterr().err
     assert "Training needs" in said and "9.5 MiB are free on cpu. Choose --precision int8 or 4-bit" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_the_dry_run_counts_the_pictures_that_choose_the_best_steps(data, folders, tmp_path, capsys):
+    strategies = ["--strategies", "joint,joint_reverted,base", "--layer-steps", "40", "--select", "best"]
+    assert cli.main(bench(data, tmp_path / "out", *own(folders), *strategies, "--dry-run")) == 0
+    # Of two subjects learned by `joint`: the base and steps 20 and 40, five prompts each.
+    assert "12 pictures and up to 30 more to choose the best steps; 0 units" in capsys.readouterr().out
 
 
 def test_the_dry_run_says_how_many_pictures_fit_at_a_time(data, tmp_path, capsys, monkeypatch):

@@ -38,7 +38,7 @@ from ar_core.checkpoints.reader import read_pickle
 from ar_core.commands import info, personalize, sample, score
 from ar_core.dreambench.dataset import read_dataset
 from ar_core.dreambench.encoders import OWN_ENCODERS, EncoderError, Encoders
-from ar_core.dreambench.pictures import find_pictures_to_score, without_identifier
+from ar_core.dreambench.pictures import find_pictures_to_score
 from ar_core.families.janus_pro import JANUS_PRO_1B
 from ar_core.listing import named_inside
 from ar_core.personalization import Personalization
@@ -50,6 +50,7 @@ from ar_core.text import (
     plain_words,
     resolve_prompt,
     split_at_identifiers,
+    without_identifier,
 )
 from ar_core.training.remembered import forget_runs, remembered_runs
 from ar_core.training.settings import JOINT

@@ -10,7 +10,7 @@ from toy import FAMILY, SIZE, learned, toy_model, toy_subject
 
 from ar_core.personalization import Personalization, PersonalizationError
 from ar_core.sampling import SamplingSettings
-from ar_core.text import Identifier, TextError, check_class_name, prompt_hints, resolve_prompt
+from ar_core.text import Identifier, TextError, check_class_name, prompt_hints, resolve_prompt, without_identifier
 from ar_core.training import TrainingSettings, personalize
 from ar_core.training.stages import Stage
 
@@ -33,7 +33,18 @@ def style(runs, **chosen) -> Personalization:
         ("a dog, in the style of [V]", "a dog, in the style of [V]", "a dog"),
         ("a dog in style of [V] on the beach", "a dog in style of [V] on the beach", "a dog on the beach"),
         ("[V]", "[V]", ""),
-        ("[V]'s sky over a dog", "[V]'s sky over a dog", "'s sky over a dog"),
+        ("in the style of [V], a dog", "in the style of [V], a dog", "a dog"),
+        ("a dog, [V]", "a dog, [V]", "a dog"),
+        ("a dog, [V], in the snow", "a dog, [V], in the snow", "a dog, in the snow"),
+        ("a dog, [V].", "a dog, [V].", "a dog."),
+        ("a dog in a style of [V]", "a dog in a style of [V]", "a dog"),
+        ("a dog in [V] style", "a dog in [V] style", "a dog"),
+        ("a dog in the [V] style on the beach", "a dog in the [V] style on the beach", "a dog on the beach"),
+        ("a dog in a [V]-style house", "a dog in a [V]-style house", "a dog in a house"),
+        ("a dog in [V]'s style", "a dog in [V]'s style", "a dog"),
+        ("a painting by [V]", "a painting by [V]", "a painting"),
+        ("a cat by [V] hills", "a cat by [V] hills", "a cat by hills"),
+        ("[V]'s sky over a dog", "[V]'s sky over a dog", "sky over a dog"),
         ("a lifestyle of [V]", "a lifestyle of [V]", "a lifestyle of"),
     ],
 )
@@ -41,6 +52,17 @@ def test_a_styles_name_stays_alone_and_goes_with_what_leads_to_it(prompt, read, 
     named = Identifier("[V]", "", 5, 1)
     assert resolve_prompt(prompt, [named]) == read
     assert resolve_prompt(prompt, [replace(named, dropped=True)]) == dropped
+
+
+def test_several_styles_go_each_with_its_own_words():
+    named = [Identifier(name, "", 5, 1, dropped=True) for name in ("[V]", "[W]")]
+    assert resolve_prompt("a dog, [V], in the style of [W]", named) == "a dog"
+
+
+def test_pictures_of_a_style_are_compared_with_a_sentence_that_does_not_lead_to_its_name():
+    assert without_identifier("a photo on the beach in the style of [V]") == "a photo on the beach"
+    assert without_identifier("a [V] dog, by the sea", "dog") == "a dog, by the sea"
+    assert without_identifier("a [V\u200b] dog", "dog") == "a dog"
 
 
 def test_a_hint_calls_a_style_by_its_name_alone():
@@ -85,13 +107,21 @@ def test_trainings_of_a_style_name_it_as_its_prompts_will(tmp_path):
     [
         ("two_stage", {}, "which the strategy two_stage cannot. Choose the strategy deep"),
         ("deep_two_stage", {}, "which the strategy deep_two_stage cannot"),
-        ("deep", {"prior_preservation": True}, "no pictures of the class for prior preservation"),
     ],
 )
 def test_what_a_style_cannot_be_is_said_before_anything_is_learned(strategy, chosen, said, tmp_path):
     with pytest.raises(PersonalizationError, match=said):
         personalize(toy_model(), STYLE, settings(strategy, **chosen), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_class_pictures_of_a_style_are_photos_in_none(tmp_path):
+    plain = style(tmp_path, image_concept=True)
+    same = style(tmp_path, image_concept=True, prior_preservation=True)  # of stages that a style does not have
+    assert torch.equal(plain.vectors, same.vectors) and not list(tmp_path.glob("class-pictures-*"))
+    style(tmp_path, image_concept=True, dual_prior_weight=0.3, dual_prior_images=2)
+    [pictures] = tmp_path.glob("class-pictures-*/run.json")
+    assert '"a photo"' in pictures.read_text(encoding="utf-8")
 
 
 def test_a_file_of_an_embedding_needs_its_class_word(tmp_path):

@@ -186,12 +186,16 @@ def command(photos, root, *more):
 
 
 def test_the_command_logs_losses_pictures_and_their_likeness(photos, tmp_path):
+    plain_class = "a photo of a dog"  # shows whether the class drifts
     snow = "a photo of [V] dog in the snow"
-    log = ("--log", str(tmp_path / "log"), "--sample-every", "2", "--validation-prompt", snow)
+    log = ("--log", str(tmp_path / "log"), "--sample-every", "2", "--validation-prompt", plain_class)
+    log += ("--validation-prompt", snow)
     assert command(photos, tmp_path, *log) == 0
     assert len(lines(tmp_path, "losses.jsonl")) == 3
     samples = lines(tmp_path, "samples.jsonl")
-    assert [(line["step"], line["prompt"]) for line in samples] == [(2, snow), (3, snow)]
+    assert [(line["step"], line["prompt"]) for line in samples] == [
+        (step, prompt) for step in (2, 3) for prompt in sorted((plain_class, snow))
+    ]
     for line in samples:
         for name in ("mini-ID", "mini-CLIP-I", "mini-CLIP-T"):
             assert -1 <= line[name] <= 1
@@ -214,6 +218,11 @@ def test_a_log_alone_draws_nothing(photos, tmp_path):
     [
         (["--sample-every", "2"], "--sample-every needs a folder to write to: add --log DIR"),
         (["--validation-prompt", "a [V] dog"], "--validation-prompt needs a folder"),
+        (
+            ["--select", "2", "--sample-every", "2", "--validation-prompt", "a [V] dog"],
+            "--validation-prompt needs a folder",
+        ),
+        (["--select", "best", "--validation-prompt", "a dog"], '"a dog" does not name the subject'),
         (["--tensorboard"], "--tensorboard needs a folder"),
         (["--log", "L", "--sample-every", "0"], "--sample-every is 0; it must be from 1"),
         (["--log", "L", "--validation-prompt", "a [X] dog"], "[X], which names nothing"),

@@ -243,11 +243,12 @@ def score_benchmark(
 
 def how_selected(plan: Plan, variant: str) -> str:
     """What a table says behind a variant's name of the steps that were taken; "" of the last ones."""
-    if plan.select == LAST or VARIANTS[variant].strategy is None:
+    select = plan.select_of(variant)
+    if select == LAST or VARIANTS[variant].strategy is None:
         return ""
-    if plan.select == BEST:
+    if select == BEST:
         return ", selected by the reported measure"
-    return f", step {plan.select}"
+    return f", step {select}"
 
 
 def selection_notes(plan: Plan) -> list[str]:
@@ -256,10 +257,14 @@ def selection_notes(plan: Plan) -> list[str]:
         return []
     if plan.select != BEST:
         return [f"step {plan.select} of every training was used, chosen by hand."]
-    return [
+    notes = [
         "every training's step was selected by the reported measure: by the encoders that score this table, on "
         f"{len(SELECTION_PROMPTS)} prompts and a seed that are not in it. Do not compare with numbers of last steps."
     ]
+    for variant in plan.variants:
+        if plan.select_of(variant) == LAST:
+            notes.append(f"{variant} has its last steps: its pictures are not those by which a step would be chosen.")
+    return notes
 
 
 def keep_settings(options: argparse.Namespace) -> None:

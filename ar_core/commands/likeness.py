@@ -9,12 +9,11 @@ from dataclasses import replace
 from PIL import Image
 
 from ..dreambench.encoders import MINIATURE_ENCODERS, PAPER_ENCODERS, Encoders
-from ..dreambench.measures.likeness import subject_fidelity
-from ..dreambench.measures.prompt import prompt_fidelity
-from ..dreambench.pictures import without_identifier
+from ..dreambench.fidelities import fidelities
 from ..families.family import Family
 from ..families.miniature import MINIATURE
 from ..photos import Photo
+from ..text import without_identifier
 
 
 def encoders_for_samples(options: argparse.Namespace, family: Family) -> Encoders | None:
@@ -41,12 +40,7 @@ class Likeness:
 
     def __call__(self, pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[dict[str, float]]:
         """By picture: the encoders' names of their measures, and the numbers."""
-        by_vit, by_clip = self.encoders.embed_images(pictures)
-        sentences = self.encoders.embed_texts([without_identifier(prompt, self.class_name) for prompt in prompts])
-        columns = (
-            subject_fidelity(by_vit, self.photos[0]),
-            subject_fidelity(by_clip, self.photos[1]),
-            prompt_fidelity(by_clip, sentences),
-        )
+        sentences = [without_identifier(prompt, self.class_name) for prompt in prompts]
+        columns = fidelities(self.encoders, self.photos, pictures, sentences)
         names = self.encoders.choice.measures
         return [dict(zip(names, map(float, row), strict=True)) for row in zip(*columns, strict=True)]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from ..control import Cancel, Progress
 from ..families.miniature import MINIATURE
 from ..model import ARModel
 from ..text import check_class_name, check_identifier_name
 from ..training import StageResult, Subject, TrainingSettings, personalize, prepare_subject
-from ..training.best_step import SELECTED, Choice, check_select
+from ..training.best_step import Choice, check_select, select_among
 from ..training.log_folder import TrainingLog
 from ..training.loop import mean_of_last_losses
-from ..training.stages import check_photo_tokens, check_style
+from ..training.stages import SELECTED, check_photo_tokens, check_style
 from ..training.templates import read_templates
 from .interruption import Interruption
 from .options import add_settings, chosen_settings
@@ -70,12 +70,14 @@ def run(options: argparse.Namespace) -> None:
     try_writing(out)  # what cannot be written is said before hours of training
     runs = options.runs or out.parent / "_runs"
     prompts = validation_prompts(options, model, settings.vectors, size)
-    select = chosen_select(options)
-    check_select(select, settings, options.sample_every)
+    check_select(chosen_select(options), settings, options.sample_every)
+    select = select_among(chosen_select(options), settings, options.sample_every)
+    if select != chosen_select(options):
+        print("note: one step is kept, the last, so that none is chosen; --sample-every keeps more.")
     bar = Bar()
     log = chosen_log(options, model, photos, runs, bar)
     cancel = Interruption()
-    choice = chosen_step(select, selecting_encoders(options, model.family), photos, prompts, bar, cancel)
+    choice = chosen_step(select, selecting_encoders(select, options, model.family), photos, prompts, bar, cancel)
     subject = prepare_subject(
         model,
         photos,
@@ -86,7 +88,7 @@ def run(options: argparse.Namespace) -> None:
         cancel=cancel,
         identifier=check_identifier_name(options.identifier),
     )
-    results = learn(options, model, subject, settings, runs, bar, cancel, log, prompts, choice)
+    results = learn(model, subject, settings, runs, log, shown_and_kept(options, choice, log, prompts))
     for result in results:
         print(describe_stage(result))
     path, written = results[-1].personalization.save_beside(out)
@@ -110,50 +112,42 @@ def resolved_settings(options: argparse.Namespace, model: ARModel) -> TrainingSe
     return TrainingSettings.resolve(model.family, **chosen)
 
 
+def shown_and_kept(
+    options: argparse.Namespace, choice: Choice, log: TrainingLog | None, prompts: Sequence[str]
+) -> dict[str, Any]:
+    """The keywords of `personalize` that the options decide."""
+    keywords: dict[str, Any] = {
+        "identifier": options.identifier,
+        "progress": choice.progress,
+        "cancel": choice.cancel,
+        "every": options.sample_every,
+        "choose": choice,
+    }
+    if log is not None:
+        keywords |= {
+            "progress": log.progress,
+            "samples": None if draws_samples(options) else 0,
+            "on_sample": log.sample,
+            "on_stage": log.begin,
+            "prompts": prompts,
+        }
+    return keywords
+
+
 def learn(
-    options: argparse.Namespace,
     model: ARModel,
     subject: Subject,
     settings: TrainingSettings,
     runs: Path,
-    progress: Progress,
-    cancel: Cancel,
     log: TrainingLog | None,
-    prompts: Sequence[str],
-    choice: Choice,
+    keywords: dict[str, Any],
 ) -> list[StageResult]:
     """Train all stages; what is known of them is logged however this ends."""
-    if log is None:
-        return personalize(
-            model,
-            subject,
-            settings,
-            runs,
-            identifier=options.identifier,
-            progress=progress,
-            cancel=cancel,
-            every=options.sample_every,
-            choose=choice,
-        )
-    samples = None if draws_samples(options) else 0
     try:
-        return personalize(
-            model,
-            subject,
-            settings,
-            runs,
-            identifier=options.identifier,
-            progress=log.progress,
-            cancel=cancel,
-            samples=samples,
-            on_sample=log.sample,
-            on_stage=log.begin,
-            every=options.sample_every,
-            prompts=prompts,
-            choose=choice,
-        )
+        return personalize(model, subject, settings, runs, **keywords)
     finally:
-        log.end()
+        if log is not None:
+            log.end()
 
 
 def describe_stage(result: StageResult) -> str:

@@ -42,9 +42,9 @@ def _select(text: str) -> Select:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def selecting_encoders(options: argparse.Namespace, family: Family) -> Encoders | None:
+def selecting_encoders(select: Select, options: argparse.Namespace, family: Family) -> Encoders | None:
     """What the best step is chosen by; None where another is asked for. Raises ValueError and EncoderError."""
-    if options.select != BEST:
+    if select != BEST:
         return None
     encoders = encoders_for_samples(options, family)
     if encoders is None:

@@ -11,7 +11,7 @@ from ..families.protocol import Size
 from ..model import ARModel
 from ..photos import Photo
 from ..text import Identifier, check_class_name, check_identifier_name, resolve_prompt
-from ..training.best_step import LAST
+from ..training.best_step import BEST, LAST
 from ..training.log_folder import LOSSES, TrainingLog, nothing_measured
 from ..training.sample_prompts import SLOT, subject_prompts
 from .likeness import Likeness, encoders_for_samples
@@ -60,10 +60,14 @@ def draws_samples(options: argparse.Namespace) -> bool:
 
 def check_log_options(options: argparse.Namespace) -> None:
     """Raise ValueError for what cannot be meant."""
-    for option in ("sample_every", "validation_prompt", "tensorboard"):
-        selects = options.select not in (None, LAST) and option != "tensorboard"
-        if getattr(options, option) and options.log is None and not selects:
-            raise ValueError(f"--{option.replace('_', '-')} needs a folder to write to: add --log DIR.")
+    needs_folder = {
+        "--sample-every": options.sample_every and options.select in (None, LAST),
+        "--validation-prompt": options.validation_prompt and options.select != BEST,
+        "--tensorboard": options.tensorboard,
+    }
+    for option, needed in needs_folder.items():
+        if needed and options.log is None:
+            raise ValueError(f"{option} needs a folder to write to: add --log DIR.")
     if options.sample_every is not None and not 1 <= options.sample_every <= MOST:
         raise ValueError(f"--sample-every is {options.sample_every}; it must be from 1 to {MOST}.")
 
@@ -71,7 +75,8 @@ def check_log_options(options: argparse.Namespace) -> None:
 def validation_prompts(options: argparse.Namespace, model: ARModel, vectors: int, size: Size | None) -> tuple[str, ...]:
     """The prompts that were given, with the subject's name in them.
 
-    Raises TextError for one that cannot be drawn: before photos are read and anything is trained.
+    Raises TextError for one that cannot be drawn, or that does not name the subject where the best step is chosen by
+    it: before photos are read and anything is trained.
     """
     name = check_identifier_name(options.identifier)
     class_name = check_class_name(options.class_name, style=True)
@@ -79,7 +84,7 @@ def validation_prompts(options: argparse.Namespace, model: ARModel, vectors: int
     for prompt in options.validation_prompt:
         written = prompt.replace(SLOT, named[0].full_name)
         model.protocol.prompt(resolve_prompt(written, named), size or model.family.recipe.learned_size, named)
-    return subject_prompts(options.validation_prompt, name, class_name)
+    return subject_prompts(options.validation_prompt, name, class_name, choosing=options.select == BEST)
 
 
 def chosen_log(

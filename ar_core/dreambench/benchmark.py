@@ -77,6 +77,16 @@ class Plan:
         if self.images_per_prompt < 1:
             raise ValueError(f"images-per-prompt is {self.images_per_prompt}; it must be at least 1.")
 
+    def select_of(self, variant: str) -> Select:
+        """Which step of a variant's trainings is used.
+
+        The last one for a variant that draws with less than its training learned: the pictures that choose the best
+        would be others than those it is judged by.
+        """
+        if self.select == BEST and VARIANTS[variant].embedding_alone:
+            return LAST
+        return self.select
+
     def seeds_of(self, subject: BenchSubject) -> tuple[int, ...]:
         """The training seeds of a subject."""
         if self.spread is None or subject.name in self.spread:
@@ -310,14 +320,15 @@ class Benchmark:
             "class": unit.subject.class_name,
             "prompts": [prompt.template for prompt in self.data.prompts(unit.subject)],
         }
-        if training is not None and self.plan.select != LAST:  # came later: earlier records have no such field
-            asked["selected"] = self._selection()
+        select = self.plan.select_of(unit.variant)
+        if training is not None and select != LAST:  # came later: earlier records have no such field
+            asked["selected"] = self._selection(select)
         return json_value(asked)
 
-    def _selection(self) -> dict[str, Any]:
+    def _selection(self, select: Select) -> dict[str, Any]:
         """What decides which step of a training is used."""
-        if self.plan.select != BEST:
-            return {"by": self.plan.select}
+        if select != BEST:
+            return {"by": select}
         return {"by": BEST, "prompts": SELECTION_PROMPTS, "instruments": self._encoders().instruments}
 
     def _encoders(self) -> Encoders:
@@ -355,9 +366,10 @@ class Benchmark:
         subject = prepare_subject(self.model, photos, class_name, runs=runs, progress=self.progress, cancel=self.cancel)
         training = self.training[unit.variant, unit.seed]
         judge = None
-        if self.plan.select == BEST:
+        select = self.plan.select_of(unit.variant)
+        if select == BEST:
             judge = StepJudge(self._encoders(), photos)
-        choice = Choice(self.plan.select, judge, progress=self.progress, cancel=self.cancel)
+        choice = Choice(select, judge, progress=self.progress, cancel=self.cancel)
         model = variant.learn(self.model, subject, training, runs, self.progress, self.cancel, choice)
         prompts = self.data.prompts(unit.subject)
         if variant.strategy is None:

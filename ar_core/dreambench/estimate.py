@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..batches import BATCH, fitting_images
@@ -18,10 +19,12 @@ from ..memory import (
     training_room,
 )
 from ..model import ARModel
+from ..training.best_step import BEST
 from ..training.passes import fitting_passes
+from ..training.sample_prompts import SELECTION_PROMPTS
 from ..training.settings import FROZEN, LAYERS, STAGES, TrainingSettings
-from ..training.stages import KEEP_EVERY
-from .benchmark import Benchmark, Plan
+from ..training.stages import KEEP_EVERY, kept_steps
+from .benchmark import Benchmark, Plan, Unit
 from .dataset import DataSet
 from .encoders import Encoders
 
@@ -42,12 +45,32 @@ def estimate_dreambench(model: ARModel, data: DataSet, plan: Plan, out: Path, en
         time = f"about {mean * (len(units) - len(done)) / 60:.0f} min on one process, by the finished units"
     return (
         f"{len(data.subjects)} subjects, {len(plan.variants)} strategies, {len(plan.seeds)} training seed(s): "
-        f"{len(units)} units (one training each, or none for the base), {pictures} pictures; {len(done)} units are "
-        "finished\n"
+        f"{len(units)} units (one training each, or none for the base), {pictures} pictures"
+        f"{_choosing_text(bench, units)}; {len(done)} units are finished\n"
         f"memory: {check_room(bench)}\n"
         f"disk: about {size_text(left_bytes(bench))} more in {out}, where {size_text(free_bytes(out))} are free\n"
         f"time: {time}"
     )
+
+
+def _choosing_text(bench: Benchmark, units: Sequence[Unit]) -> str:
+    """How many pictures are drawn to choose the best steps, at most: some trainings are shared. "" where none are."""
+    pictures = sum(_choosing_pictures(bench, unit) for unit in units)
+    if not pictures:
+        return ""
+    return f" and up to {pictures} more to choose the best steps"
+
+
+def _choosing_pictures(bench: Benchmark, unit: Unit) -> int:
+    """Those of the base and of every kept step of the last stage; none where there is no choice."""
+    training = bench.training[unit.variant, unit.seed]
+    if training is None or bench.plan.select_of(unit.variant) != BEST:
+        return 0
+    stage = STAGES[training.strategy][-1]
+    kept = len(kept_steps(stage, training.steps(stage)))
+    if kept < 2:
+        return 0
+    return (1 + kept) * len(SELECTION_PROMPTS)
 
 
 def check_room(bench: Benchmark) -> str:

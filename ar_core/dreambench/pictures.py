@@ -16,7 +16,7 @@ from PIL import Image
 from ..photos import clean_photo, strict_pillow
 from ..quoting import quoted
 from ..tables import TableError, read_csv
-from ..text import BRACKETED, Identifier, resolve_prompt
+from ..text import without_identifier
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 TABLE = "pictures.csv"
@@ -232,11 +232,3 @@ def _written_seed(image: Image.Image) -> int | None:
     if not isinstance(settings, dict):
         return None
     return _seed(settings.get("seed"))
-
-
-def without_identifier(prompt: str, class_name: str = "") -> str:
-    """ "a [V] dog in the jungle" -> "a dog in the jungle"; a missing `class_name` is put in."""
-    if class_name:
-        names = set(BRACKETED.findall(prompt))
-        prompt = resolve_prompt(prompt, [Identifier(name, class_name, 0, 1, dropped=True) for name in names])
-    return " ".join(BRACKETED.sub(" ", prompt).split())

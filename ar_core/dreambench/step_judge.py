@@ -17,8 +17,8 @@ from torch import Tensor
 from ..photos import Photo
 from ..training.best_step import Reading
 from .encoders import Encoders
-from .measures.likeness import real_images, subject_fidelity
-from .measures.prompt import prompt_fidelity
+from .fidelities import fidelities
+from .measures.likeness import real_images
 
 
 class StepJudge:
@@ -33,10 +33,8 @@ class StepJudge:
 
     def read(self, pictures: Sequence[Image.Image], sentences: Sequence[str]) -> Reading:
         """Mean cosine to all photos, and to their own sentence."""
-        by_vit, by_clip = self.encoders.embed_images(pictures)
-        words = self.encoders.embed_texts(sentences)
-        likeness = subject_fidelity(by_vit, self._embedded_photos[0])
-        return Reading(float(likeness.mean()), float(prompt_fidelity(by_clip, words).mean()))
+        likeness, _, prompt = fidelities(self.encoders, self._embedded_photos, pictures, sentences)
+        return Reading(float(likeness.mean()), float(prompt.mean()))
 
     def read_photos(self, sentences: Sequence[str]) -> Reading:
         """Mean cosine of different photos, 1 of a single one, and of photos to all sentences."""

@@ -39,16 +39,16 @@ from ..files import UnreadableFile, json_hash, read_json, write_json
 from ..photos import unstack
 from ..quoting import quoted
 from ..tables import markdown_table
-from .sample_prompts import SELECTION_PROMPTS, subject_prompts, without_subject
+from ..text import without_identifier
+from .sample_prompts import selection_prompts, subject_prompts
 from .settings import STAGES, TrainingSettings
-from .stages import Stage, StageResult, kept_steps
+from .stages import SELECTED, Stage, StageResult, kept_steps
 
 LAST = "last"
 BEST = "best"
 Select = str | int  # LAST, BEST, or the number of a kept step
 SELECTION_SEED = 71_000  # of the pictures; no table and no preview draws with it
 SMALLEST_WAY = 0.01  # between base and photos, in a measure's own units; less decides nothing
-SELECTED = "selected"  # of a personalization's recipe: how its step was chosen
 
 log = logging.getLogger(__name__)
 
@@ -173,6 +173,9 @@ class Choice:
             return last
         with stage.run.locked(self.progress, self.cancel):
             steps = readable_steps(stage, last.step)
+            if self.select == BEST and len(steps) < 2:
+                log.info("%s: one step is kept, the last, so that none is chosen", stage.name)
+                return last
             if self.select == BEST:
                 assert self.judge is not None
                 self.table = _measured(stage, steps, self.judge, self._prompts(stage), self.progress, self.cancel)
@@ -182,14 +185,13 @@ class Choice:
                 step = _kept_step(self.select, steps)
                 how = {}
             chosen = stage.kept_personalization(step)
-        if chosen is None:  # it was damaged, and set aside
-            chosen = stage.train(step).personalization
         recipe = {**chosen.recipe, SELECTED: {"by": str(self.select), "of": steps, **how}}
         log.info("%s: step %d of %s is handed on", stage.name, step, steps)
         return replace(last, personalization=replace(chosen, recipe=recipe), losses=last.losses[:step], step=step)
 
     def _prompts(self, stage: Stage) -> tuple[str, ...]:
-        return subject_prompts(self.prompts or SELECTION_PROMPTS, stage.identifier, stage.subject.class_name)
+        class_name = stage.subject.class_name
+        return subject_prompts(self.prompts or selection_prompts(class_name), stage.identifier, class_name)
 
 
 def readable_steps(stage: Stage, last: int) -> list[int]:
@@ -214,6 +216,17 @@ def check_select(select: Select, settings: TrainingSettings, every: int | None =
         _kept_step(select, kept_steps(stage, settings.steps(stage), every))
 
 
+def select_among(select: Select, settings: TrainingSettings, every: int | None = None) -> Select:
+    """`select`, or LAST where the best is asked for of the single step that the strategy's last stage will keep.
+
+    So that nobody has to load encoders for a choice that is none.
+    """
+    stage = STAGES[settings.strategy][-1]
+    if select == BEST and len(kept_steps(stage, settings.steps(stage), every)) == 1:
+        return LAST
+    return select
+
+
 def _kept_step(step: Select, kept: Sequence[int]) -> int:
     if step not in kept:
         listed = ", ".join(map(str, kept))
@@ -228,7 +241,7 @@ def _measured(
     stage: Stage, steps: Sequence[int], judge: Judge, prompts: Sequence[str], progress: Progress, cancel: Cancel
 ) -> StepTable:
     """The table of these steps; what was drawn or measured before is not made again. Only while the run is locked."""
-    sentences = [without_subject(prompt, stage.identifier, stage.subject.class_name) for prompt in prompts]
+    sentences = [without_identifier(prompt, stage.subject.class_name) for prompt in prompts]
     memory = _Readings(stage, prompts, judge.key)
     for done, step in enumerate((0, *steps)):
         stop_if(cancel)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ..concepts import Concepts
 from ..control import Cancel, Progress, stop_if
 from ..families.protocol import Protocol, Size
 from ..transformer import Transformer
@@ -51,16 +52,34 @@ def frozen_distribution(
     return whole
 
 
-@torch.no_grad()
 def _top_codes(
     transformer: Transformer, protocol: Protocol, prompt: list[int], picture: Tensor, size: Size
 ) -> TopCodes:
     """(1, codes of a picture, ...) on the CPU, for a `picture` (rows, columns)."""
-    batch = make_training_batch([(prompt, picture)], protocol, size)
-    scored = batch.targets.to(transformer.device) >= 0
-    hidden = transformer(transformer.embed(batch.ids.to(transformer.device)))[scored]
-    found = TopCodes.of(transformer.image_logits(hidden))
+    found = TopCodes.of(code_logits(transformer, protocol, prompt, picture, size))
     return TopCodes(found.codes[None].cpu(), found.log_probabilities[None].cpu())
+
+
+@torch.no_grad()
+def code_logits(
+    transformer: Transformer,
+    protocol: Protocol,
+    prompt: list[int],
+    picture: Tensor,
+    size: Size,
+    concepts: Concepts | None = None,
+) -> Tensor:
+    """(codes of a picture, codes) by the frozen model, for a `picture` (rows, columns) that follows `prompt`.
+
+    `concepts`: put in place of their reserved tokens, where the prompt has some.
+    """
+    batch = make_training_batch([(prompt, picture)], protocol, size)
+    ids = batch.ids.to(transformer.device)
+    entering = None
+    if concepts is not None:
+        entering = concepts.placed_in(ids)
+    scored = batch.targets.to(transformer.device) >= 0
+    return transformer.image_logits(transformer(transformer.embed(ids), entering=entering)[scored])
 
 
 def _fits(tensors: Mapping[str, Tensor], pictures: Tensor, codes: int) -> bool:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ..families.protocol import Protocol
-from .trainable import Trainable
 
 
 def context_distance(image_vectors: Tensor) -> Tensor:
@@ -26,11 +25,11 @@ def context_distance(image_vectors: Tensor) -> Tensor:
     return torch.linalg.vector_norm(image_vectors, dim=-1).mean()
 
 
-def with_image_concept(prompt: list[int], protocol: Protocol, trainable: Trainable) -> list[int]:
-    """`prompt`, which names no subject, with the reserved tokens of the image concept where they always stand."""
-    if trainable.image_vectors is None:
-        return prompt
-    images = trainable.image_vectors.shape[1]
-    first = protocol.identifier_base + trainable.concept.shape[1] - images
+def with_image_concept(prompt: list[int], protocol: Protocol, images: int, own: int) -> list[int]:
+    """`prompt`, which names no subject, with the `images` reserved tokens of an image concept where they always stand.
+
+    They are those behind the `own` ones of the identifier.
+    """
+    first = protocol.identifier_base + own
     place = protocol.concept_position()
     return prompt[:place] + list(range(first, first + images)) + prompt[place:]

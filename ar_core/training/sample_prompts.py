@@ -6,26 +6,37 @@ from collections.abc import Sequence
 
 from ..quoting import quoted
 from ..styles import full_name
-from ..text import Identifier, TextError, resolve_prompt, without_invisible
+from ..text import TextError, without_invisible
 
 SLOT = "{}"  # where the subject goes
 MOST = 100  # prompts: each is a picture at every kept step
-# What the best step is chosen by: places, a ground and a colour that neither DreamBench nor the miniature's own
-# benchmark asks for, in words that the miniature knows. A colour comes with them because it is what a training loses
+# What the best step is chosen by: places, colours and a pattern of which neither DreamBench nor the miniature's own
+# benchmark has a word, in words that the miniature knows. Colours come with them because they are what a training loses
 # first: the pictures of a subject that is learned too long no longer change.
 SELECTION_PROMPTS = (
     "a {} in the desert",
-    "a {} in the mountains",
     "a {} in the garden",
-    "a {} on a pink carpet",
-    "a green {}",
+    "an orange {}",
+    "a striped {}",
+    "a grey {} in the desert",
+)
+# Things that the photos of a style need not show: it is to stay a style, and not to bring these along.
+STYLE_SELECTION_PROMPTS = (
+    "a dog in the desert in the style of {}",
+    "a car in the garden in the style of {}",
+    "an orange cat in the style of {}",
+    "a striped teapot in the style of {}",
+    "a grey rabbit in the desert in the style of {}",
 )
 
 
-def subject_prompts(prompts: Sequence[str], identifier: str, class_name: str) -> tuple[str, ...]:
+def subject_prompts(
+    prompts: Sequence[str], identifier: str, class_name: str, *, choosing: bool = True
+) -> tuple[str, ...]:
     """`prompts` with "[V] dog" in place of {}; without empty ones, each once.
 
-    Raises TextError for one that does not name the subject, whose picture would say nothing of the training.
+    `choosing`: the best step is chosen by their pictures. Raises TextError then for one that does not name the subject:
+    it would be scored for what nobody learned. Elsewhere it shows whether the class itself drifts.
     """
     named = full_name(identifier, class_name)
     found: dict[str, None] = {}
@@ -33,7 +44,7 @@ def subject_prompts(prompts: Sequence[str], identifier: str, class_name: str) ->
         text = " ".join(prompt.split()).replace(SLOT, named)
         if not text:
             continue
-        if identifier not in without_invisible(text):
+        if choosing and identifier not in without_invisible(text):
             raise TextError(
                 f'The sample prompt {quoted(text)} does not name the subject. Write {SLOT} or "{named}" where it goes.'
             )
@@ -43,6 +54,8 @@ def subject_prompts(prompts: Sequence[str], identifier: str, class_name: str) ->
     return tuple(found)
 
 
-def without_subject(prompt: str, identifier: str, class_name: str) -> str:
-    """What the base model draws in its place: "a [V] dog in the desert" -> "a dog in the desert"."""
-    return resolve_prompt(prompt, [Identifier(identifier, class_name, 0, 1, dropped=True)])
+def selection_prompts(class_name: str) -> tuple[str, ...]:
+    """Ours, for choosing the best step of a subject, or of a style, which has no class name."""
+    if not class_name:
+        return STYLE_SELECTION_PROMPTS
+    return SELECTION_PROMPTS

@@ -43,6 +43,8 @@ Choose = Callable[["Stage", "StageResult"], "StageResult"]  # a stage and its la
 
 log = logging.getLogger(__name__)
 
+SELECTED = "selected"  # of a personalization's recipe: how its step was chosen
+STAGE_ONE_SELECTED = "stage_one_selected"  # the same of the stage before
 CHANGES_LAYERS = (LAYERS, JOINT)
 STAGE_ONE = (  # settings of what comes before the layers
     "embedding_learning_rate",
@@ -146,7 +148,7 @@ class Stage:
         every: int | None = None,
         prompts: Sequence[str] = (),
     ):
-        """`name`: "embedding", "layers" or "joint"; `start`: whose vectors the stage takes over.
+        """`name`: "embedding", "deep", "layers" or "joint"; `start`: whose vectors the stage takes over.
 
         `every`: steps between two kept results, by default KEEP_EVERY; where it is given, those that a training before
         did not keep are made up for. `samples`: at so many kept steps, the last among them, or at all of them where it
@@ -410,7 +412,9 @@ class Stage:
         prompt = protocol.prompt(self.subject.plain_prompt, size)
         run = class_run(model, self.subject.plain_prompt, size, settings.seed, self.runs)
         frozen = frozen_distribution(model.transformer, protocol, prompt, codes, size, run, self.progress, self.cancel)
-        prompt = with_image_concept(prompt, protocol, trainable)
+        if trainable.image_vectors is not None:
+            images = trainable.image_vectors.shape[1]
+            prompt = with_image_concept(prompt, protocol, images, trainable.concept.shape[1] - images)
         return PriorExamples(codes, prompt, protocol, size, settings.batch_size, settings.seed, frozen)
 
     def _class_pictures(self, count: int) -> Tensor:
@@ -491,14 +495,13 @@ class Stage:
     def draw(self, step: int, prompts: Sequence[str], seed: int, cancel: Cancel) -> Tensor:
         """Codes (prompts, rows, columns) by what was learned by a kept step; 0 is the base model, without the subject.
 
-        As many at a time as fit. Raises UnreadableFile where what was kept is damaged, and Cancelled.
+        As many at a time as fit. A step whose result is damaged is learned again, so only while the run is locked.
+        Raises Cancelled.
         """
         model = self.model
         adapter = None
         if step:
-            trainable = self._kept(step)
-            if trainable is None:
-                raise UnreadableFile(f"The result of step {step} in {self.run.folder} is damaged. Train once more.")
+            trainable = self._kept_or_again(step)
             adapter = trainable.adapter
             model = model.with_identifier(self._personalization(trainable, step, None))
         with attach_adapter(model.transformer, adapter):
@@ -506,12 +509,20 @@ class Stage:
         return torch.cat([image.codes for batch in batches for image in batch]).clone()
 
     @torch.inference_mode(False)
-    def kept_personalization(self, step: int) -> Personalization | None:
-        """What was learned by a kept step; None where it cannot be read."""
+    def kept_personalization(self, step: int) -> Personalization:
+        """What was learned by a kept step, again where its result is damaged. Only while the run is locked."""
+        return self._result(self._kept_or_again(step), [], step, "", {}).personalization
+
+    @torch.enable_grad()
+    def _kept_or_again(self, step: int) -> Trainable:
+        """What was learned by a step that was kept; where that cannot be read, it is learned again first."""
         trainable = self._kept(step)
+        if trainable is None:  # it was damaged, and set aside
+            self._trained(step)
+            trainable = self._kept(step)
         if trainable is None:
-            return None
-        return self._result(trainable, [], step, "", {}).personalization
+            raise UnreadableFile(f"The result of step {step} in {self.run.folder} cannot be kept. Look at that disk.")
+        return trainable
 
     def _result(
         self, trainable: Trainable, losses: list[float], step: int, note: str, samples: dict[int, Tensor]
@@ -587,6 +598,8 @@ class Stage:
         described |= {name: before[name] for name in STAGE_ONE if name in before}
         if "steps" in before:
             described["deep_steps" if before.get("stage") == DEEP else "embedding_steps"] = before["steps"]
+        if SELECTED in before:
+            described[STAGE_ONE_SELECTED] = before[SELECTED]
         return described
 
 
@@ -631,7 +644,8 @@ def check_depth(model: ARModel, depth: int) -> None:
 def check_style(class_name: str, settings: TrainingSettings) -> None:
     """Raise PersonalizationError for a style (no class name) that is to be learned as anything but a deep concept.
 
-    There are no pictures of its class either.
+    Its class pictures, which dual prior preservation draws, are photos in no style (`Subject.plain_prompt`). Prior
+    preservation is of stages that a style does not have, and does nothing here, as with every deep concept alone.
     """
     if class_name:
         return
@@ -639,11 +653,6 @@ def check_style(class_name: str, settings: TrainingSettings) -> None:
         raise PersonalizationError(
             f"The class name is empty: a style is learned, which the strategy {settings.strategy} cannot. Choose the "
             'strategy deep, or give the word for what the photos show, for example "dog".'
-        )
-    if settings.prior_preservation:
-        raise PersonalizationError(
-            "The class name is empty, so there are no pictures of the class for prior preservation. Leave it off, or "
-            'give the word for what the photos show, for example "dog".'
         )
 
 
@@ -658,7 +667,7 @@ def check_photo_tokens(model: ARModel, settings: TrainingSettings, photos: int) 
 
 
 def _check_start(model: ARModel, start: Personalization) -> None:
-    name = f'"{start.identifier} {start.class_name}"'
+    name = f'"{start.full_name}"'
     if start.base_fingerprint != model.fingerprint:
         raise PersonalizationError(
             f"{name} was learned on another base model (fingerprint {start.base_fingerprint}, this one has "

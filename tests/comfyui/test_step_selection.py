@@ -46,7 +46,10 @@ def test_the_best_embedding_of_stage_one(every_step, comfy):
 @pytest.mark.parametrize(
     "values, sentence",
     [
-        ({"tune__sample_prompts": "a cat"}, '"a cat" does not name the subject. Write {} or "[V] cat" where it goes'),
+        (
+            {"tune__sample_prompts": "a cat", "tune__use": "best step"},
+            '"a cat" does not name the subject. Write {} or "[V] cat" where it goes',
+        ),
         ({"tune__use": "first step"}, 'use is "first step"'),
     ],
 )

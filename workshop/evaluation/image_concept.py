@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ar_core.dreambench.encoders import MINIATURE_SCORERS, Encoders
+from ar_core.dreambench.fidelities import fidelities
 from ar_core.dreambench.statistics import mean
 from ar_core.families.protocol import Protocol, Size
 from ar_core.model import MINIATURE_FOLDER, ARModel
@@ -112,11 +113,8 @@ def scores(model: ARModel, unseen: Unseen, way: Way, options: argparse.Namespace
     sampling = SamplingSettings.resolve(model.family, seed=100)
     drawn = model.personalized(learned).generate(unseen.prompts_with_identifier, sampling)
     pictures = [picture for image in drawn for picture in unstack(image.images)]
-    identities, scenes = scorers.embed_images(pictures)
-    of_photos, _ = scorers.embed_images(unseen.photos)
-    likeness = (identities @ of_photos.T).mean().item()
-    following = (scenes * scorers.embed_texts(unseen.prompts)).sum(1).mean().item()
-    return [likeness, following]
+    likeness, _, prompt = fidelities(scorers, scorers.embed_images(unseen.photos), pictures, unseen.prompts)
+    return [likeness.mean().item(), prompt.mean().item()]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -20,7 +20,8 @@ from ar_core.photos import Photo
 from ar_core.sampling import SamplingSettings
 from ar_core.tables import markdown_row, markdown_table
 from ar_core.training import TrainingSettings, personalize, prepare_subject
-from ar_core.training.examples import make_training_batch
+from ar_core.training.frozen_distribution import code_logits
+from ar_core.training.regularizers import with_image_concept
 from ar_core.training.top_codes import TopCodes
 
 from ..world.subjects import TUNING
@@ -37,24 +38,19 @@ def divergences(model: ARModel, class_name: str, image_vectors: Tensor) -> list[
     return [TopCodes.of(frozen, count).divergence(current).item() for count in counts]
 
 
-@torch.no_grad()
 def logits_of_class(model: ARModel, class_name: str, image_vectors: Tensor) -> tuple[Tensor, Tensor]:
     """(codes of all pictures, codes) each: of the frozen model, and with the vectors in place."""
     protocol = model.protocol
     size = model.family.recipe.size
     sentence = f"a photo of a {class_name}"
     prompt = protocol.prompt(sentence, size)
-    place = protocol.concept_position()
-    held = prompt[:place] + [protocol.identifier_base] + prompt[place:]
-    drawn = model.generate([sentence] * PICTURES, SamplingSettings.resolve(model.family, seed=0))
+    held = with_image_concept(prompt, protocol, images=1, own=0)
     concepts = Concepts.stacked([image_vectors], protocol.identifier_base)
-    found: list[list[Tensor]] = [[], []]
-    for image in drawn:
-        for ids, logits in zip((prompt, held), found, strict=True):
-            batch = make_training_batch([(ids, image.codes[0])], protocol, size)
-            hidden = model.base(model.base.embed(batch.ids), entering=concepts.placed_in(batch.ids))
-            logits.append(model.base.image_logits(hidden[batch.targets >= 0]))
-    return torch.cat(found[0]), torch.cat(found[1])
+    drawn = model.generate([sentence] * PICTURES, SamplingSettings.resolve(model.family, seed=0))
+    pictures = [image.codes[0] for image in drawn]
+    frozen = [code_logits(model.base, protocol, prompt, picture, size) for picture in pictures]
+    current = [code_logits(model.base, protocol, held, picture, size, concepts) for picture in pictures]
+    return torch.cat(frozen), torch.cat(current)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

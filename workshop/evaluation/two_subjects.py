@@ -80,7 +80,7 @@ class OtherwiseApart(ARModel):
 
     @classmethod
     def like(cls, model: ARModel, kind: type[Concepts]) -> OtherwiseApart:
-        """`model` so."""
+        """`model` with its concepts kept apart as `kind` does it."""
         return cls(**{field.name: getattr(model, field.name) for field in fields(model)}, kind=kind)
 
 
