@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +78,46 @@ def test_a_picture_called_mask_without_its_photo_is_a_photo(tmp_path):
     (tmp_path / "notes.txt").write_text("of mine", encoding="utf-8")
     photos, report = read_photos(tmp_path)
     assert [photo.name for photo in photos] == ["iron-mask.png"] and "notes.txt: skipped, not an image" in report
+    assert report[0].startswith("iron-mask.png: ")
+    assert report[0].endswith(", taken for a photo: there is no photo called iron")
+
+
+def test_a_mask_that_is_no_png_is_a_photo_and_the_report_says_so(folder):
+    picture(seed=3).save(folder / "dog 1-Mask.JPG")
+    photos, report = read_photos(folder)
+    assert "dog 1-Mask.JPG" in [photo.name for photo in photos]
+    [line] = [line for line in report if line.startswith("dog 1-Mask.JPG: ")]
+    assert line.endswith(", taken for a photo: masks are PNG files")
+
+
+def place_folder(path):
+    path.mkdir()
+
+
+def place_broken_link(path):
+    try:
+        path.symlink_to("nowhere")
+    except OSError:
+        pytest.skip("links cannot be made here")
+
+
+def place_pipe(path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("there are no pipes here")
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("place", [place_folder, place_broken_link, place_pipe])
+def test_what_is_called_like_a_sidecar_and_is_no_file_is_one_sentence(tmp_path, place):
+    picture().save(tmp_path / "dog.png")
+    photos = read_photos(tmp_path)[0]
+    place(tmp_path / "dog-mask.png")
+    place(tmp_path / "dog.txt")
+    with pytest.raises(UnreadableFile, match=r"dog-mask.png is called like .* is no file, .* Put the file there"):
+        add_masks(photos)
+    with pytest.raises(UnreadableFile, match=r"dog.txt is called like .* is no file, .* Put the file there"):
+        add_captions(photos)
+    read_described_photos(tmp_path, OFF, unused_captions="")  # which is nobody's business where it is not wanted
 
 
 def test_sidecars_are_found_whatever_the_case_of_their_names(tmp_path):
@@ -185,12 +226,27 @@ def test_a_mask_of_one_colour_is_none(folder, colour):
     assert line == f"dog 1.png: its mask is {colour} everywhere, so all of the photo counts"
 
 
+@pytest.mark.parametrize("lightest", [1, 127])
+def test_a_mask_of_other_numbers_than_0_to_255_is_one_sentence(folder, lightest):
+    """Segmentation tools write 0 and 1, or the numbers of classes."""
+    ellipse().point(lambda level: min(level, lightest)).save(folder / "dog 1-mask.png")
+    said = f"The mask of dog 1.png is almost black: its lightest level is {lightest} of 255. Make it anew with 255"
+    with pytest.raises(PhotoError, match=said):
+        add_masks(read_photos(folder)[0])
+
+
+def test_a_soft_mask_need_not_reach_white(folder):
+    soft = ellipse().point(lambda level: min(level, 200))
+    soft.save(folder / "dog 1-mask.png")
+    assert add_masks(read_photos(folder)[0])[0][0].mask.tobytes() == soft.tobytes()
+
+
 def test_a_mask_of_another_size_or_kind_is_one_sentence(folder):
     ellipse(60, 80).save(folder / "dog 1-mask.png")
     with pytest.raises(PhotoError, match=r"The mask of dog 1.png is 60x80, and the photo 80x60: .* Make it anew"):
         add_masks(read_photos(folder)[0])
     (folder / "dog 1-mask.png").write_bytes(b"no picture")
-    with pytest.raises(PhotoError, match=r"dog 1-mask.png cannot be used: skipped, damaged .* Save it again as a PNG"):
+    with pytest.raises(PhotoError, match=r"dog 1-mask.png cannot be used: damaged .* Save it again as a PNG"):
         add_masks(read_photos(folder)[0])
 
 
@@ -389,6 +445,26 @@ def test_a_caption_is_one_line_and_an_empty_one_is_none(folder):
     photos, lines = add_captions(read_photos(folder)[0])
     assert [photo.caption for photo in photos] == ["on a red sofa", ""]
     assert lines == ['dog 1.png: caption "on a red sofa"', "dog 2.png: its caption is empty"]
+
+
+def test_a_caption_of_letters_that_nobody_sees_is_empty(folder):
+    (folder / "dog 1.txt").write_text("\u200b \ufeff\n", encoding="utf-8")
+    photos, lines = add_captions(read_photos(folder)[0])
+    assert photos[0].caption == "" and lines == ["dog 1.png: its caption is empty"]
+
+
+def test_a_text_that_is_far_too_long_for_a_caption_is_one_sentence(folder):
+    (folder / "dog 1.txt").write_text("red " * 30_000, encoding="utf-8")
+    said = r"dog 1.txt has 120000 bytes; a caption has at most 100000. Write there in a few words"
+    with pytest.raises(UnreadableFile, match=said):
+        add_captions(read_photos(folder)[0])
+
+
+def test_captions_that_are_wanted_and_lie_nowhere_are_said(folder):
+    (folder / "dog 1.txt").unlink()
+    report = read_described_photos(folder, captions=True, unused_captions="unused")[1]
+    assert report[-1] == 'No photo has a caption: it would be "dog.txt" beside "dog.jpg".'
+    assert read_described_photos(folder, unused_captions="unused")[1][-1] == report[-2]
 
 
 def test_a_caption_in_another_encoding_is_one_sentence(folder):
