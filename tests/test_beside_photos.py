@@ -14,8 +14,10 @@ from toy import FAMILY, SIZE, toy_model, toy_subject
 
 from ar_core import cli
 from ar_core.captions import add_captions
+from ar_core.described_photos import read_described_photos
 from ar_core.dreambench.dataset import read_dataset
 from ar_core.families.lumina_mgpt import LUMINA_768
+from ar_core.families.protocol import LONGEST_PROMPT
 from ar_core.families.recipes import for_artists
 from ar_core.files import UnreadableFile
 from ar_core.masks import ALPHA, FILES, OFF, add_masks, add_tensor_masks, crop_with_mask
@@ -550,12 +552,39 @@ def test_captions_name_another_training_and_none_the_same():
     [
         ("beside [W] cat", r'The caption of a.jpg has "\[W\]", which names nothing in a training. The subject is'),
         ("red " * 1100, r"The caption of a.jpg cannot be used. The prompt has \d+ tokens; at most 1024 are read"),
+        ("[[V]] dog", r'The caption of a.jpg has "\[\[V\]\] dog", which names nothing in a training.'),
         ("a <reserved01026> dog", "The caption of a.jpg cannot be used. The prompt contains"),
     ],
 )
 def test_a_caption_that_no_prompt_can_hold_is_one_sentence(caption, said):
     with pytest.raises(TextError, match=said):
         prepare_subject(toy_model(), [Photo("a.jpg", picture()).with_caption(caption)], "dog")
+
+
+def longest_caption(*templates: str) -> str:
+    """With which every one of the templates has room in a prompt for the word "dog", and none for another token."""
+    protocol = toy_model().protocol
+
+    def room(template):
+        prompt = protocol.prompt(f"{template.replace('{}', 'dog')}, on", SIZE)
+        return LONGEST_PROMPT + len(protocol.header(SIZE)) - len(prompt)
+
+    return "on" + " on" * min(map(room, templates))
+
+
+def test_a_caption_that_the_longest_template_has_no_room_for_is_one_sentence():
+    caption = longest_caption(NEUTRAL_TEMPLATES[0])
+    with pytest.raises(TextError, match=r"The caption of a.jpg cannot be used. The prompt has \d+ tokens"):
+        prepare_subject(toy_model(), [Photo("a.jpg", picture()).with_caption(caption)], "dog")
+
+
+def test_a_caption_that_leaves_no_room_for_vectors_is_one_sentence():
+    caption = longest_caption(*NEUTRAL_TEMPLATES)
+    photos = [Photo("a.jpg", picture()), Photo("b.jpg", picture(seed=1)).with_caption(caption)]
+    subject = prepare_subject(toy_model(), photos, "dog")
+    said = r'The caption of photo 2, "on on .*", cannot be used with these templates and vectors. The prompt has 1025'
+    with pytest.raises(TextError, match=said):
+        Examples(subject, toy_model().protocol, IDENTIFIER, 2, 0)
 
 
 # ---------------------------------------------------------------- the photos' shape
