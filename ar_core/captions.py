@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .files import read_text
+from .files import UnreadableFile, read_text
 from .photos import Photo
 from .quoting import quoted
-from .sidecars import caption_file
+from .sidecars import caption_file, check_is_file
+from .words import without_invisible
+
+LARGEST = 100_000  # bytes; no prompt holds a hundredth of it, and to find that out takes seconds
 
 
 def add_captions(photos: Sequence[Photo]) -> tuple[list[Photo], list[str]]:
     """The photos with the captions beside their files, and a line about each caption.
 
-    Line breaks become spaces; an empty file says nothing. Raises UnreadableFile, also for text that is not UTF-8.
+    Line breaks become spaces; a file without visible letters says nothing. Raises UnreadableFile, also for text
+    that is not UTF-8 or too long.
     """
     found: list[Photo] = []
     lines: list[str] = []
@@ -41,7 +45,17 @@ def read_caption(photo: Photo) -> str:
     file = _caption_file(photo)
     if file is None:
         return ""
-    return " ".join(read_text(file).split())
+    check_is_file(file)
+    size = file.stat().st_size
+    if size > LARGEST:
+        raise UnreadableFile(
+            f"{file} has {size} bytes; a caption has at most {LARGEST}. Write there in a few words what else the photo "
+            "shows."
+        )
+    caption = " ".join(read_text(file).split())
+    if not without_invisible(caption).strip():
+        return ""
+    return caption
 
 
 def _caption_file(photo: Photo) -> Path | None:

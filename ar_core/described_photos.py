@@ -20,6 +20,7 @@ def read_described_photos(
     about_captions: list[str] = []
     if captions:
         photos, about_captions = add_captions(photos)
+        about_captions = about_captions or ['No photo has a caption: it would be "dog.txt" beside "dog.jpg".']
     elif any(map(has_caption_file, photos)):
         about_captions = [unused_captions]
     return photos, [*report, *about_masks, *about_captions]

@@ -10,10 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from .photos import Photo, PhotoError, Pixels, centre_crop, grey_levels, read_opacity, read_photo, upright_size
-from .sidecars import mask_file
+from .sidecars import check_is_file, mask_file
 
 BLACK = 0
 WHITE = 255  # where the subject is
+FAINT = WHITE / 2  # a mask without a lighter level holds other numbers: segmentation tools write 0 and 1
 FADED = 0.8  # how much of what is outside a mask is grey when it is shown
 
 # Where masks come from, by the name that a user gives.
@@ -30,7 +31,8 @@ SOURCES = {
 def add_masks(photos: Sequence[Photo], source: str = FILES) -> tuple[list[Photo], list[str]]:
     """The photos, with the masks that `source` finds, and a line about each mask.
 
-    Raises PhotoError for a mask that cannot be read or is of another size than its photo.
+    Raises PhotoError for a mask that cannot be read, is almost black or is of another size than its photo, and
+    UnreadableFile for what is no file.
     """
     if source == OFF:
         return list(photos), []
@@ -66,17 +68,23 @@ def _fitted(mask: Image.Image, file: Path, photo: Photo) -> Image.Image:
 
 
 def read_mask(file: Path) -> Image.Image:
-    """A mask's file as 8-bit grey: of a picture with transparency what is not transparent. Raises PhotoError."""
-    picture, line = read_photo(file)
+    """A mask's file as 8-bit grey: of a picture with transparency what is not transparent.
+
+    Raises PhotoError, and UnreadableFile for what is no file.
+    """
+    check_is_file(file)
+    picture, reason = read_photo(file)
     if picture is None:
-        raise PhotoError(f"The mask {file} cannot be used: {line}. Save it again as a PNG, white where the subject is.")
+        raise PhotoError(
+            f"The mask {file} cannot be used: {reason}. Save it again as a PNG, white where the subject is."
+        )
     return read_opacity(file) or picture.convert("L")
 
 
 def masked(photo: Photo, mask: Image.Image, owners: Sequence[str] = ()) -> tuple[Photo, str]:
     """The photo with a mask, and a line about it. A mask that marks nothing, or everything, is none.
 
-    `owners`: the names of all photos whose mask it is. Raises PhotoError for one of another size.
+    `owners`: the names of all photos whose mask it is. Raises PhotoError for one of another size, or almost black.
     """
     darkest, lightest = cast(tuple[int, int], mask.getextrema())
     if lightest == BLACK:
@@ -85,6 +93,11 @@ def masked(photo: Photo, mask: Image.Image, owners: Sequence[str] = ()) -> tuple
         return photo, f"{photo.name}: its mask is white everywhere, so all of the photo counts"
     if mask.size != photo.size:
         raise PhotoError(_another_size(photo, mask, owners))
+    if lightest < FAINT:
+        raise PhotoError(
+            f"The mask of {photo.name} is almost black: its lightest level is {lightest} of {WHITE}. Make it anew "
+            f"with {WHITE} (white) where the subject is and {BLACK} elsewhere."
+        )
     share = sum(level * count for level, count in enumerate(mask.histogram())) / (WHITE * mask.width * mask.height)
     return photo.with_mask(mask), f"{photo.name}: its mask marks {share:.0%} of it as the subject"
 
@@ -122,7 +135,7 @@ def add_tensor_masks(
 ) -> tuple[list[Photo], list[str]]:
     """The photos with masks (B, H, W) or (H, W) in 0..1, one for each or one for all, and a line about each photo.
 
-    `name`: what errors call the masks. Raises PhotoError for another number, shape or size.
+    `name`: what errors call the masks. Raises PhotoError for another number, shape or size, or almost black.
     """
     images = [image for batch in masks for image in _mask_images(batch, name)]
     if len(images) == 1:

@@ -23,7 +23,7 @@ from torch import Tensor
 from .files import shown_path
 from .heif import NoDecoder, open_heif
 from .heif_boxes import heif_format
-from .sidecars import sidecars_of
+from .sidecars import sidecars_of, why_no_mask
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")  # Pillow's names; HEIC and AVIF are opened by `heif`
 LARGEST = 40_000_000  # pixels; a bigger photo is reduced while it is read
@@ -124,12 +124,14 @@ def read_photos(source: Source) -> tuple[list[Photo], list[str]]:
             report.append(f"{file.name}: {sidecars[file]}")
             continue
         image, line = read_photo(file)
-        if image is not None:
-            first = first_file.setdefault(pixel_hash([image]), file)
-            if first is not file:
-                line += f", same picture as {first.name}"
-            photos.append(Photo(file.name, image, _encoded(file, image), file))
-        report.append(f"{file.name}: {line}")
+        if image is None:
+            report.append(f"{file.name}: skipped, {line}")
+            continue
+        first = first_file.setdefault(pixel_hash([image]), file)
+        if first is not file:
+            line += f", same picture as {first.name}"
+        photos.append(Photo(file.name, image, _encoded(file, image), file))
+        report.append(f"{file.name}: {line}{why_no_mask(file)}")
     if not photos:
         raise PhotoError(_nothing_usable(source, report))
     return photos, report
@@ -196,23 +198,23 @@ def _nothing_usable(source: Source, report: list[str]) -> str:
 
 
 def read_photo(file: Path) -> tuple[Image.Image | None, str]:
-    """A clean image, or None, and what to tell the user about the file."""
+    """A clean image and what to tell the user about the file, or None and why it cannot be used."""
     if file.name.startswith("."):
-        return None, "skipped, hidden file"
+        return None, "hidden file"
     if file.name.casefold() in SYSTEM_FILES:
-        return None, "skipped, system file"
+        return None, "system file"
     try:
         with strict_pillow(), open_picture(file) as image:
             return clean_photo(image)
     except UnidentifiedImageError:
         return None, _unidentified(file)
     except NoDecoder as error:
-        return None, f"skipped, {error}"
+        return None, str(error)
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        return None, f"skipped, too large (above {limit:.0f} megapixels): save it smaller"
+        return None, f"too large (above {limit:.0f} megapixels): save it smaller"
     except Exception as error:  # decoders raise whatever their parsers run into
-        return None, f"skipped, damaged ({error})"
+        return None, f"damaged ({error})"
 
 
 def open_picture(file: Path) -> Image.Image:
@@ -226,8 +228,8 @@ def open_picture(file: Path) -> Image.Image:
 def _unidentified(file: Path) -> str:
     """What to say about a file in which no picture was found."""
     if looks_like_photo(file):
-        return "skipped, damaged (no picture found in it)"
-    return "skipped, not an image"
+        return "damaged (no picture found in it)"
+    return "not an image"
 
 
 @contextmanager

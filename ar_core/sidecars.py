@@ -5,20 +5,24 @@ Names are compared without case: "dog-mask.PNG" and "Dog.TXT" are sidecars of "d
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-MASK_ENDING = "-mask.png"
+from .files import UnreadableFile, shown_path
+
+MASK_STEM = "-mask"  # ends it
+MASK_SUFFIX = ".png"
 CAPTION_SUFFIX = ".txt"  # as other trainers have it
 
 
 def mask_file(photo: Path) -> Path | None:
-    """The mask beside a photo; None where there is none."""
+    """The mask beside a photo, which may be no file; None where nothing has its name."""
     return _existing(_mask_name(photo))
 
 
 def caption_file(photo: Path) -> Path | None:
-    """The caption beside a photo; None where there is none."""
+    """The caption beside a photo, which may be no file; None where nothing has its name."""
     return _existing(_caption_name(photo))
 
 
@@ -39,8 +43,26 @@ def sidecars_of(files: Collection[Path], photos: Iterable[Path]) -> dict[Path, s
     return lines
 
 
+def check_is_file(sidecar: Path) -> None:
+    """Raise UnreadableFile for what has a sidecar's name and is none; a pipe would be waited for."""
+    if not os.path.isfile(sidecar):
+        raise UnreadableFile(
+            f"{shown_path(sidecar)} is called like a mask or caption and is no file, but a folder, a pipe or a link to "
+            "nothing. Put the file there, or remove what is there."
+        )
+
+
+def why_no_mask(photo: Path) -> str:
+    """The end of the line about a photo that is called like a mask; "" for others."""
+    if not photo.stem.casefold().endswith(MASK_STEM):
+        return ""
+    if photo.suffix.casefold() != MASK_SUFFIX:
+        return ", taken for a photo: masks are PNG files"
+    return f", taken for a photo: there is no photo called {photo.stem[: -len(MASK_STEM)]}"
+
+
 def _mask_name(photo: Path) -> Path:
-    return photo.with_name(f"{photo.stem}{MASK_ENDING}")
+    return photo.with_name(f"{photo.stem}{MASK_STEM}{MASK_SUFFIX}")
 
 
 def _caption_name(photo: Path) -> Path:
@@ -48,13 +70,13 @@ def _caption_name(photo: Path) -> Path:
 
 
 def _existing(wanted: Path) -> Path | None:
-    """The file at the path, or one beside it whose name differs in case alone."""
+    """What lies at the path, or beside it under a name that differs in case alone: a file, a folder, a broken link."""
     try:
         files = list(wanted.parent.iterdir())
     except OSError:  # a folder may be closed to a look at its list, and its files open
         files = [wanted]
     file = _find(wanted, _by_name(files))
-    if file is None or not file.is_file():
+    if file is None or not os.path.lexists(file):
         return None
     return file
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +14,10 @@ from toy import FAMILY, SIZE, toy_model, toy_subject
 
 from ar_core import cli
 from ar_core.captions import add_captions
+from ar_core.described_photos import read_described_photos
 from ar_core.dreambench.dataset import read_dataset
 from ar_core.families.lumina_mgpt import LUMINA_768
+from ar_core.families.protocol import LONGEST_PROMPT
 from ar_core.families.recipes import for_artists
 from ar_core.files import UnreadableFile
 from ar_core.masks import ALPHA, FILES, OFF, add_masks, add_tensor_masks, crop_with_mask
@@ -77,6 +80,46 @@ def test_a_picture_called_mask_without_its_photo_is_a_photo(tmp_path):
     (tmp_path / "notes.txt").write_text("of mine", encoding="utf-8")
     photos, report = read_photos(tmp_path)
     assert [photo.name for photo in photos] == ["iron-mask.png"] and "notes.txt: skipped, not an image" in report
+    assert report[0].startswith("iron-mask.png: ")
+    assert report[0].endswith(", taken for a photo: there is no photo called iron")
+
+
+def test_a_mask_that_is_no_png_is_a_photo_and_the_report_says_so(folder):
+    picture(seed=3).save(folder / "dog 1-Mask.JPG")
+    photos, report = read_photos(folder)
+    assert "dog 1-Mask.JPG" in [photo.name for photo in photos]
+    [line] = [line for line in report if line.startswith("dog 1-Mask.JPG: ")]
+    assert line.endswith(", taken for a photo: masks are PNG files")
+
+
+def place_folder(path):
+    path.mkdir()
+
+
+def place_broken_link(path):
+    try:
+        path.symlink_to("nowhere")
+    except OSError:
+        pytest.skip("links cannot be made here")
+
+
+def place_pipe(path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("there are no pipes here")
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("place", [place_folder, place_broken_link, place_pipe])
+def test_what_is_called_like_a_sidecar_and_is_no_file_is_one_sentence(tmp_path, place):
+    picture().save(tmp_path / "dog.png")
+    photos = read_photos(tmp_path)[0]
+    place(tmp_path / "dog-mask.png")
+    place(tmp_path / "dog.txt")
+    with pytest.raises(UnreadableFile, match=r"dog-mask.png is called like .* is no file, .* Put the file there"):
+        add_masks(photos)
+    with pytest.raises(UnreadableFile, match=r"dog.txt is called like .* is no file, .* Put the file there"):
+        add_captions(photos)
+    read_described_photos(tmp_path, OFF, unused_captions="")  # which is nobody's business where it is not wanted
 
 
 def test_sidecars_are_found_whatever_the_case_of_their_names(tmp_path):
@@ -185,12 +228,27 @@ def test_a_mask_of_one_colour_is_none(folder, colour):
     assert line == f"dog 1.png: its mask is {colour} everywhere, so all of the photo counts"
 
 
+@pytest.mark.parametrize("lightest", [1, 127])
+def test_a_mask_of_other_numbers_than_0_to_255_is_one_sentence(folder, lightest):
+    """Segmentation tools write 0 and 1, or the numbers of classes."""
+    ellipse().point(lambda level: min(level, lightest)).save(folder / "dog 1-mask.png")
+    said = f"The mask of dog 1.png is almost black: its lightest level is {lightest} of 255. Make it anew with 255"
+    with pytest.raises(PhotoError, match=said):
+        add_masks(read_photos(folder)[0])
+
+
+def test_a_soft_mask_need_not_reach_white(folder):
+    soft = ellipse().point(lambda level: min(level, 200))
+    soft.save(folder / "dog 1-mask.png")
+    assert add_masks(read_photos(folder)[0])[0][0].mask.tobytes() == soft.tobytes()
+
+
 def test_a_mask_of_another_size_or_kind_is_one_sentence(folder):
     ellipse(60, 80).save(folder / "dog 1-mask.png")
     with pytest.raises(PhotoError, match=r"The mask of dog 1.png is 60x80, and the photo 80x60: .* Make it anew"):
         add_masks(read_photos(folder)[0])
     (folder / "dog 1-mask.png").write_bytes(b"no picture")
-    with pytest.raises(PhotoError, match=r"dog 1-mask.png cannot be used: skipped, damaged .* Save it again as a PNG"):
+    with pytest.raises(PhotoError, match=r"dog 1-mask.png cannot be used: damaged .* Save it again as a PNG"):
         add_masks(read_photos(folder)[0])
 
 
@@ -391,6 +449,26 @@ def test_a_caption_is_one_line_and_an_empty_one_is_none(folder):
     assert lines == ['dog 1.png: caption "on a red sofa"', "dog 2.png: its caption is empty"]
 
 
+def test_a_caption_of_letters_that_nobody_sees_is_empty(folder):
+    (folder / "dog 1.txt").write_text("\u200b \ufeff\n", encoding="utf-8")
+    photos, lines = add_captions(read_photos(folder)[0])
+    assert photos[0].caption == "" and lines == ["dog 1.png: its caption is empty"]
+
+
+def test_a_text_that_is_far_too_long_for_a_caption_is_one_sentence(folder):
+    (folder / "dog 1.txt").write_text("red " * 30_000, encoding="utf-8")
+    said = r"dog 1.txt has 120000 bytes; a caption has at most 100000. Write there in a few words"
+    with pytest.raises(UnreadableFile, match=said):
+        add_captions(read_photos(folder)[0])
+
+
+def test_captions_that_are_wanted_and_lie_nowhere_are_said(folder):
+    (folder / "dog 1.txt").unlink()
+    report = read_described_photos(folder, captions=True, unused_captions="unused")[1]
+    assert report[-1] == 'No photo has a caption: it would be "dog.txt" beside "dog.jpg".'
+    assert read_described_photos(folder, unused_captions="unused")[1][-1] == report[-2]
+
+
 def test_a_caption_in_another_encoding_is_one_sentence(folder):
     (folder / "dog 1.txt").write_text("ein Hündchen", encoding="latin-1")
     with pytest.raises(UnreadableFile, match=r"dog 1.txt is not text in UTF-8 .* Save it as UTF-8."):
@@ -474,12 +552,39 @@ def test_captions_name_another_training_and_none_the_same():
     [
         ("beside [W] cat", r'The caption of a.jpg has "\[W\]", which names nothing in a training. The subject is'),
         ("red " * 1100, r"The caption of a.jpg cannot be used. The prompt has \d+ tokens; at most 1024 are read"),
+        ("[[V]] dog", r'The caption of a.jpg has "\[\[V\]\] dog", which names nothing in a training.'),
         ("a <reserved01026> dog", "The caption of a.jpg cannot be used. The prompt contains"),
     ],
 )
 def test_a_caption_that_no_prompt_can_hold_is_one_sentence(caption, said):
     with pytest.raises(TextError, match=said):
         prepare_subject(toy_model(), [Photo("a.jpg", picture()).with_caption(caption)], "dog")
+
+
+def longest_caption(*templates: str) -> str:
+    """With which every one of the templates has room in a prompt for the word "dog", and none for another token."""
+    protocol = toy_model().protocol
+
+    def room(template):
+        prompt = protocol.prompt(f"{template.replace('{}', 'dog')}, on", SIZE)
+        return LONGEST_PROMPT + len(protocol.header(SIZE)) - len(prompt)
+
+    return "on" + " on" * min(map(room, templates))
+
+
+def test_a_caption_that_the_longest_template_has_no_room_for_is_one_sentence():
+    caption = longest_caption(NEUTRAL_TEMPLATES[0])
+    with pytest.raises(TextError, match=r"The caption of a.jpg cannot be used. The prompt has \d+ tokens"):
+        prepare_subject(toy_model(), [Photo("a.jpg", picture()).with_caption(caption)], "dog")
+
+
+def test_a_caption_that_leaves_no_room_for_vectors_is_one_sentence():
+    caption = longest_caption(*NEUTRAL_TEMPLATES)
+    photos = [Photo("a.jpg", picture()), Photo("b.jpg", picture(seed=1)).with_caption(caption)]
+    subject = prepare_subject(toy_model(), photos, "dog")
+    said = r'The caption of photo 2, "on on .*", cannot be used with these templates and vectors. The prompt has 1025'
+    with pytest.raises(TextError, match=said):
+        Examples(subject, toy_model().protocol, IDENTIFIER, 2, 0)
 
 
 # ---------------------------------------------------------------- the photos' shape

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..families.protocol import Protocol, Size
-from ..text import NEUTRAL_TEMPLATES, Identifier
+from ..quoting import quoted
+from ..text import NEUTRAL_TEMPLATES, Identifier, TextError
 from .prompt_captions import captioned_templates
 from .subject import Subject
 from .templates import SLOT
@@ -72,15 +73,23 @@ class Examples:
         identifiers = (identifier, *photo_tokens)
         noun = identifier.full_name
 
-        def prompts(noun: str, caption: str = "") -> list[list[int]]:
-            filled = [template.replace(SLOT, noun) for template in captioned_templates(templates, caption)]
-            return [protocol.prompt(prompt, subject.size, identifiers) for prompt in filled]
-
         captions = subject.captions or ("",) * subject.photos
+
+        def prompts(noun: str, photo: int | None = None) -> list[list[int]]:
+            caption = "" if photo is None else captions[photo]
+            filled = [template.replace(SLOT, noun) for template in captioned_templates(templates, caption)]
+            try:
+                return [protocol.prompt(prompt, subject.size, identifiers) for prompt in filled]
+            except TextError as error:
+                if photo is None or not caption:
+                    raise
+                where = f"The caption of photo {photo + 1}, {quoted(caption)},"
+                raise TextError(f"{where} cannot be used with these templates and vectors. {error}") from error
+
         self.plain_prompts = prompts(noun)
-        self.captioned_prompts = {photo: prompts(noun, caption) for photo, caption in enumerate(captions) if caption}
+        self.captioned_prompts = {photo: prompts(noun, photo) for photo, caption in enumerate(captions) if caption}
         self.photo_prompts = [  # by photo
-            prompts(f"{noun} {token.name}", caption) for token, caption in zip(photo_tokens, captions, strict=False)
+            prompts(f"{noun} {token.name}", photo) for photo, token in enumerate(photo_tokens)
         ]
         self.weights: Tensor | None = None
         if subject.masks is not None and background_weight != 1:

@@ -15,8 +15,8 @@ from ..families.protocol import Protocol, Size
 from ..photos import Photo
 from ..quoting import quoted
 from ..styles import full_name
-from ..text import BRACKETED, NEUTRAL_TEMPLATES, TextError
-from .templates import SLOT, with_slot
+from ..text import BRACKETED, TextError
+from .templates import SLOT, default_templates, with_slot
 
 
 def captioned_templates(templates: Sequence[str], caption: str) -> list[str]:
@@ -36,7 +36,8 @@ def read_captions(
 ) -> tuple[str, ...]:
     """Each photo's caption, with {} where it names the subject; none where no photo has one.
 
-    Raises TextError, with the photo's name, for a caption that no prompt can hold.
+    Raises TextError, with the photo's name, for a caption that the default templates cannot hold with the class
+    word; other templates, and what takes that word's place, are known to `Examples`, which raises for theirs.
     """
     if not any(photo.caption for photo in photos):
         return ()
@@ -44,20 +45,28 @@ def read_captions(
     for photo in photos:
         caption = with_slot(photo.caption, identifier, class_name)
         if caption:
-            _check(caption, f"The caption of {photo.name}", protocol, size, identifier, class_name)
+            _check_names(caption, photo, identifier, class_name)
+            _check_prompts(caption, photo, protocol, size, class_name)
         captions.append(caption)
     return tuple(captions)
 
 
-def _check(caption: str, where: str, protocol: Protocol, size: Size, identifier: str, class_name: str) -> None:
+def _check_names(caption: str, photo: Photo, identifier: str, class_name: str) -> None:
     other = BRACKETED.search(caption)
-    if other is not None:
-        raise TextError(
-            f"{where} has {quoted(other.group())}, which names nothing in a training. The subject is {SLOT} or "
-            f'"{full_name(identifier, class_name)}".'
-        )
-    for prompt in captioned_templates(NEUTRAL_TEMPLATES[:1], caption):
+    if other is None:
+        return
+    written = other.group()
+    if SLOT in written:  # made of the subject's name in brackets of its own
+        written = photo.caption
+    raise TextError(
+        f"The caption of {photo.name} has {quoted(written)}, which names nothing in a training. The subject is {SLOT} "
+        f'or "{full_name(identifier, class_name)}".'
+    )
+
+
+def _check_prompts(caption: str, photo: Photo, protocol: Protocol, size: Size, class_name: str) -> None:
+    for prompt in captioned_templates(default_templates(class_name), caption):
         try:
             protocol.prompt(prompt.replace(SLOT, class_name), size)
         except TextError as error:
-            raise TextError(f"{where} cannot be used. {error}") from error
+            raise TextError(f"The caption of {photo.name} cannot be used. {error}") from error

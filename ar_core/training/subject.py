@@ -16,11 +16,12 @@ from ..families.protocol import Size
 from ..files import json_hash, tensor_hash
 from ..model import ARModel
 from ..photos import Photo, pixel_hash, stack
-from ..styles import STYLE_TEMPLATES, STYLE_WORD
-from ..text import NEUTRAL_TEMPLATES, check_class_name
+from ..styles import STYLE_WORD
+from ..text import check_class_name
 from .code_masks import CodeMasks, masks_of_codes
 from .prompt_captions import read_captions
 from .runs import Run, collect_remembered, grid_of
+from .templates import default_templates
 from .views import VIEW_SEED, crop_and_views, view_fields
 
 
@@ -55,9 +56,7 @@ class Subject:
     @property
     def templates(self) -> tuple[str, ...]:
         """What its prompts in training are by default, with {} where its name goes."""
-        if not self.class_name:
-            return STYLE_TEMPLATES
-        return NEUTRAL_TEMPLATES
+        return default_templates(self.class_name)
 
     @property
     def photos(self) -> int:

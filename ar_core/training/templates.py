@@ -7,11 +7,18 @@ from pathlib import Path
 from ..families.protocol import Protocol, Size
 from ..files import read_text
 from ..quoting import quoted
-from ..styles import full_name
-from ..text import BRACKETED, TextError
+from ..styles import STYLE_TEMPLATES, full_name
+from ..text import BRACKETED, NEUTRAL_TEMPLATES, TextError
 
 SLOT = "{}"  # where the subject goes
 MOST = 10_000  # templates: each is tokenised and held
+
+
+def default_templates(class_name: str) -> tuple[str, ...]:
+    """What prompts in training are where nobody chose: of a style, which has no class name, or of a subject."""
+    if not class_name:
+        return STYLE_TEMPLATES
+    return NEUTRAL_TEMPLATES
 
 
 def read_templates(
