@@ -17,7 +17,10 @@ from ar_core.control import Cancelled
 from ar_core.personalization import Personalization, PersonalizationError
 from ar_core.rotary import rotary_table
 from ar_core.sampling import SamplingSettings
-from ar_core.training import TrainingSettings, personalize
+from ar_core.text import check_identifier_name
+from ar_core.training import TrainingSettings, personalize, stages
+from ar_core.training.deep import deep_start
+from ar_core.training.examples import photo_identifiers
 from ar_core.training.stages import Stage
 
 SETTINGS = SamplingSettings.resolve(FAMILY, seed=3, window=1)
@@ -195,6 +198,30 @@ def test_photos_have_tokens_of_their_own_beside_a_deep_concept(tmp_path):
     plain = train(tmp_path, image_concept=True)
     beside = train(tmp_path, image_concept=True, per_image_token=True)
     assert beside.concept.shape == plain.concept.shape and not torch.equal(beside.concept, plain.concept)
+
+
+def test_a_subject_may_be_called_what_a_photo_was_called_once(tmp_path):
+    """Tokens of photos have names that nobody can write."""
+    chosen = settings(per_image_token=True)
+    learned = [
+        personalize(toy_model(), toy_subject(), chosen, tmp_path / name, identifier=name)[-1].personalization.concept
+        for name in ("[V]", "[photo0]")
+    ]
+    assert torch.equal(*learned)
+    stage = Stage(toy_model(), toy_subject(), chosen, tmp_path, "deep")
+    for token in photo_identifiers(2, stage.model.protocol.identifier_base):
+        assert check_identifier_name(token.name) != token.name
+
+
+def test_the_start_is_computed_once_for_all_kept_results(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(stages, "deep_start", lambda *a: calls.append(a) or deep_start(*a))
+    stage = Stage(toy_model(), toy_subject(), settings(image_concept=True), tmp_path, "deep", every=1)
+    last = stage.train(3).personalization
+    kept = [stage.kept_personalization(step) for step in (1, 2, 3)]
+    assert len(calls) == 1
+    assert torch.equal(kept[2].concept, last.concept) and not torch.equal(kept[0].concept, last.concept)
+    assert all(torch.equal(one.origin, last.origin) for one in kept)
 
 
 def test_janus_learns_and_draws_a_deep_concept(tmp_path):
