@@ -8,9 +8,10 @@ import pytest
 import torch
 import toy_janus
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from toy import FAMILY, SIZE, learned, quantized_toy, toy_model, toy_subject
 
+from ar_core import cli
 from ar_core.attention import WholeSequences
 from ar_core.concepts import Concepts, states_entering
 from ar_core.control import Cancelled
@@ -274,6 +275,41 @@ def test_parts_that_do_not_fit_are_refused(change, tmp_path):
     path = replace(random_concept(2, 1), **change).save(tmp_path / "dog")
     with pytest.raises(PersonalizationError, match="is damaged or was changed"):
         Personalization.load(path)
+
+
+@pytest.mark.parametrize(
+    "tensors, words, said",
+    [
+        ({"image_concept": torch.zeros(2, 0, 16), "origin": torch.zeros(2, 1, 16)}, {}, "the image concept is"),
+        ({"concept": torch.full((2, 1, 16), 1e300, dtype=torch.float64)}, {}, "not finite"),
+        ({"origin": torch.ones(2, 2, 16, dtype=torch.int64)}, {}, "origin is of torch.int64"),
+        ({"image_concept": torch.ones(2, 1, 16, dtype=torch.bool)}, {}, "image_concept is of torch.bool"),
+        ({"identifier": torch.ones(1, 16)}, {"format": "ar-personalization/1"}, "neither an image concept nor"),
+    ],
+)
+def test_a_file_of_other_values_is_refused(tensors, words, said):
+    concept = random_concept(2, 1)
+    tensors = {name: tensor.contiguous() for name, tensor in {**concept._tensors(), **tensors}.items()}
+    file = save(tensors, {**concept._metadata(), **words})
+    with pytest.raises(PersonalizationError, match=said):
+        Personalization.from_bytes(file)
+
+
+def test_halves_are_read_as_what_is_computed_with():
+    concept = random_concept(2, 1)
+    file = save({name: tensor.half() for name, tensor in concept._tensors().items()}, concept._metadata())
+    read = Personalization.from_bytes(file)
+    assert {read.vectors.dtype, read.image_vectors.dtype, read.origin.dtype} == {torch.float32}
+    torch.testing.assert_close(read.concept, concept.concept, atol=2e-3, rtol=1e-3)
+
+
+def test_info_says_what_a_deep_concept_is(tmp_path, capsys):
+    for class_name, said in (
+        ("dog", "[V] dog: 1 vector(s) in each of the first 2 layer(s), an image concept + no change of the layers"),
+        ("", "[V], a style: 1 vector(s) in each of the first 2 layer(s), an image concept + no change of the layers"),
+    ):
+        path = replace(random_concept(2, 1), class_name=class_name).save(tmp_path / f"a {class_name}")
+        assert cli.main(["info", str(path)]) == 0 and said in capsys.readouterr().out
 
 
 def test_an_embedding_is_not_read_as_a_deep_concept(tmp_path):
