@@ -124,17 +124,14 @@ class LowRankAdapter(Adapter):
 
     @classmethod
     def from_file_tensors(cls, tensors: Mapping[str, Tensor], alpha: float) -> LowRankAdapter:
-        """The inverse of `file_tensors`. Raises KeyError where an A has no B, ValueError for other ranks or none."""
-        suffix = ".lora_A.weight"
-        downs = {}
-        ups = {}
-        for key, value in tensors.items():
-            if key.endswith(suffix):
-                name = key.removeprefix(PEFT_PREFIX).removesuffix(suffix)
-                downs[name] = value.float()
-                ups[name] = tensors[f"{PEFT_PREFIX}{name}.lora_B.weight"].float()
-        if not downs:
+        """The inverse of `file_tensors`. Raises ValueError for an A or a B alone, and for other ranks or none."""
+        downs = _matrices_of(tensors, ".lora_A.weight")
+        ups = _matrices_of(tensors, ".lora_B.weight")
+        if not downs and not ups:
             raise ValueError("it holds no matrices of a LoRA")
+        alone = sorted(downs.keys() ^ ups.keys())
+        if alone:
+            raise ValueError(f"of {alone[0]} it holds A or B alone")
         if any(value.ndim != 2 or not value.numel() for value in (*downs.values(), *ups.values())):
             raise ValueError("A and B must be matrices")
         shapes = {name: (ups[name].shape[0], down.shape[1]) for name, down in downs.items()}
@@ -147,6 +144,15 @@ class LowRankAdapter(Adapter):
             adapter.down[index].data = downs[name]
             adapter.up[index].data = ups[name]
         return adapter
+
+
+def _matrices_of(tensors: Mapping[str, Tensor], suffix: str) -> dict[str, Tensor]:
+    """What is stored under this ending of peft's keys, by projection, float32."""
+    return {
+        key.removeprefix(PEFT_PREFIX).removesuffix(suffix): value.float()
+        for key, value in tensors.items()
+        if key.endswith(suffix)
+    }
 
 
 class DeltaAdapter(Adapter):

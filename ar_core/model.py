@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import threading
 import time
@@ -304,9 +305,11 @@ class ARModel:
                 f"{subject} changes q, k and v in full, which {self.base.quantized} weights cannot take. "
                 "Load the model in another precision, or train the subject with the method LoRA."
             )
-        if name in [identifier.name for identifier in self.identifiers]:
+        taken = [identifier.name for identifier in self.identifiers]
+        if name in taken:
+            free = next(other for other in _example_names() if other not in taken)
             raise PersonalizationError(
-                f"Two personalizations are both called {name}. Give the second another identifier, for example [W]."
+                f"Two personalizations are both called {name}. Give the second another identifier, for example {free}."
             )
         first = self.protocol.identifier_base + sum(identifier.tokens for identifier in self.identifiers)
         if first + count > self.protocol.identifier_base + self.protocol.identifiers:
@@ -452,6 +455,13 @@ class ARModel:
             due = ended + max(PREVIEW_SECONDS, PREVIEW_PAUSE * (ended - began))
 
         return on_row
+
+
+def _example_names() -> Iterator[str]:
+    """Identifiers that a message can propose: [W], [V2], [V3], ..."""
+    yield "[W]"
+    for number in itertools.count(2):
+        yield f"[V{number}]"
 
 
 def _default_dtype(folder: ModelFolder, device: torch.device, quantized: str | None) -> torch.dtype:

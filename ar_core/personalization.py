@@ -233,6 +233,11 @@ class Personalization:
 
         `name`: what a message calls them. Raises PersonalizationError for anything else.
         """
+        if not isinstance(content, bytes | bytearray | memoryview):
+            raise PersonalizationError(
+                f"{name} is given as {type(content).__name__}, expected bytes. Give what `to_bytes` gave, or read a "
+                "file with `load`."
+            )
         try:
             file = parse_tensors(content, name)
         except UnreadableFile as error:
@@ -250,18 +255,19 @@ class Personalization:
                 f"(its format is {metadata.get('format')!r}, expected {FORMAT!r} or {DEEP_FORMAT!r})."
             )
         try:
+            deep = {name: _float32(file.tensors, name) for name in ("image_concept", "origin") if name in file.tensors}
             loaded = cls(
                 metadata["identifier"],
                 metadata["class_name"],
-                file.tensors[vectors],
+                _float32(file.tensors, vectors),
                 _adapter(source, metadata, file.tensors),
                 metadata["base_fingerprint"],
                 json.loads(metadata["recipe"]),
                 metadata["modelspec.title"],
                 metadata.get("modelspec.architecture", cls.architecture_name).removesuffix(ARCHITECTURE),
                 metadata.get("modelspec.license", ""),
-                file.tensors.get("image_concept"),
-                file.tensors.get("origin"),
+                deep.get("image_concept"),
+                deep.get("origin"),
             )
             if loaded.is_deep != (vectors == "concept"):
                 raise ValueError(f"{vectors} is {tuple(loaded.vectors.shape)}")
@@ -279,9 +285,9 @@ class Personalization:
     def _check(self) -> None:
         """Raise ValueError for values that no training writes."""
         check_identifier_name(self.identifier)
-        check_class_name(self.class_name, style=self.is_deep)
-        if self.vectors.ndim not in (2, 3) or not self.vectors.numel() or not self.vectors.dtype.is_floating_point:
-            raise ValueError(f"the identifier's vectors are {tuple(self.vectors.shape)} of {self.vectors.dtype}")
+        check_class_name(self.class_name, style=self.is_deep and self.adapter is None)
+        if self.vectors.ndim not in (2, 3) or not self.vectors.numel():
+            raise ValueError(f"the identifier's vectors are {tuple(self.vectors.shape)}")
         self._check_deep()
         if not isinstance(self.recipe, dict):
             raise ValueError("the recipe is no table")
@@ -296,7 +302,11 @@ class Personalization:
     def _check_deep(self) -> None:
         """Raise ValueError where the parts of a deep concept do not fit together."""
         if not self.is_deep:
+            if self.image_vectors is not None or self.origin is not None:
+                raise ValueError("an embedding alone has neither an image concept nor an origin")
             return
+        if self.image_vectors is not None and not self.image_vectors.numel():
+            raise ValueError(f"the image concept is {tuple(self.image_vectors.shape)}")
         concept = self.concept  # fails where they cannot stand side by side
         if self.origin is not None and self.origin.shape != concept.shape:
             raise ValueError(f"the concept is {tuple(concept.shape)}, its origin {tuple(self.origin.shape)}")
@@ -308,6 +318,14 @@ def with_suffix(path: Path | str) -> Path:
     if path.suffix == ".safetensors":
         return path
     return path.with_name(path.name + ".safetensors")
+
+
+def _float32(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    """A file's vectors, as they are computed with. Raises ValueError for whole numbers."""
+    tensor = tensors[name]
+    if not tensor.dtype.is_floating_point:
+        raise ValueError(f"{name} is of {tensor.dtype}")
+    return tensor.float()
 
 
 def _adapter(source: str, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Adapter | None:

@@ -8,16 +8,20 @@ import pytest
 import torch
 import toy_janus
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from toy import FAMILY, SIZE, learned, quantized_toy, toy_model, toy_subject
 
+from ar_core import cli
 from ar_core.attention import WholeSequences
 from ar_core.concepts import Concepts, states_entering
 from ar_core.control import Cancelled
 from ar_core.personalization import Personalization, PersonalizationError
 from ar_core.rotary import rotary_table
 from ar_core.sampling import SamplingSettings
-from ar_core.training import TrainingSettings, personalize
+from ar_core.text import check_identifier_name
+from ar_core.training import TrainingSettings, personalize, stages
+from ar_core.training.deep import deep_start
+from ar_core.training.examples import photo_identifiers
 from ar_core.training.stages import Stage
 
 SETTINGS = SamplingSettings.resolve(FAMILY, seed=3, window=1)
@@ -197,6 +201,30 @@ def test_photos_have_tokens_of_their_own_beside_a_deep_concept(tmp_path):
     assert beside.concept.shape == plain.concept.shape and not torch.equal(beside.concept, plain.concept)
 
 
+def test_a_subject_may_be_called_what_a_photo_was_called_once(tmp_path):
+    """Tokens of photos have names that nobody can write."""
+    chosen = settings(per_image_token=True)
+    learned = [
+        personalize(toy_model(), toy_subject(), chosen, tmp_path / name, identifier=name)[-1].personalization.concept
+        for name in ("[V]", "[photo0]")
+    ]
+    assert torch.equal(*learned)
+    stage = Stage(toy_model(), toy_subject(), chosen, tmp_path, "deep")
+    for token in photo_identifiers(2, stage.model.protocol.identifier_base):
+        assert check_identifier_name(token.name) != token.name
+
+
+def test_the_start_is_computed_once_for_all_kept_results(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(stages, "deep_start", lambda *a: calls.append(a) or deep_start(*a))
+    stage = Stage(toy_model(), toy_subject(), settings(image_concept=True), tmp_path, "deep", every=1)
+    last = stage.train(3).personalization
+    kept = [stage.kept_personalization(step) for step in (1, 2, 3)]
+    assert len(calls) == 1
+    assert torch.equal(kept[2].concept, last.concept) and not torch.equal(kept[0].concept, last.concept)
+    assert all(torch.equal(one.origin, last.origin) for one in kept)
+
+
 def test_janus_learns_and_draws_a_deep_concept(tmp_path):
     """Its unguided row is the prompt with everything between its ends padded, the image concept among it."""
     model = toy_janus.toy_model()
@@ -247,6 +275,41 @@ def test_parts_that_do_not_fit_are_refused(change, tmp_path):
     path = replace(random_concept(2, 1), **change).save(tmp_path / "dog")
     with pytest.raises(PersonalizationError, match="is damaged or was changed"):
         Personalization.load(path)
+
+
+@pytest.mark.parametrize(
+    "tensors, words, said",
+    [
+        ({"image_concept": torch.zeros(2, 0, 16), "origin": torch.zeros(2, 1, 16)}, {}, "the image concept is"),
+        ({"concept": torch.full((2, 1, 16), 1e300, dtype=torch.float64)}, {}, "not finite"),
+        ({"origin": torch.ones(2, 2, 16, dtype=torch.int64)}, {}, "origin is of torch.int64"),
+        ({"image_concept": torch.ones(2, 1, 16, dtype=torch.bool)}, {}, "image_concept is of torch.bool"),
+        ({"identifier": torch.ones(1, 16)}, {"format": "ar-personalization/1"}, "neither an image concept nor"),
+    ],
+)
+def test_a_file_of_other_values_is_refused(tensors, words, said):
+    concept = random_concept(2, 1)
+    tensors = {name: tensor.contiguous() for name, tensor in {**concept._tensors(), **tensors}.items()}
+    file = save(tensors, {**concept._metadata(), **words})
+    with pytest.raises(PersonalizationError, match=said):
+        Personalization.from_bytes(file)
+
+
+def test_halves_are_read_as_what_is_computed_with():
+    concept = random_concept(2, 1)
+    file = save({name: tensor.half() for name, tensor in concept._tensors().items()}, concept._metadata())
+    read = Personalization.from_bytes(file)
+    assert {read.vectors.dtype, read.image_vectors.dtype, read.origin.dtype} == {torch.float32}
+    torch.testing.assert_close(read.concept, concept.concept, atol=2e-3, rtol=1e-3)
+
+
+def test_info_says_what_a_deep_concept_is(tmp_path, capsys):
+    for class_name, said in (
+        ("dog", "[V] dog: 1 vector(s) in each of the first 2 layer(s), an image concept + no change of the layers"),
+        ("", "[V], a style: 1 vector(s) in each of the first 2 layer(s), an image concept + no change of the layers"),
+    ):
+        path = replace(random_concept(2, 1), class_name=class_name).save(tmp_path / f"a {class_name}")
+        assert cli.main(["info", str(path)]) == 0 and said in capsys.readouterr().out
 
 
 def test_an_embedding_is_not_read_as_a_deep_concept(tmp_path):

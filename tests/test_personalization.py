@@ -60,6 +60,30 @@ def test_bytes_are_checked_as_files_are():
             Personalization.from_bytes(damaged, "The upload of Ann")
 
 
+@pytest.mark.parametrize("content", ["dog.safetensors", 5, None])
+def test_what_is_no_bytes_is_called_so(content):
+    with pytest.raises(PersonalizationError, match="^Ann's is given as .*, expected bytes. Give what `to_bytes` gave"):
+        Personalization.from_bytes(content, "Ann's")
+
+
+@pytest.mark.parametrize("matrix", ["lora_A", "lora_B"])
+def test_a_lora_that_lost_a_matrix_is_refused(matrix):
+    """Its projection would else be left out without a word."""
+    whole = learned(toy_model())
+    tensors = whole._tensors()
+    del tensors[next(name for name in tensors if matrix in name)]
+    with pytest.raises(PersonalizationError, match=r"layers.0.self_attn.q_proj it holds A or B alone\). Copy or train"):
+        Personalization.from_bytes(save(tensors, whole._metadata()))
+
+
+def test_a_second_subject_is_offered_a_name_that_is_free():
+    model = toy_model().personalized(learned(toy_model()), name="[W]")
+    with pytest.raises(PersonalizationError, match=r"both called \[W\].*for example \[V2\]"):
+        model.personalized(learned(toy_model()), name="[W]")
+    with pytest.raises(PersonalizationError, match=r"both called \[V\].*for example \[W\]"):
+        toy_model().personalized(learned(toy_model())).personalized(learned(toy_model()))
+
+
 def test_a_folder_in_place_of_a_file_is_called_one(tmp_path):
     with pytest.raises(PersonalizationError, match="is a folder. Give the .safetensors file"):
         Personalization.load(tmp_path)

@@ -137,3 +137,12 @@ def test_a_subject_and_a_style_stand_in_one_prompt_and_are_kept_apart(tmp_path):
     ids = torch.tensor([model.protocol.prompt(prompt, SIZE, model.identifiers)])
     assert int(model.concepts.apart_in(ids)(0).sum()) == 2 * 2 * 2
     assert model.generate([prompt], SETTINGS)[0].prompt == prompt
+
+
+def test_a_style_that_changes_the_layers_is_refused():
+    """No training gives one: nothing would keep it from the rest of the picture."""
+    with pytest.raises(PersonalizationError, match="The class name is empty"):
+        Personalization.from_bytes(replace(learned(toy_model()), class_name="").to_bytes())
+    deep = replace(learned(toy_model()), class_name="", vectors=torch.zeros(2, 1, 16))
+    with pytest.raises(PersonalizationError, match="The class name is empty"):
+        Personalization.from_bytes(deep.to_bytes())

@@ -471,6 +471,26 @@ def test_non_finite_steps_stop_training_at_the_last_good_state(tmp_path, monkeyp
     assert same(good, run(tmp_path, steps=2))
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_training_in_which_no_step_was_learned_has_no_result(tmp_path, monkeypatch, steps):
+    """Too few to be given up earlier."""
+    monkeypatch.setattr(Loop, "_gradients", lambda self: math.nan)
+    with pytest.raises(TrainingDiverged, match=f"not finite in {steps} steps in a row.*or with lower weights"):
+        run(tmp_path, steps=steps)
+    monkeypatch.undo()
+    assert run(tmp_path, steps=steps).note == "trained"
+
+
+def test_a_seed_that_torch_does_not_take_is_refused():
+    for seed in (-(2**63) - 1, 2**64, 99999999999999999999):
+        with pytest.raises(ValueError, match=f"seed is {seed}; it must be from -9223372036854775808 to 184"):
+            settings(seed=seed)
+    for seed in (-(2**63), -1, 2**64 - 1):
+        torch.Generator().manual_seed(settings(seed=seed, per_image_token=False).seed)
+    with pytest.raises(ValueError, match="to 18446744073709551614"):
+        settings(seed=2**64 - 1, per_image_token=True)
+
+
 def test_a_training_whose_last_step_was_skipped_is_remembered_too(tmp_path, monkeypatch):
     gradients = Loop._gradients
     monkeypatch.setattr(Loop, "_gradients", lambda self: math.nan if self.step == 3 else gradients(self))

@@ -99,11 +99,24 @@ def describe_personalization(personalization: Personalization) -> None:
         parameters = sum(tensor.numel() for tensor in adapter.parameters())
         change = f"{adapter.method} change of {parameters} parameters"
     name = personalization.full_name
-    print(f"{name}: {len(personalization.vectors)} vector(s) + {change}")
+    if not personalization.class_name:
+        name += ", a style"
+    print(f"{name}: {describe_vectors(personalization)} + {change}")
     print(f"base: {personalization.architecture_name}, fingerprint {personalization.base_fingerprint}")
     if personalization.licence_notice:
         print(f"licence: {personalization.licence_notice}")
     print_option_values("recipe", personalization.recipe)
+
+
+def describe_vectors(personalization: Personalization) -> str:
+    """How many vectors prompts have of it: "1 vector(s)", of a deep concept also in how many layers, and what more."""
+    vectors = personalization.vectors.shape[-2]
+    text = f"{vectors} vector(s)"
+    if personalization.is_deep:
+        text += f" in each of the first {len(personalization.vectors)} layer(s)"
+    if personalization.image_vectors is not None:
+        text += ", an image concept"
+    return text
 
 
 def describe_model(model: ARModel) -> None:

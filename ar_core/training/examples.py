@@ -120,6 +120,15 @@ class Examples:
         return [rng.choice(shown[photo]) for photo in turns]
 
 
+def photo_identifiers(photos: int, first_id: int) -> tuple[Identifier, ...]:
+    """One for each photo, of one vector each, from the reserved token `first_id` on.
+
+    Their names hold a letter of no width, which `check_identifier_name` takes out of every name that a user writes: no
+    subject can be called the same.
+    """
+    return tuple(Identifier(f"[photo\u200b{i}]", "", first_id + i, 1) for i in range(photos))
+
+
 class PriorExamples:
     """Pairs that remind the model of the class (Ruiz et al. 2023): its own pictures with the plain prompt."""
 

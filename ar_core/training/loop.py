@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss stayed non-finite; the run on disk is at the last step that was saved."""
+    """The loss stayed non-finite, or no step could be learned; the run on disk is at the last step that was saved."""
 
 
 class Loop:
@@ -100,7 +100,7 @@ class Loop:
 
         Cancelling saves the last step and raises Cancelled. Whatever else ends a step early, such as an interruption
         that a host raises inside a layer, is raised again after the last step was saved. Raises TrainingDiverged after
-        more than `TOLERATED` non-finite steps in a row.
+        more than `TOLERATED` non-finite steps in a row, and where all of fewer steps were non-finite.
         """
         self.transformer.gradient_checkpointing = self.passes.gradient_checkpointing
         try:
@@ -134,7 +134,7 @@ class Loop:
         """Count a step with its loss; NaN for one that is skipped. Raises TrainingDiverged for too many of those."""
         if math.isnan(loss):
             self.skipped += 1
-            if self.skipped > TOLERATED:
+            if self.skipped > TOLERATED or self._ends_without_a_step():
                 raise TrainingDiverged(self._diverged())
             log.warning("The loss or its gradients were not finite in step %d, which is skipped", self.step)
         else:
@@ -142,6 +142,10 @@ class Loop:
         self.losses.append(loss)
         self.step += 1
         self.consistent = True
+
+    def _ends_without_a_step(self) -> bool:
+        """Whether the step that is skipped now is the last one, as all before it were."""
+        return self.step + 1 >= self.steps and all(map(math.isnan, self.losses))
 
     def _keep_if_due(self, on_keep: Callable[[int], None]) -> None:
         """Save the state and keep the result of a step that is one of those.
@@ -189,7 +193,7 @@ class Loop:
     def _diverged(self) -> str:
         return (
             f"The loss was not finite in {self.skipped} steps in a row (up to step {self.step}). The newest saved "
-            f"step is {max(self.last_saved, 0)}. Train again with a lower learning rate."
+            f"step is {max(self.last_saved, 0)}. Train again with a lower learning rate, or with lower weights."
         )
 
     def _save(self) -> None:

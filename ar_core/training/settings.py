@@ -51,6 +51,7 @@ BACKGROUND_WEIGHT = 0.1  # the default, in every recipe
 # Where prior preservation does anything: the class's prompt holds no learned vector, so stage 1 has no gradient of it.
 PRIOR_STAGES = (LAYERS, JOINT)
 INITIALISATIONS = ("class", "random")
+SEEDS = (-(2**63), 2**64 - 1)  # the first and the last that torch takes
 MOST = {  # of settings that count something
     "embedding_steps": 10**6,
     "layer_steps": 10**6,
@@ -167,6 +168,10 @@ class TrainingSettings:
         for name, most in MOST.items():
             if not 1 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be from 1 to {most}.")
+        least, most = SEEDS
+        most -= int(self.per_image_token)  # tokens of photos take the next one
+        if not least <= self.seed <= most:
+            raise ValueError(f"seed is {self.seed}; it must be from {least} to {most}.")
         if not 0 <= self.micro_batch <= MOST["batch_size"]:
             raise ValueError(
                 f"micro_batch is {self.micro_batch}; it must be from 1 to {MOST['batch_size']}, or 0 for as "

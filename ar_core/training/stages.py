@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from ..styles import example_prompt
 from ..text import Identifier, check_identifier_name
 from .class_pictures import class_pictures, class_run, sampling_at
 from .deep import deep_start
-from .examples import Examples, PriorExamples
+from .examples import Examples, PriorExamples, photo_identifiers
 from .frozen_distribution import frozen_distribution
 from .identity import run_fields
 from .loop import Batches, Loop, Penalty
@@ -32,7 +33,7 @@ from .regularizers import context_distance, with_image_concept
 from .runs import Grid, Run, grid_of
 from .settings import DEEP, EMBEDDING, FROZEN, JOINT, LAYERS, STAGES, TrainingSettings
 from .subject import Subject
-from .trainable import Trainable, initial_vectors, new_adapter
+from .trainable import DeepStart, Trainable, initial_vectors, new_adapter
 
 KEEP_EVERY = {EMBEDDING: 50, DEEP: 50, LAYERS: 20, JOINT: 20}  # steps between two kept results
 SAMPLE_SEED = 0
@@ -292,45 +293,58 @@ class Stage:
         """What the stage learns, as it is before the first step."""
         transformer = self.model.transformer
         settings = self.settings
-        image_vectors = None
-        if self.start is not None:
-            vectors = self.start.vectors.clone()
-            if self.start.image_vectors is not None:
-                image_vectors = self.start.image_vectors.clone().to(self.model.device)
-        else:
-            vectors = initial_vectors(
-                transformer,
-                self.model.protocol,
-                self.subject.word,
-                settings.vectors,
-                settings.initialisation,
-                settings.seed,
-            )
         photo_vectors = None
         if settings.per_image_token and self.name != LAYERS:
             photo_vectors = initial_vectors(
                 transformer, self.model.protocol, "photo", self.subject.photos, "random", settings.seed + 1
             ).to(self.model.device)
         if self.name == DEEP:
-            return self._new_deep(vectors, photo_vectors)
+            return self._new_deep(photo_vectors)
+        image_vectors = None
+        if self.start is not None and self.start.image_vectors is not None:
+            image_vectors = self.start.image_vectors.clone().to(self.model.device)
         adapter = None
         if self.name in CHANGES_LAYERS:
             adapter = new_adapter(transformer, settings.method, settings.rank, settings.seed)
-        return Trainable(vectors.to(self.model.device), photo_vectors, adapter, image_vectors)
+        return Trainable(self._first_vectors().to(self.model.device), photo_vectors, adapter, image_vectors)
 
-    def _new_deep(self, embedding: Tensor, photo_vectors: Tensor | None) -> Trainable:
+    def _first_vectors(self) -> Tensor:
+        """The identifier's, as the stage takes them over or begins with them."""
+        if self.start is not None:
+            return self.start.vectors.clone()
+        settings = self.settings
+        return initial_vectors(
+            self.model.transformer,
+            self.model.protocol,
+            self.subject.word,
+            settings.vectors,
+            settings.initialisation,
+            settings.seed,
+        )
+
+    def _new_deep(self, photo_vectors: Tensor | None) -> Trainable:
         """A deep concept that changes nothing yet beyond the embedding that it starts with."""
         settings = self.settings
-        model = self.model
-        start = deep_start(
-            model.transformer, model.protocol, self.subject, embedding, settings.depth, settings.image_concept
-        )
+        # Copies: what is loaded into a trainable is written over them.
+        start = DeepStart(self._deep_start.origin.clone(), self._deep_start.units.clone())
         nothing = torch.zeros_like(start.origin)
         own = nothing[:, : settings.vectors].clone()
         image = None
         if settings.image_concept:
             image = nothing[:, settings.vectors :].clone()
         return Trainable(own, photo_vectors, None, image, start)
+
+    @functools.cached_property
+    def _deep_start(self) -> DeepStart:
+        """Where the deep concept starts: with an image concept a pass over all photos, made once."""
+        return deep_start(
+            self.model.transformer,
+            self.model.protocol,
+            self.subject,
+            self._first_vectors(),
+            self.settings.depth,
+            self.settings.image_concept,
+        )
 
     def _kept(self, step: int) -> Trainable | None:
         """What was learned by a kept step; None where it cannot be read."""
@@ -381,7 +395,7 @@ class Stage:
         identifier = Identifier(self.identifier, subject.class_name, first, own, images=images)
         photo_tokens: tuple[Identifier, ...] = ()
         if trainable.photo_vectors is not None:
-            photo_tokens = tuple(Identifier(f"[photo{i}]", "", first + count + i, 1) for i in range(subject.photos))
+            photo_tokens = photo_identifiers(subject.photos, first + count)
         return Examples(
             subject,
             protocol,
