@@ -264,6 +264,14 @@ def test_damaged_readings_are_made_again(damage, tmp_path, monkeypatch):
     assert json.loads(path.read_text(encoding="utf-8"))["readings"]["photos"] == [0.8, 0.2]
 
 
+def test_a_flipped_digit_of_a_reading_is_noticed(tmp_path):
+    first, choice = train(tmp_path, judge=Planted())
+    [path] = tmp_path.rglob("choice-*.json")
+    path.write_text(path.read_text(encoding="utf-8").replace("0.8", "0.9", 1), encoding="utf-8")
+    again, second = train(tmp_path, judge=Planted())
+    assert second.table == choice.table and again.step == first.step
+
+
 def damage(runs, step):
     [path] = runs.rglob(f"{step:06d}.safetensors")
     data = bytearray(path.read_bytes())
@@ -429,15 +437,16 @@ def test_the_miniature_knows_the_words_of_the_prompts_that_choose(class_name):
 
 def test_the_table_is_left_beside_the_result_and_another_file_stays(tmp_path, capsys):
     found = table(*MIDDLE_IS_BEST[1:])
-    path = leave_table(found, 2, tmp_path / "dog.safetensors")
-    assert path.name == "dog.steps.csv" and "| **2** | **0.600**" in capsys.readouterr().out
+    path = tmp_path / "dog.steps.csv"
+    assert leave_table(found, 2, tmp_path / "dog.safetensors") == f"wrote {path}"
+    assert "| **2** | **0.600**" in capsys.readouterr().out
     head, *rows = path.read_text(encoding="utf-8").splitlines()
     assert head == "step,ID,TEXT,likeness,prompt,together,taken"
     assert [row.split(",")[0] for row in rows] == ["1", "2", "3", "base", "photos"]
     assert [row.endswith("yes") for row in rows] == [False, True, False, False, False]
-    assert leave_table(found, 2, tmp_path / "dog.safetensors") == path
+    assert leave_table(found, 2, tmp_path / "dog.safetensors") == f"{path} already holds exactly this table"
     path.write_text("mine", encoding="utf-8")
-    assert leave_table(found, 2, tmp_path / "dog.safetensors").name == "dog.steps_2.csv"
+    assert leave_table(found, 2, tmp_path / "dog.safetensors").endswith("dog.steps_2.csv")
     assert path.read_text(encoding="utf-8") == "mine"
 
 

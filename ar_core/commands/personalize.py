@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> None:
         done = f"wrote {path} ({path.stat().st_size / 2**20:.2f} MiB)."
     print(f"{done} Trainings are remembered in {runs}.")
     if choice.table is not None:
-        print(f"wrote {leave_table(choice.table, results[-1].step, path)}")
+        print(leave_table(choice.table, results[-1].step, path))
 
 
 def resolved_settings(options: argparse.Namespace, model: ARModel) -> TrainingSettings:

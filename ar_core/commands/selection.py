@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from ..control import Cancel, Progress
 from ..dreambench.encoders import Encoders
 from ..dreambench.step_judge import StepJudge
 from ..families.family import Family
-from ..files import UnreadableFile, numbered_paths, read_text, write_text
+from ..files import UnreadableFile, numbered_paths, read_text, write_numbered, write_text
 from ..photos import Photo
 from ..training.best_step import BEST, LAST, Choice, Select, StepTable, read_select
 from .likeness import encoders_for_samples
@@ -70,14 +73,13 @@ def chosen_step(
     return Choice(select, judge, prompts, progress, cancel)
 
 
-def leave_table(table: StepTable, taken: int, path: Path) -> Path:
-    """Print a table, and leave it beside the personalization at `path`; another file of that name stays."""
+def leave_table(table: StepTable, taken: int, path: Path) -> str:
+    """Print a table, leave it beside the personalization at `path`, and say where; other files of that name stay."""
     print(table.as_markdown(taken))
     text = table.as_csv(taken)
-    for place in numbered_paths(path.with_suffix(TABLE)):
-        if not place.exists():
-            break
-        with suppress(UnreadableFile):
-            if read_text(place).strip() == text.strip():
-                return place
-    return write_text(place, text, replace=False)
+    place = path.with_suffix(TABLE)
+    for earlier in itertools.takewhile(os.path.lexists, numbered_paths(place)):
+        with suppress(UnreadableFile, OSError):
+            if read_text(earlier).strip() == text.strip():
+                return f"{earlier} already holds exactly this table"
+    return f"wrote {write_numbered(place, partial(write_text, text=text, replace=False))}"

@@ -25,7 +25,6 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -281,15 +280,15 @@ class _Readings:
         """Keep one more, of "0", "20", …, or "photos"."""
         self.readings[name] = reading
         found = {name: [reading.likeness, reading.prompt] for name, reading in self.readings.items()}
-        write_json(self.path, {"asked": self.asked, "readings": found})
+        said = {"asked": self.asked, "readings": found}
+        write_json(self.path, {**said, "checksum": json_hash(said)})
 
     def _remembered(self) -> dict[str, Reading]:
-        """Nothing where the file is missing or damaged: it is made again."""
+        """Nothing where the file is missing or damaged, by a single digit too: it is measured again."""
         try:
-            found = read_json(self.path)["readings"]
-            readings = {name: Reading(*map(float, values)) for name, values in found.items()}
+            said = read_json(self.path)
+            if said.pop("checksum") != json_hash(said) or said["asked"] != self.asked:
+                return {}
+            return {name: Reading(*map(float, values)) for name, values in said["readings"].items()}
         except (UnreadableFile, LookupError, TypeError, ValueError, AttributeError):
             return {}
-        return {
-            name: one for name, one in readings.items() if math.isfinite(one.likeness) and math.isfinite(one.prompt)
-        }
