@@ -185,7 +185,14 @@ def test_one_picture_of_a_batch_can_be_drawn_alone(subject, tmp_path):
 def test_resolved_values_are_printed(photos, tmp_path, capsys):
     personalize(photos, tmp_path / "x", "--strategy", "embedding_only")
     out = capsys.readouterr().out
+    assert "learns no deep concept" not in out
     assert "strategy embedding_only" in out and "embedding_learning_rate 0.01" in out and "rank 8" in out
+
+
+def test_settings_of_a_deep_concept_that_is_not_learned_are_said(photos, tmp_path, capsys):
+    personalize(photos, tmp_path / "x", "--strategy", "embedding_only", "--depth", "3", "--no-image-concept")
+    said = "note: embedding_only learns no deep concept, so nothing changes by --depth, --image-concept."
+    assert said in capsys.readouterr().out
 
 
 def test_info(subject, capsys):

@@ -701,9 +701,30 @@ def test_a_plan_that_cannot_be_meant_is_refused(data, tmp_path, capsys):
         (["--strategies", "two"], 'no strategy "two". Choose from: two_stage'),
         (["--seeds", "x"], '--seeds has "x"'),
         (["--images-per-prompt", "0"], "must be at least 1"),
+        (["--strategies", "deep_image", "--context-weight", "-1"], "context_weight is -1.0; it must be a number of 0"),
+        (["--strategies", "two_stage", "--dual-prior-weight", "nan"], "dual_prior_weight is nan"),
+        (["--strategies", "base,deep_two_stage", "--depth", "9"], "depth is 9, and this model has 6 layers"),
         (["--subjects", "cup,dog9,cup"], '--subjects names "cup" twice; name each once.'),
     ):
         assert cli.main(bench(data, tmp_path / "out", "--dry-run", *more)) == 1 and said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ("deep_image_casr,deep_image --context-weight 0", "strategies: deep_image_casr has context_weight 0.005."),
+        ("deep --dual-prior-weight 1", "strategies: deep has dual_prior_weight 0.0."),
+        ("deep_image,two_stage --no-image-concept", "strategies: deep_image has image_concept True."),
+        ("soft_tokens,base --vectors 2", "strategies: soft_tokens has vectors 17."),
+        ("deep_two_stage,base --image-concept --context-weight 0.1", ""),
+        ("deep_image_casr,two_stage", ""),
+    ],
+)
+def test_what_a_strategy_has_otherwise_than_was_given_is_said(given, said, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert cli.main(bench(data, out, "--dry-run", "--no-scores", "--strategies", *given.split())) == 0
+    shown = capsys.readouterr().out
+    assert said in shown and ("not for all strategies" in shown) == bool(said)
 
 
 def test_several_processes_without_accelerate_say_what_to_install(data, tmp_path, monkeypatch, capsys):

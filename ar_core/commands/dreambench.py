@@ -31,6 +31,7 @@ from ..dreambench.protocol import Protocol
 from ..dreambench.scoring import SubjectScores
 from ..dreambench.suites import Suite
 from ..dreambench.variants import VARIANTS
+from ..families.family import Family
 from ..files import UnreadableFile, ensure_folder, json_text, numbered_paths, read_text, write_text
 from ..model import ARModel
 from ..quoting import quoted
@@ -39,6 +40,7 @@ from ..training import TrainingSettings
 from ..training.best_step import BEST, LAST
 from ..training.sample_prompts import SELECTION_PROMPTS
 from ..training.settings import WITH_MASKS
+from ..training.stages import check_depth
 from ..training.templates import read_templates
 from .interruption import Interruption
 from .options import add_settings, chosen_settings
@@ -169,6 +171,8 @@ def run_benchmark(
     suite = chosen_suite(options)
     EXTENTS[options.extent].check(suite)
     plan = chosen_plan(options, suite, model)
+    check_training(plan, model)
+    note_fixed(plan, model.family)
     primary = chosen_primary(options, plan, chosen_encoders(options, suite.encoders).measures)
     note_size(model.family, options.size)
     note_recipe_top_k(options, model.family.recipe.top_k)
@@ -320,6 +324,26 @@ def print_missing_encoders(options: argparse.Namespace, suite: Suite) -> None:
         load_encoders(options, chosen_encoders(options, suite.encoders))
     except EncoderError as error:
         print(f"missing: {error}")
+
+
+def check_training(plan: Plan, model: ARModel) -> None:
+    """Raise ValueError for training settings that cannot be, also where no strategy takes them as they are."""
+    # The strategy that every setting can be meant for.
+    TrainingSettings.resolve(model.family, strategy="deep", **{**plan.training, "image_concept": True})
+    for variant in plan.variants:
+        settings = VARIANTS[variant].settings(model.family, plan.seeds[0], plan.training)
+        if settings is not None and settings.is_deep:
+            check_depth(model, settings.depth)
+
+
+def note_fixed(plan: Plan, family: Family) -> None:
+    """Say so where strategies are about a setting, and have another value of it than was given."""
+    lines = []
+    for variant in plan.variants:
+        own = VARIANTS[variant].other_values(family, plan.training)
+        lines += [f"{variant} has {name} {value}" for name, value in own.items()]
+    if lines:
+        print(f"note: what was given is not for all strategies: {', '.join(lines)}.")
 
 
 def chosen_primary(options: argparse.Namespace, plan: Plan, measures: Sequence[str]) -> Comparison | None:

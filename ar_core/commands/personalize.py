@@ -14,6 +14,7 @@ from ..training import StageResult, Subject, TrainingSettings, personalize, prep
 from ..training.best_step import Choice, check_select, select_among
 from ..training.log_folder import TrainingLog
 from ..training.loop import mean_of_last_losses
+from ..training.settings import DEEP_SETTINGS
 from ..training.stages import SELECTED, check_photo_tokens, check_style
 from ..training.templates import read_templates
 from .interruption import Interruption
@@ -62,6 +63,7 @@ def run(options: argparse.Namespace) -> None:
         print(
             "note: the miniature only knows drawn scenes; it can learn a photograph, but draws it as a drawing at best."
         )
+    note_deep_settings(options, settings)
     note_masks(photos, settings, options.background_weight is not None)
     size = chosen_size(options, model.family, photos)
     check_photo_tokens(model, settings, len(photos))
@@ -132,6 +134,13 @@ def shown_and_kept(
             "prompts": prompts,
         }
     return keywords
+
+
+def note_deep_settings(options: argparse.Namespace, settings: TrainingSettings) -> None:
+    """Say so where settings of a deep concept were given, and none is learned."""
+    given = ["--" + name.replace("_", "-") for name in DEEP_SETTINGS if getattr(options, name) is not None]
+    if given and not settings.is_deep:
+        print(f"note: {settings.strategy} learns no deep concept, so nothing changes by {', '.join(given)}.")
 
 
 def learn(

@@ -18,6 +18,8 @@ from ..training import Subject, TrainingSettings, personalize
 from ..training.settings import DEEP, REGULARIZERS, STAGES
 from ..training.stages import Choose
 
+FIXED = ("vectors", "image_concept", *REGULARIZERS)  # settings that variants may decide
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -40,7 +42,7 @@ class Variant:
         own: dict[str, Any] = {}
         if self.soft_tokens:
             own["vectors"] = self.soft_tokens
-        for name in ("image_concept", *REGULARIZERS):
+        for name in ("image_concept", *REGULARIZERS):  # vectors are their soft tokens
             value = getattr(self, name)
             if value is not None:
                 own[name] = value
@@ -55,6 +57,14 @@ class Variant:
         if self.long:
             return replace(settings, layer_steps=settings.embedding_steps + settings.layer_steps)
         return settings
+
+    def other_values(self, family: Family, training: dict[str, Any]) -> dict[str, Any]:
+        """What is in `training` for a whole table and this variant has otherwise: its own values, by name."""
+        settings = self.settings(family, 0, training)
+        if settings is None:
+            return {}
+        own = {name: getattr(settings, name) for name in FIXED}
+        return {name: value for name, value in own.items() if training.get(name) not in (None, value)}
 
     def learn(
         self,
