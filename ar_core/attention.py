@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Apart = Callable[[int], Tensor | None]  # layer -> pairs that must not see each other (B, 1, T, T) bool; None: no such
+# layer -> pairs that do not attend to each other (B, 1, T, T) bool; None where all do
+IdentityMask = Callable[[int], Tensor | None]
 
 
 class Attention(ABC):
@@ -36,16 +37,16 @@ class Attention(ABC):
 class WholeSequences(Attention):
     """Every token attends to itself and to those before it, all of them new: for training and scoring.
 
-    Shorter sequences are padded at their end: no position attends to a later one. `apart`: pairs of positions that do
-    not attend to each other either (`Concepts.apart_in`).
+    Shorter sequences are padded at their end: no position attends to a later one. `identity_mask`: pairs of positions
+    that do not attend to each other either (`Concepts.identity_mask`).
     """
 
-    def __init__(self, length: int, device: torch.device, apart: Apart | None = None):
+    def __init__(self, length: int, device: torch.device, identity_mask: IdentityMask | None = None):
         self.positions = torch.arange(length, device=device)[None]
-        self.apart = apart
+        self.identity_mask = identity_mask
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        forbidden = self.apart(layer) if self.apart else None
+        forbidden = self.identity_mask(layer) if self.identity_mask else None
         if forbidden is None:
             return scaled_dot_product(q, k, v, mask=None)
         mask = causal_mask(self.positions, q.shape[1], q.dtype)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .architecture import TransformerConfig
-from .attention import Apart, Attention, causal_mask, scaled_dot_product
+from .attention import Attention, IdentityMask, causal_mask, scaled_dot_product
 
 
 class KVCache:
@@ -42,14 +42,16 @@ class KVCache:
         numbers = config.num_hidden_layers * sequences * slots * config.num_key_value_heads * config.head_dim
         return 2 * numbers * itemsize
 
-    def at(self, positions: Tensor, slots: int | None = None, apart: Apart | None = None) -> CachedAttention:
+    def at(
+        self, positions: Tensor, slots: int | None = None, identity_mask: IdentityMask | None = None
+    ) -> CachedAttention:
         """Attention for new tokens at `positions` (sequences, T), to all that is cached before them.
 
         Only the first `slots` of the cache are read (all when None): fewer are faster, and they must exceed every
-        position. `apart`: pairs that do not attend to each other, where prompts are read: their T tokens lie in the
-        first T slots, and no more are read.
+        position. `identity_mask`: pairs that do not attend to each other, where prompts are read: their T tokens lie in
+        the first T slots, and no more are read.
         """
-        return CachedAttention(self, positions, slots or self.slots, apart)
+        return CachedAttention(self, positions, slots or self.slots, identity_mask)
 
     def write(self, layer: int, positions: Tensor, keys: Tensor, values: Tensor) -> None:
         """Store keys and values (sequences, T, kv_heads, head_dim) of one layer at `positions` (sequences, T)."""
@@ -61,11 +63,11 @@ class KVCache:
 class CachedAttention(Attention):
     """New tokens join the cache, then each attends to slots 0 .. its own position."""
 
-    def __init__(self, cache: KVCache, positions: Tensor, slots: int, apart: Apart | None = None):
+    def __init__(self, cache: KVCache, positions: Tensor, slots: int, identity_mask: IdentityMask | None = None):
         self.cache = cache
         self.positions = positions
         self.slots = slots
-        self.apart = apart
+        self.identity_mask = identity_mask
         self.mask = causal_mask(positions, slots, cache.keys.dtype)  # the same in every layer
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -73,7 +75,7 @@ class CachedAttention(Attention):
         keys = self.cache.keys[layer, :, : self.slots]
         values = self.cache.values[layer, :, : self.slots]
         mask = self.mask.to(q.dtype)
-        forbidden = self.apart(layer) if self.apart else None
+        forbidden = self.identity_mask(layer) if self.identity_mask else None
         if forbidden is not None:
             mask = mask.masked_fill(forbidden, float("-inf"))
         return scaled_dot_product(q, keys, values, mask)

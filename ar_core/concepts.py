@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .attention import Apart
+from .attention import IdentityMask
 
 Entering = Callable[[int, Tensor], Tensor]  # layer, what enters it (B, T, hidden) -> what takes its place
 
@@ -47,9 +47,11 @@ class Concepts:
         padded = [F.pad(part, (0, 0, 0, 0, 0, deepest - len(part))) for part in parts]
         depths = torch.cat([torch.full((part.shape[1],), len(part), device=part.device) for part in parts])
         owners: list[int] = []
-        for number, part in enumerate(parts, 1):
-            is_apart = bool(apart) and apart[number - 1]
-            owners += [number * is_apart] * part.shape[1]
+        for number, part in enumerate(parts):
+            owner = 0
+            if apart and apart[number]:
+                owner = number + 1
+            owners += [owner] * part.shape[1]
         return cls(torch.cat(padded, 1), depths, first_id, tuple(owners))
 
     def placed_in(self, ids: Tensor) -> Entering:
@@ -66,7 +68,7 @@ class Concepts:
 
         return entering
 
-    def apart_in(self, ids: Tensor) -> Apart | None:
+    def identity_mask(self, ids: Tensor) -> IdentityMask | None:
         """Which positions are kept apart in a batch of token `ids` (B, T); None where no row has two such concepts.
 
         Layer i keeps two positions apart where both are replaced there, as published; those above do not. What a layer

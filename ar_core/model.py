@@ -206,7 +206,7 @@ class ARModel:
     def concepts(self) -> Concepts | None:
         """What the applied identifiers' reserved tokens stand for, in their order; None without any.
 
-        Deep concepts are kept apart from each other in a prompt that has several (`Concepts.apart_in`). Embeddings
+        Deep concepts are kept apart from each other in a prompt that has several (`Concepts.identity_mask`). Embeddings
         alone are not: they are read as words are, and pictures with two of them stay as they always were.
         """
         if not self.applied:

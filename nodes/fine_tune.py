@@ -40,9 +40,8 @@ class FineTuneTransformer(io.ComfyNode):
                 PersonalizationSocket.Input(
                     "identifier_embedding",
                     optional=True,
-                    tooltip="From Learn Identifier Embedding: the paper's two stages. On top of a deep concept fewer "
-                    "steps are enough, and 0 takes the recipe's number for that. Not connected: embedding and layers "
-                    "are learned together.",
+                    tooltip="From Learn Identifier Embedding: the paper's two stages, or the layers on top of a deep "
+                    "concept. Not connected: embedding and layers are learned together.",
                 ),
                 io.Combo.Input(
                     "method",

@@ -135,7 +135,7 @@ def test_a_subject_and_a_style_stand_in_one_prompt_and_are_kept_apart(tmp_path):
     model = toy_model().personalized(subject).personalized(style(tmp_path, image_concept=True), name="[S]")
     prompt = "a [V] dog in the style of [S]"
     ids = torch.tensor([model.protocol.prompt(prompt, SIZE, model.identifiers)])
-    assert int(model.concepts.apart_in(ids)(0).sum()) == 2 * 2 * 2
+    assert int(model.concepts.identity_mask(ids)(0).sum()) == 2 * 2 * 2
     assert model.generate([prompt], SETTINGS)[0].prompt == prompt
 
 

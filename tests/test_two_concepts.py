@@ -81,7 +81,7 @@ def test_each_layer_keeps_apart_what_both_concepts_replace_there(depths, images)
     expected = slow_hidden(model, ids)
     batch = torch.tensor([ids])
     entering = model.concepts.placed_in(batch)
-    apart = model.concepts.apart_in(batch)
+    apart = model.concepts.identity_mask(batch)
     embeddings = model.base.embed(batch)
     whole = model.base(embeddings, WholeSequences(len(ids), model.device, apart), entering)[0]
     torch.testing.assert_close(whole, expected, atol=1e-4, rtol=1e-4)
@@ -99,7 +99,7 @@ def test_which_pairs_are_kept_apart():
     parts = [torch.randn(2, 2, 16), torch.randn(1, 1, 16), torch.randn(2, 1, 16)]
     concepts = Concepts.stacked(parts, 10, [True, True, True])
     ids = torch.tensor([[3, 10, 11, 12, 4, 13], [3, 10, 11, 4, 4, 4]])
-    apart = concepts.apart_in(ids)
+    apart = concepts.identity_mask(ids)
 
     def pairs(layer: int, row: int) -> set[tuple[int, int]]:
         return {(int(q), int(k)) for q, k in apart(layer)[row, 0].nonzero() if q > k}
@@ -113,17 +113,17 @@ def test_which_pairs_are_kept_apart():
 def test_without_a_second_concept_in_a_prompt_nothing_is_computed_otherwise():
     model = model_of_two()
     one = torch.tensor([model.protocol.prompt("a [V] dog beside [V] dog", SIZE, model.identifiers)])
-    assert model.concepts.apart_in(one) is None
-    assert toy_model().personalized(concept(2, 1)).concepts.apart_in(one) is None
+    assert model.concepts.identity_mask(one) is None
+    assert toy_model().personalized(concept(2, 1)).concepts.identity_mask(one) is None
 
 
 def test_embeddings_alone_and_tokens_of_photos_are_not_kept_apart():
     """Two subjects of the two-stage method are drawn as they always were."""
     model = toy_model().personalized(learned(toy_model(), "embedding"))
     ids = torch.tensor([[1040, 1041]])
-    assert model.personalized(learned(toy_model(), "embedding", 1), name="[W]").concepts.apart_in(ids) is None
-    assert model.personalized(concept(2), name="[W]").concepts.apart_in(ids) is None
-    assert Concepts.stacked([torch.randn(2, 1, 16), torch.randn(1, 1, 16)], 1040).apart_in(ids) is None
+    assert model.personalized(learned(toy_model(), "embedding", 1), name="[W]").concepts.identity_mask(ids) is None
+    assert model.personalized(concept(2), name="[W]").concepts.identity_mask(ids) is None
+    assert Concepts.stacked([torch.randn(2, 1, 16), torch.randn(1, 1, 16)], 1040).identity_mask(ids) is None
 
 
 def test_a_training_loss_keeps_them_apart_too():
@@ -197,7 +197,7 @@ def test_janus_keeps_two_subjects_apart():
         subject = Personalization(name, "dog", own[:, :1], None, model.fingerprint, image_vectors=own[:, 1:])
         model = model.personalized(subject)
     ids = torch.tensor([model.protocol.prompt("a [V] dog and a [W] dog", toy_janus.SIZE, model.identifiers)])
-    forbidden = model.concepts.apart_in(ids)(0)[0, 0]
+    forbidden = model.concepts.identity_mask(ids)(0)[0, 0]
     assert int(forbidden.sum()) == 2 * 2 * 2  # each of two positions and each of the other's, both ways
     settings = SamplingSettings.resolve(model.family, seed=0)
     assert model.generate(["a [V] dog and a [W] dog"], settings)[0].codes.shape == (1, 4, 4)

@@ -75,8 +75,10 @@ def test_another_way_of_keeping_apart_changes_nothing_else(kind):
     otherwise = OtherwiseApart.like(model, kind)
     ids = torch.tensor([model.protocol.prompt(BOTH, SIZE, model.identifiers)])
     assert torch.equal(otherwise.concepts.vectors, model.concepts.vectors)
-    apart = otherwise.concepts.apart_in(ids)
+    apart = otherwise.concepts.identity_mask(ids)
     if kind is Together:
         assert apart is None
     else:
-        assert torch.equal(apart(5), model.concepts.apart_in(ids)(0)) and model.concepts.apart_in(ids)(1) is None
+        assert (
+            torch.equal(apart(5), model.concepts.identity_mask(ids)(0)) and model.concepts.identity_mask(ids)(1) is None
+        )

@@ -17,8 +17,8 @@ from .protocol import Protocol, Size, nearest_size
 class DeepRecipe:
     """How a deep concept is learned (training/deep.py) when the user leaves a setting at "auto".
 
-    `learning_rate`: in units of each layer's own states. `layer_steps`: of the layers on top of it, fewer than on a
-    plain embedding. The weights are those of what holds an image concept back (training/regularizers.py).
+    `learning_rate`: in units of each layer's own states. `layer_steps`: of the layers on top of it. The weights are
+    those of what holds an image concept back (training/regularizers.py).
     """
 
     depth: int  # layers

@@ -87,11 +87,11 @@ class Steps:
         if self.graphs:
             self.graphs.begin()
         entering = None
-        apart = None
+        identity_mask = None
         if concepts is not None:
             entering = concepts.placed_in(ids)
-            apart = concepts.apart_in(ids)
-        attention = self.cache.at(positions, ids.shape[1], apart)
+            identity_mask = concepts.identity_mask(ids)
+        attention = self.cache.at(positions, ids.shape[1], identity_mask)
         hidden = self._hidden(self.transformer.embed(ids), attention, entering)  # (sequences, T, hidden)
         last = hidden[torch.arange(len(ids), device=self.device), lengths - 1]
         return self._guided(last[:, None])[:, 0]

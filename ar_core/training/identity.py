@@ -86,13 +86,13 @@ def run_fields(
     }
     if start is not None:
         fields["start"] = tensor_hash(start.concept)
-    fields |= fields_beside(subject, settings)
+    fields |= sidecar_fields(subject, settings)
     if model.transformer.quantized:  # came later: a base that is not quantised has no such field
         fields["weights"] = model.transformer.quantized
     return fields
 
 
-def fields_beside(subject: Subject, settings: TrainingSettings) -> dict[str, object]:
+def sidecar_fields(subject: Subject, settings: TrainingSettings) -> dict[str, object]:
     """What masks and captions decide. They came later: a subject without them has no such field."""
     fields: dict[str, object] = {}
     if subject.masks is not None and settings.background_weight != 1:

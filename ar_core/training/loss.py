@@ -29,7 +29,7 @@ def image_code_loss(transformer: Transformer, batch: Batch, concepts: Concepts |
     attention = None
     if concepts is not None:
         entering = concepts.placed_in(ids)
-        attention = WholeSequences(ids.shape[1], device, concepts.apart_in(ids))
+        attention = WholeSequences(ids.shape[1], device, concepts.identity_mask(ids))
     hidden = transformer(transformer.embed(ids), attention, entering)[scored]  # (scored positions, hidden)
     logits = transformer.image_logits(hidden)  # (scored positions, codes)
     loss = _cross_entropy(logits, targets[scored], batch.weights, scored)

@@ -556,7 +556,7 @@ class Stage:
             "steps": step,
             "photos": self.subject.photos,
             "size": list(self.subject.size),
-            **self._beside(),
+            **self._of_sidecars(),
         }
         return Personalization(
             self.identifier,
@@ -571,7 +571,7 @@ class Stage:
             origin=self._origin(trainable),
         )
 
-    def _beside(self) -> dict[str, object]:
+    def _of_sidecars(self) -> dict[str, object]:
         """What lay beside the photos and changed the training; nothing where it was the photos alone."""
         fields: dict[str, object] = {}
         if self.subject.masks is not None:

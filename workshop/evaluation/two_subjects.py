@@ -20,7 +20,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from ar_core.attention import Apart
+from ar_core.attention import IdentityMask
 from ar_core.concepts import Concepts
 from ar_core.dreambench.encoders import MINIATURE_SCORERS, Encoders
 from ar_core.dreambench.statistics import mean, mean_difference
@@ -50,15 +50,15 @@ MAIN = "deep"  # what the other conditions are compared with
 class Together(Concepts):
     """Concepts that are not kept apart from each other."""
 
-    def apart_in(self, ids: Tensor) -> Apart | None:
+    def identity_mask(self, ids: Tensor) -> IdentityMask | None:
         return None
 
 
 class ApartInAllLayers(Concepts):
     """Concepts that are kept apart also in the layers above them."""
 
-    def apart_in(self, ids: Tensor) -> Apart | None:
-        apart = super().apart_in(ids)
+    def identity_mask(self, ids: Tensor) -> IdentityMask | None:
+        apart = super().identity_mask(ids)
         if apart is None:
             return None
         return lambda layer: apart(0)
